@@ -1,0 +1,67 @@
+# Helpers that give every floor of the house the same shape: one static library `fare_<floor>` and one test program
+# `<floor>_test` holding the `*_test.cpp` files that lie beside the sources.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+find_program(FARE_CCACHE ccache)
+if(FARE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # The precompiled header needs these sloppiness settings to be cacheable.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${FARE_CCACHE})
+endif()
+find_program(FARE_MOLD mold)
+find_program(FARE_LLD ld.lld)
+if(FARE_MOLD)
+  add_link_options(-fuse-ld=mold)
+elseif(FARE_LLD)
+  add_link_options(-fuse-ld=lld)
+endif()
+
+add_library(fare_options INTERFACE)
+target_include_directories(fare_options INTERFACE "${CMAKE_SOURCE_DIR}")
+# No fused contraction: sums in the statistics must give the same bits on every machine.
+target_compile_options(fare_options INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers -ffp-contract=off
+                       -fpch-preprocess $<$<BOOL:${FARE_WERROR}>:-Werror>)
+if(FARE_SANITIZE)
+  target_compile_options(fare_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
+  target_link_options(fare_options INTERFACE -fsanitize=address,undefined)
+endif()
+
+# One precompiled header for every target that sees torch: <ATen/ATen.h> alone costs seconds a file.
+function(fare_make_torch_pch)
+  if(NOT TARGET fare_torch_pch)
+    file(WRITE "${CMAKE_BINARY_DIR}/torch_pch.cpp" "// Only carries the precompiled header.\n")
+    add_library(fare_torch_pch OBJECT "${CMAKE_BINARY_DIR}/torch_pch.cpp")
+    target_link_libraries(fare_torch_pch PUBLIC fare_options LibTorch::LibTorch)
+    target_precompile_headers(fare_torch_pch PRIVATE "${CMAKE_SOURCE_DIR}/cmake/torch_pch.h")
+  endif()
+endfunction()
+
+# fare_floor(<name> [TORCH] SOURCES a.cpp .. [TESTS a_test.cpp ..] [DEPS fare_core ..] [TEST_DEPS ..])
+function(fare_floor name)
+  cmake_parse_arguments(F "TORCH" "" "SOURCES;TESTS;DEPS;TEST_DEPS" ${ARGN})
+  add_library(fare_${name} STATIC ${F_SOURCES})
+  target_link_libraries(fare_${name} PUBLIC fare_options ${F_DEPS})
+  if(F_TORCH)
+    fare_make_torch_pch()
+    target_link_libraries(fare_${name} PUBLIC LibTorch::LibTorch)
+    target_precompile_headers(fare_${name} REUSE_FROM fare_torch_pch)
+  endif()
+  if(FARE_BUILD_TESTS AND F_TESTS)
+    add_executable(${name}_test ${F_TESTS})
+    target_link_libraries(${name}_test PRIVATE fare_${name} GTest::gtest_main ${F_TEST_DEPS})
+    target_compile_definitions(${name}_test PRIVATE FARE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    if(F_TORCH)
+      target_precompile_headers(${name}_test REUSE_FROM fare_torch_pch)
+    endif()
+    add_test(NAME ${name} COMMAND ${name}_test)
+    set_tests_properties(${name} PROPERTIES WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+  endif()
+endfunction()
