@@ -1,0 +1,90 @@
+#include "fare/models/attention.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "fare/core/error.h"
+#include "fare/models/attention_kernel.h"
+
+namespace fare {
+
+std::vector<int32_t> path_rows(const std::vector<Segment>& segments, size_t segment) {
+  std::vector<size_t> chain;
+  for (int64_t s = static_cast<int64_t>(segment); s >= 0; s = segments[static_cast<size_t>(s)].parent)
+    chain.push_back(static_cast<size_t>(s));
+  std::vector<int32_t> rows;
+  for (auto it = chain.rbegin(); it != chain.rend(); ++it) {
+    const Segment& part = segments[*it];
+    for (int32_t i = 0; i < part.num_rows; ++i) rows.push_back(part.first_row + i);
+  }
+  return rows;
+}
+
+at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Tensor& v_RGv,
+                  const std::vector<Segment>& segments, const AttentionShape& shape) {
+  const int64_t num_queries = q_TNd.size(0), num_heads = q_TNd.size(1), head_dim = q_TNd.size(2);
+  const int64_t num_rows = k_RGd.size(0), num_kv = k_RGd.size(1), value_dim = v_RGv.size(2);
+  const int64_t first_query = num_rows - num_queries;
+  at::Tensor out_TNv = at::empty({num_queries, num_heads, value_dim}, at::kFloat);
+
+  // Segments that hold queries, longest work first so that threads finish together.
+  std::vector<size_t> work;
+  for (size_t s = 0; s < segments.size(); ++s)
+    if (segments[s].first_row + segments[s].num_rows > first_query) work.push_back(s);
+
+  const KernelArguments arguments{.q = q_TNd.const_data_ptr<float>(),
+                                  .k = k_RGd.const_data_ptr<float>(),
+                                  .v = v_RGv.const_data_ptr<float>(),
+                                  .out = out_TNv.mutable_data_ptr<float>(),
+                                  .num_heads = num_heads,
+                                  .num_kv_heads = num_kv,
+                                  .head_dim = head_dim,
+                                  .value_dim = value_dim,
+                                  .first_query = first_query,
+                                  .window = shape.sliding_window.value_or(std::numeric_limits<int64_t>::max()),
+                                  .scale = static_cast<float>(shape.scale)};
+  at::parallel_for(0, static_cast<int64_t>(work.size()) * num_kv, 1, [&](int64_t begin, int64_t end) {
+    std::vector<int32_t> rows;
+    std::vector<float> scratch;
+    int64_t at_segment = -1;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t segment = i / num_kv;
+      if (segment != at_segment) {
+        rows = path_rows(segments, work[static_cast<size_t>(segment)]);
+        scratch.resize(rows.size());
+        at_segment = segment;
+      }
+      const Segment& part = segments[work[static_cast<size_t>(segment)]];
+      attend_segment(arguments, rows, part.first_row, part.num_rows, i % num_kv, scratch.data());
+    }
+  });
+  return out_TNv;
+}
+
+at::Tensor attend_differentiable(const at::Tensor& q_TNd, const at::Tensor& k_TGd, const at::Tensor& v_TGv,
+                                 const std::vector<Segment>& segments, const AttentionShape& shape) {
+  const int64_t repeats = q_TNd.size(1) / k_TGd.size(1);
+  std::vector<at::Tensor> outputs;
+  for (size_t s = 0; s < segments.size(); ++s) {
+    const std::vector<int32_t> path = path_rows(segments, s);
+    const int64_t length = static_cast<int64_t>(path.size());
+    const int64_t own = segments[s].num_rows;
+    const at::Tensor index = at::tensor(at::ArrayRef<int32_t>(path), at::kInt);
+    const at::Tensor keys = k_TGd.index_select(0, index).repeat_interleave(repeats, 1).transpose(0, 1);
+    const at::Tensor values = v_TGv.index_select(0, index).repeat_interleave(repeats, 1).transpose(0, 1);
+    const at::Tensor queries = q_TNd.narrow(0, segments[s].first_row, own).transpose(0, 1);
+    const at::Tensor query_position = at::arange(length - own, length).unsqueeze(1);
+    const at::Tensor key_position = at::arange(length).unsqueeze(0);
+    at::Tensor hidden = key_position > query_position;
+    if (shape.sliding_window) hidden = hidden.logical_or(key_position <= query_position - *shape.sliding_window);
+    const at::Tensor scores = (at::matmul(queries, keys.transpose(1, 2)) * shape.scale)
+                                  .masked_fill(hidden, -std::numeric_limits<float>::infinity());
+    outputs.push_back(at::matmul(scores.softmax(-1), values).transpose(0, 1));
+  }
+  return at::cat(outputs, 0);
+}
+
+}  // namespace fare

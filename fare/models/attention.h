@@ -1,0 +1,33 @@
+// Causal attention over a pack: each row sees its own prefix, through the tree, and nothing else.
+// Shapes: T rows, N query heads, G key-value heads (each serves N/G consecutive query heads), d and v head dimensions.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "fare/models/pack.h"
+
+namespace fare {
+
+struct AttentionShape {
+  double scale = 0;
+  std::optional<int64_t> sliding_window;  // keys visible per query, itself included
+};
+
+// q_TNd, k_RGd, v_RGv: float32, contiguous, CPU. Keys and values hold all R rows known so far; queries are the last T
+// of them (T = R unless earlier rows come from a cache). `segments` covers all R rows. Returns [T, N, v].
+// Every row is computed on its own in a fixed order: the result does not depend on what else is in the pack.
+at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Tensor& v_RGv,
+                  const std::vector<Segment>& segments, const AttentionShape& shape);
+
+// The same by plain tensor operations, differentiable; T = R.
+at::Tensor attend_differentiable(const at::Tensor& q_TNd, const at::Tensor& k_TGd, const at::Tensor& v_TGv,
+                                 const std::vector<Segment>& segments, const AttentionShape& shape);
+
+// Row indices of a segment's whole path, from position 0 to its last row.
+std::vector<int32_t> path_rows(const std::vector<Segment>& segments, size_t segment);
+
+}  // namespace fare

@@ -1,0 +1,43 @@
+#include "fare/models/common_config.h"
+
+#include <cmath>
+
+#include "fare/models/rope_config.h"
+
+namespace fare {
+
+DecoderSpec read_common(const ConfigReader& config, const std::string& model_type, const CommonDefaults& defaults,
+                        bool head_dim_key) {
+  DecoderSpec spec;
+  spec.model_type = model_type;
+  spec.vocab_size = config.required_int("vocab_size");
+  spec.hidden_size = config.required_int("hidden_size");
+  spec.num_layers = config.required_int("num_hidden_layers");
+  spec.num_heads = config.required_int("num_attention_heads");
+  spec.num_kv_heads = config.optional_int("num_key_value_heads", {}, kPositive).value_or(spec.num_heads);
+  if (spec.num_heads % spec.num_kv_heads != 0)
+    throw config.error("num_attention_heads", std::to_string(spec.num_heads) +
+                                                  " is not divisible by num_key_value_heads " +
+                                                  std::to_string(spec.num_kv_heads));
+  std::optional<int64_t> head_dim;
+  if (head_dim_key) head_dim = config.optional_int("head_dim", {}, kPositive);
+  if (!head_dim && spec.hidden_size % spec.num_heads != 0)
+    throw config.error("hidden_size", std::to_string(spec.hidden_size) + " is not divisible by num_attention_heads " +
+                                          std::to_string(spec.num_heads));
+  spec.head_dim = head_dim.value_or(spec.hidden_size / spec.num_heads);
+  spec.value_dim = spec.head_dim;
+  spec.attention_scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
+  spec.max_positions = config.int_or("max_position_embeddings", defaults.max_positions, kPositive);
+  spec.rms_norm_eps = config.number_or("rms_norm_eps", defaults.rms_norm_eps);
+  spec.rope = read_rope(config, spec.head_dim, defaults.rope_theta, spec.max_positions);
+  spec.tied_head = config.bool_or("tie_word_embeddings", defaults.tied_head);
+  const std::string activation = config.string_or("hidden_act", "silu");
+  if (activation != "silu" && activation != "swish")
+    throw config.error("hidden_act", "'" + activation + "' is not supported; accepted: silu, swish");
+  if (config.has("quantization_config") && !config.is_null("quantization_config"))
+    throw config.error("quantization_config", "quantised checkpoints of this family are not supported; accepted: weights "
+                                              "stored as F32, F16 or BF16");
+  return spec;
+}
+
+}  // namespace fare

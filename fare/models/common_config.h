@@ -1,0 +1,22 @@
+// The parts of config.json that all families read alike.
+#pragma once
+
+#include "fare/checkpoint/config_reader.h"
+#include "fare/models/decoder_spec.h"
+
+namespace fare {
+
+struct CommonDefaults {
+  double rms_norm_eps = 1e-5;
+  double rope_theta = 10000;
+  int64_t max_positions = 4096;
+  bool tied_head = false;
+};
+
+// Sizes, heads, norms, rope, activation, tying. What decides the architecture is required; the rest has the family's
+// defaults. `head_dim_key`: whether the family reads an explicit head_dim. Refuses unknown activations and quantised
+// checkpoints by their key.
+DecoderSpec read_common(const ConfigReader& config, const std::string& model_type, const CommonDefaults& defaults,
+                        bool head_dim_key);
+
+}  // namespace fare

@@ -1,0 +1,153 @@
+#include "fare/models/experts.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <vector>
+
+#include "fare/core/error.h"
+
+namespace fare {
+namespace {
+
+// (row, slot) pairs grouped by expert: group e is [first[e], first[e + 1]).
+struct Grouped {
+  std::vector<int64_t> first;
+  std::vector<int64_t> row;         // row of each entry
+  std::vector<int64_t> entry_TK;    // entry of (row, slot), -1 = absent slot
+};
+
+Grouped group_by_expert(const Route& route, int64_t num_experts) {
+  const int64_t num_rows = route.ids_TK.size(0), k = route.ids_TK.size(1);
+  const int32_t* ids = route.ids_TK.const_data_ptr<int32_t>();
+  Grouped grouped;
+  grouped.first.assign(static_cast<size_t>(num_experts + 1), 0);
+  for (int64_t i = 0; i < num_rows * k; ++i)
+    if (ids[i] >= 0) ++grouped.first[static_cast<size_t>(ids[i] + 1)];
+  std::partial_sum(grouped.first.begin(), grouped.first.end(), grouped.first.begin());
+  grouped.row.resize(static_cast<size_t>(grouped.first.back()));
+  grouped.entry_TK.assign(static_cast<size_t>(num_rows * k), -1);
+  std::vector<int64_t> next(grouped.first.begin(), grouped.first.end() - 1);
+  for (int64_t i = 0; i < num_rows * k; ++i) {
+    if (ids[i] < 0) continue;
+    const int64_t entry = next[static_cast<size_t>(ids[i])]++;
+    grouped.row[static_cast<size_t>(entry)] = i / k;
+    grouped.entry_TK[static_cast<size_t>(i)] = entry;
+  }
+  return grouped;
+}
+
+void copy_rows(const at::Tensor& from, const int64_t* rows, int64_t num_rows, at::Tensor& to) {
+  const size_t row_bytes = static_cast<size_t>(from.size(1)) * from.element_size();
+  const char* source = static_cast<const char*>(from.const_data_ptr());
+  char* target = static_cast<char*>(to.mutable_data_ptr());
+  for (int64_t i = 0; i < num_rows; ++i)
+    std::memcpy(target + static_cast<size_t>(i) * row_bytes, source + static_cast<size_t>(rows[i]) * row_bytes, row_bytes);
+}
+
+// Weighted sum over slots, in slot order: y [T, D] float32 from outputs [entries, D].
+template <typename Scalar>
+at::Tensor combine(const Grouped& grouped, const at::Tensor& outputs, const Route& route, int64_t width) {
+  const int64_t num_rows = route.ids_TK.size(0), k = route.ids_TK.size(1);
+  at::Tensor y_TD = at::zeros({num_rows, width}, at::kFloat);
+  const float* weights = route.weights_TK.const_data_ptr<float>();
+  const Scalar* data = outputs.const_data_ptr<Scalar>();
+  float* y = y_TD.mutable_data_ptr<float>();
+  at::parallel_for(0, num_rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      for (int64_t slot = 0; slot < k; ++slot) {
+        const int64_t entry = grouped.entry_TK[static_cast<size_t>(t * k + slot)];
+        if (entry < 0) continue;
+        const float weight = weights[t * k + slot];
+        const Scalar* from = data + entry * width;
+        float* to = y + t * width;
+        for (int64_t i = 0; i < width; ++i) to[i] += weight * static_cast<float>(from[i]);
+      }
+    }
+  });
+  return y_TD;
+}
+
+at::Tensor routed_output_differentiable(const at::Tensor& x_TD, const Route& route, const Grouped& grouped,
+                                        int64_t num_experts,
+                                        const std::function<ExpertWeights(int64_t)>& weights_of, MatmulBackend backend) {
+  const int64_t k = route.ids_TK.size(1);
+  // (row, slot) of each entry, to read the weight that multiplies it.
+  std::vector<int64_t> flat(grouped.row.size());
+  for (size_t i = 0; i < grouped.entry_TK.size(); ++i)
+    if (grouped.entry_TK[i] >= 0) flat[static_cast<size_t>(grouped.entry_TK[i])] = static_cast<int64_t>(i);
+  at::Tensor y_TD = at::zeros({x_TD.size(0), x_TD.size(1)}, at::kFloat);
+  const at::Tensor weights = route.weights_TK.reshape({route.weights_TK.size(0) * k});
+  for (int64_t e = 0; e < num_experts; ++e) {
+    const int64_t begin = grouped.first[static_cast<size_t>(e)], count = grouped.first[static_cast<size_t>(e + 1)] - begin;
+    if (count == 0) continue;
+    const at::Tensor rows = at::tensor(at::ArrayRef<int64_t>(grouped.row.data() + begin, static_cast<size_t>(count)));
+    const at::Tensor slots = at::tensor(at::ArrayRef<int64_t>(flat.data() + begin, static_cast<size_t>(count)));
+    const at::Tensor output = expert_output(x_TD.index_select(0, rows), weights_of(e), backend);
+    y_TD = y_TD.index_add(0, rows, output.to(at::kFloat) * weights.index_select(0, slots).unsqueeze(1));
+  }
+  return y_TD;
+}
+
+}  // namespace
+
+at::Tensor expert_output(const at::Tensor& x_MD, const ExpertWeights& w, MatmulBackend backend) {
+  const at::Tensor gate = linear(x_MD, w.gate_ID, w.gate_bias_I, backend);
+  const at::Tensor up = linear(x_MD, w.up_ID, w.up_bias_I, backend);
+  return linear(at::silu(gate) * up, w.down_DI, w.down_bias_D, backend);
+}
+
+at::Tensor routed_output(const at::Tensor& x_TD, const Route& route, int64_t num_experts,
+                         const std::function<ExpertWeights(int64_t)>& weights_of, MatmulBackend backend) {
+  const Grouped grouped = group_by_expert(route, num_experts);
+  if (at::GradMode::is_enabled() && (x_TD.requires_grad() || route.weights_TK.requires_grad()))
+    return routed_output_differentiable(x_TD, route, grouped, num_experts, weights_of, backend);
+
+  std::vector<int64_t> busy;  // experts with rows, most rows first
+  for (int64_t e = 0; e < num_experts; ++e)
+    if (grouped.first[static_cast<size_t>(e + 1)] > grouped.first[static_cast<size_t>(e)]) busy.push_back(e);
+  const auto count_of = [&](int64_t e) {
+    return grouped.first[static_cast<size_t>(e + 1)] - grouped.first[static_cast<size_t>(e)];
+  };
+  std::stable_sort(busy.begin(), busy.end(), [&](int64_t a, int64_t b) { return count_of(a) > count_of(b); });
+
+  const int64_t width = x_TD.size(1);
+  at::Tensor outputs = at::empty({static_cast<int64_t>(grouped.row.size()), width}, x_TD.options());
+  const auto run = [&](int64_t e) {
+    const int64_t begin = grouped.first[static_cast<size_t>(e)], count = count_of(e);
+    at::Tensor rows_x = at::empty({count, width}, x_TD.options());
+    copy_rows(x_TD, grouped.row.data() + begin, count, rows_x);
+    outputs.narrow(0, begin, count).copy_(expert_output(rows_x, weights_of(e), backend));
+  };
+
+  const int64_t threads = at::get_num_threads();
+  if (static_cast<int64_t>(busy.size()) >= 2 * threads && threads > 1) {
+    // Threads over experts: each product runs on one thread. Experts are taken one by one, largest first.
+    std::atomic<size_t> next{0};
+    std::exception_ptr failure;
+    std::mutex guard;
+    at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+      const at::NoGradGuard no_grad;
+      for (size_t i = next++; i < busy.size(); i = next++) {
+        try {
+          run(busy[i]);
+        } catch (...) {
+          const std::lock_guard lock(guard);
+          if (!failure) failure = std::current_exception();
+          next = busy.size();
+        }
+      }
+    });
+    if (failure) std::rethrow_exception(failure);
+  } else {
+    for (const int64_t e : busy) run(e);
+  }
+  return x_TD.scalar_type() == at::kBFloat16 ? combine<at::BFloat16>(grouped, outputs, route, width)
+                                             : combine<float>(grouped, outputs, route, width);
+}
+
+}  // namespace fare

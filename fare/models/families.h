@@ -1,0 +1,14 @@
+// One maker per family; the registry's table names them.
+#pragma once
+
+#include <memory>
+
+#include "fare/checkpoint/config_reader.h"
+#include "fare/models/family.h"
+
+namespace fare {
+
+std::unique_ptr<Family> make_olmoe(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
+std::unique_ptr<Family> make_mixtral(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
+
+}  // namespace fare

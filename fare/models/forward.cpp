@@ -1,0 +1,204 @@
+#include "fare/models/forward.h"
+
+#include <torch/csrc/autograd/autograd.h>
+
+#include <limits>
+
+#include "fare/core/error.h"
+#include "fare/models/attention.h"
+#include "fare/models/attribution.h"
+
+namespace fare {
+namespace {
+
+AttentionShape attention_shape(const DecoderSpec& spec) { return {spec.attention_scale, spec.sliding_window}; }
+
+// Throws naming the layer when a value that every later layer depends on is not a number.
+void check_finite(const at::Tensor& logits_TE, int64_t layer) {
+  if (!at::isfinite(logits_TE).all().item<bool>())
+    throw NumericError("layer " + std::to_string(layer) + ": the router logits hold a NaN or Inf; the weights or an "
+                       "earlier layer's output are out of range for this working type");
+}
+
+// Weights of the route's experts as a differentiable function of the logits.
+at::Tensor differentiable_weights(const at::Tensor& logits_TE, const Route& route, const RouterSpec& spec) {
+  const at::Tensor present = route.ids_TK >= 0;
+  const at::Tensor chosen =
+      logits_TE.softmax(-1).gather(1, route.ids_TK.clamp_min(0).to(at::kLong)) * present.to(at::kFloat);
+  if (spec.weight_mode == WeightMode::kRaw) return chosen * spec.scaling_factor;
+  const at::Tensor sum = chosen.sum(-1, true);
+  return chosen / (sum.clamp_min(spec.sum_minimum) + spec.sum_epsilon) * spec.scaling_factor;
+}
+
+// One layer without edits, differentiable in h_TD.
+at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rotary& rotary, int64_t l,
+                                const at::Tensor& h_TD, const Route* route) {
+  const Family& family = model.family();
+  const DecoderSpec& spec = model.spec();
+  const at::ScalarType working = model.execution().dtype;
+  const at::Tensor x =
+      rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps).to(working);
+  const Projected p = family.project(l, x, rotary);
+  const at::Tensor heads = attend_differentiable(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(spec));
+  const at::Tensor middle = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
+  const at::Tensor x_ffn =
+      rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps).to(working);
+  if (route == nullptr) return middle + family.dense_output(l, x_ffn).to(at::kFloat);
+  const at::Tensor weights = differentiable_weights(family.router_logits(l, x_ffn), *route, spec.router);
+  at::Tensor out = middle + routed_output(x_ffn, {route->ids_TK, weights}, spec.router.num_experts,
+                                          [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
+  const at::Tensor shared = family.shared_output(l, x_ffn);
+  return shared.defined() ? out + shared.to(at::kFloat) : out;
+}
+
+// u . E_e(x) for the experts that ran, or for every expert.
+at::Tensor expert_dots(const Model& model, int64_t layer, const at::Tensor& x_TD, const Route& route,
+                       const at::Tensor& u_TD, bool every_expert) {
+  const int64_t num_experts = model.spec().router.num_experts;
+  at::Tensor dots_TE = at::full({x_TD.size(0), num_experts}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+  for (int64_t e = 0; e < num_experts; ++e) {
+    const at::Tensor rows = every_expert ? at::arange(x_TD.size(0), at::kLong)
+                                         : (route.ids_TK == static_cast<int32_t>(e)).any(1).nonzero().flatten();
+    if (rows.size(0) == 0) continue;
+    const at::Tensor output = expert_output(x_TD.index_select(0, rows), model.family().expert(layer, e),
+                                            model.execution().backend);
+    const at::Tensor dot = (output.to(at::kFloat) * u_TD.index_select(0, rows)).sum(1);
+    dots_TE.select(1, e).index_copy_(0, rows, dot);
+  }
+  return dots_TE;
+}
+
+}  // namespace
+
+at::Tensor KvCache::append(std::vector<at::Tensor>& store, int64_t layer, const at::Tensor& rows) const {
+  at::Tensor& kept = store[static_cast<size_t>(layer)];
+  const int64_t needed = num_rows_ + rows.size(0);
+  if (!kept.defined() || kept.size(0) < needed) {
+    at::Tensor larger = at::empty({std::max(needed, 2 * num_rows_), rows.size(1), rows.size(2)}, rows.options());
+    if (kept.defined()) larger.narrow(0, 0, num_rows_).copy_(kept.narrow(0, 0, num_rows_));
+    kept = larger;
+  }
+  kept.narrow(0, num_rows_, rows.size(0)).copy_(rows);
+  return kept.narrow(0, 0, needed);
+}
+
+at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& options) {
+  const at::NoGradGuard no_grad;
+  const Family& family = model.family();
+  const DecoderSpec& spec = model.spec();
+  const at::ScalarType working = model.execution().dtype;
+  const auto tap = [&](Site site, int64_t layer, const at::Tensor& value) {
+    if (options.tap) options.tap(site, layer, value);
+  };
+  const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
+
+  at::Tensor h_TD = options.h_TD.defined() ? options.h_TD : model.embed(pack.token_ids);
+  for (int64_t l = options.first_layer; l < spec.num_layers; ++l) {
+    tap(Site::kLayerInput, l, h_TD);
+    const at::Tensor x =
+        rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps).to(working);
+    Projected p = family.project(l, x, rotary);
+    at::Tensor keys = p.k_TGd.contiguous(), values = p.v_TGv.contiguous();
+    if (options.cache != nullptr) {
+      keys = options.cache->append(options.cache->keys_, l, keys);
+      values = options.cache->append(options.cache->values_, l, values);
+    }
+    const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(spec));
+    h_TD = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
+
+    const at::Tensor x_ffn =
+        rms_norm(h_TD, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps).to(working);
+    if (!spec.is_moe[static_cast<size_t>(l)]) {
+      h_TD = h_TD + family.dense_output(l, x_ffn).to(at::kFloat);
+      continue;
+    }
+    tap(Site::kRouterInput, l, x_ffn);
+    const at::Tensor logits_TE = family.router_logits(l, x_ffn).contiguous();
+    check_finite(logits_TE, l);
+    tap(Site::kRouterLogits, l, logits_TE);
+
+    std::span<const ScopedEdit> edits;
+    if (options.edits != nullptr)
+      if (const auto found = options.edits->find(l); found != options.edits->end()) edits = found->second;
+    const Decision decision = route(logits_TE, spec.router, edits, l);
+    if (options.on_decision) options.on_decision(l, logits_TE, decision);
+    if (options.receipt != nullptr && !edits.empty()) options.receipt->add(l, decision, edits, pack.multiplicity);
+
+    const at::Tensor routed = routed_output(x_ffn, decision.after, spec.router.num_experts,
+                                            [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
+    tap(Site::kRoutedOutput, l, routed);
+    h_TD = h_TD + routed;
+    at::Tensor shared = family.shared_output(l, x_ffn);
+    if (shared.defined()) {
+      if (decision.shared_scale_T.defined()) shared = shared * decision.shared_scale_T.unsqueeze(1);
+      tap(Site::kSharedOutput, l, shared);
+      h_TD = h_TD + shared.to(at::kFloat);
+    }
+  }
+  if (options.cache != nullptr) options.cache->num_rows_ += pack.num_rows();
+  return h_TD;
+}
+
+void router_gradients(const Model& model, const Pack& pack, std::span<const ScoredToken> scored,
+                      const std::function<void(const LayerGradient&)>& visit) {
+  const DecoderSpec& spec = model.spec();
+  struct Saved {
+    at::Tensor input_TD, router_input_TD, logits_TE;
+    Route route;
+  };
+  std::vector<Saved> saved(static_cast<size_t>(spec.num_layers));
+  ForwardOptions options;
+  options.tap = [&](Site site, int64_t layer, const at::Tensor& value) {
+    if (site == Site::kLayerInput) saved[static_cast<size_t>(layer)].input_TD = value;
+    if (site == Site::kRouterInput) saved[static_cast<size_t>(layer)].router_input_TD = value;
+  };
+  options.on_decision = [&](int64_t layer, const at::Tensor& logits_TE, const Decision& decision) {
+    saved[static_cast<size_t>(layer)].logits_TE = logits_TE;
+    saved[static_cast<size_t>(layer)].route = decision.after;
+  };
+  const at::Tensor last_TD = forward(model, pack, options);
+
+  // dM/dh after the last layer.
+  std::vector<int64_t> rows, tokens;
+  std::vector<float> coefficients;
+  for (const ScoredToken& token : scored) {
+    rows.push_back(token.row);
+    tokens.push_back(token.token);
+    coefficients.push_back(static_cast<float>(token.coefficient));
+  }
+  const at::AutoGradMode with_grad(true);
+  at::Tensor gradient_TD;
+  {
+    at::Tensor leaf = last_TD.detach().clone().requires_grad_(true);
+    const at::Tensor logits = model.head(leaf.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows))));
+    const at::Tensor log_p =
+        logits.log_softmax(-1).gather(1, at::tensor(at::ArrayRef<int64_t>(tokens)).unsqueeze(1)).squeeze(1);
+    const at::Tensor total = (log_p * at::tensor(at::ArrayRef<float>(coefficients))).sum();
+    gradient_TD = torch::autograd::grad({total}, {leaf})[0];
+  }
+  const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
+  for (int64_t l = spec.num_layers - 1; l >= 0; --l) {
+    Saved& layer = saved[static_cast<size_t>(l)];
+    const bool is_moe = spec.is_moe[static_cast<size_t>(l)];
+    if (is_moe) {
+      const at::NoGradGuard no_grad;
+      LayerGradient result;
+      result.layer = l;
+      result.logits_TE = layer.logits_TE;
+      result.route = layer.route;
+      // y_r is added to the residual stream, so its gradient is that of the layer's output.
+      result.output_gradient_TD = gradient_TD;
+      result.dots_TE = expert_dots(model, l, layer.router_input_TD, layer.route, gradient_TD,
+                                   spec.router.weight_mode == WeightMode::kRenormalised);
+      result.dz_TE = logit_gradients(layer.logits_TE, layer.route, result.dots_TE, spec.router);
+      visit(result);
+    }
+    if (l == 0) break;  // nothing below the first layer's router is asked for
+    at::Tensor leaf = layer.input_TD.detach().clone().requires_grad_(true);
+    const at::Tensor out = differentiable_layer(model, pack, rotary, l, leaf, is_moe ? &layer.route : nullptr);
+    gradient_TD = torch::autograd::grad({out}, {leaf}, {gradient_TD})[0];
+    layer = Saved();
+  }
+}
+
+}  // namespace fare

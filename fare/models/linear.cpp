@@ -1,0 +1,78 @@
+#include "fare/models/linear.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <chrono>
+#include <limits>
+
+namespace fare {
+namespace {
+
+using PointwiseSchema = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                                   c10::string_view, c10::List<std::optional<at::Scalar>>,
+                                   std::optional<c10::string_view>);
+
+// oneDNN's inner product is registered as an operator but has no C++ header.
+at::Tensor onednn_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  static const auto op = c10::Dispatcher::singleton()
+                             .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
+                             .typed<PointwiseSchema>();
+  const std::optional<at::Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
+  return op.call(x, weight, maybe_bias, "none", c10::List<std::optional<at::Scalar>>(), "");
+}
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, MatmulBackend backend) {
+  if (x.size(0) == 0) return at::empty({0, weight.size(0)}, x.options());
+  if (x.device().is_cpu() && (backend == MatmulBackend::kOneDnn || x.scalar_type() == at::kBFloat16))
+    return onednn_linear(x.contiguous(), weight, bias);
+  return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
+
+class ActivationOnlyLinear : public torch::autograd::Function<ActivationOnlyLinear> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& bias, int64_t backend) {
+    context->save_for_backward({weight});
+    context->saved_data["backend"] = backend;
+    return product(x, weight, bias, static_cast<MatmulBackend>(backend));
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list grad_outputs) {
+    const at::Tensor weight = context->get_saved_variables()[0];
+    const auto backend = static_cast<MatmulBackend>(context->saved_data["backend"].toInt());
+    const at::Tensor grad_x = product(grad_outputs[0].contiguous(), weight.t().contiguous(), {}, backend);
+    return {grad_x, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+double seconds_of(MatmulBackend backend, const at::Tensor& x, const at::Tensor& weight) {
+  double best = std::numeric_limits<double>::infinity();
+  for (int repeat = 0; repeat < 4; ++repeat) {
+    const auto start = std::chrono::steady_clock::now();
+    product(x, weight, {}, backend);
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return best;
+}
+
+}  // namespace
+
+std::string backend_name(MatmulBackend backend) { return backend == MatmulBackend::kMkl ? "mkl" : "onednn"; }
+
+MatmulBackend faster_backend() {
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = at::ones({256, 1024}), weight = at::ones({512, 1024});
+  return seconds_of(MatmulBackend::kOneDnn, x, weight) <= seconds_of(MatmulBackend::kMkl, x, weight)
+             ? MatmulBackend::kOneDnn
+             : MatmulBackend::kMkl;
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, MatmulBackend backend) {
+  if (at::GradMode::is_enabled() && x.requires_grad())
+    return ActivationOnlyLinear::apply(x, weight, bias, static_cast<int64_t>(backend));
+  return product(x, weight, bias, backend);
+}
+
+}  // namespace fare

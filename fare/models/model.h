@@ -1,0 +1,47 @@
+// An opened checkpoint that can be run: configuration, weights and family in one owner.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "fare/models/family.h"
+#include "fare/routing/intervention.h"
+
+namespace fare {
+
+// How to compute; chosen once per run and written to its configuration.
+struct Execution {
+  at::ScalarType dtype = at::kFloat;  // working type: at::kFloat or at::kBFloat16
+  MatmulBackend backend = MatmulBackend::kOneDnn;
+};
+
+class Model {
+ public:
+  // Opens a checkpoint folder. Throws FormatError, ModelMismatch (unknown family, tensors that do not fit), IoError.
+  static std::unique_ptr<Model> open(const std::filesystem::path& folder, Execution execution);
+
+  const DecoderSpec& spec() const { return family_->spec(); }
+  const Family& family() const { return *family_; }
+  const Weights& weights() const { return weights_; }
+  const Checkpoint& checkpoint() const { return weights_.checkpoint(); }
+  const Execution& execution() const { return execution_; }
+  // What an intervention is checked against.
+  RoutedModel routed() const;
+
+  // Embedding rows, float32 [T, D]. Ids must lie in the vocabulary.
+  at::Tensor embed(const std::vector<int32_t>& token_ids) const;
+  // Final norm and head of hidden states h_RD (float32): logits [R, V] in float32.
+  at::Tensor head(const at::Tensor& h_RD) const;
+
+ private:
+  Model(std::shared_ptr<const Checkpoint> checkpoint, Execution execution);
+
+  Execution execution_;
+  Weights weights_;
+  std::unique_ptr<Family> family_;
+};
+
+}  // namespace fare

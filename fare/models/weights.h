@@ -1,0 +1,54 @@
+// Weights of a checkpoint in the working type: mapped where the stored type is the working type, converted at use where
+// it is not. Checked for NaN and Inf when first used.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "fare/checkpoint/checkpoint.h"
+
+namespace fare {
+
+// A tensor a family expects.
+struct TensorSlot {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+class Weights {
+ public:
+  // working: at::kFloat or at::kBFloat16.
+  Weights(std::shared_ptr<const Checkpoint> checkpoint, at::ScalarType working);
+
+  const Checkpoint& checkpoint() const { return *checkpoint_; }
+  at::ScalarType working() const { return working_; }
+  bool has(const std::string& name) const { return checkpoint_->has(name); }
+
+  // The whole tensor in the working type. No copy when it is stored in that type and aligned; the tensor must then not
+  // outlive this object. Throws NumericError naming tensor and index at the first NaN or Inf.
+  at::Tensor get(const std::string& name) const;
+  // The same in float32 (norm weights, biases of the router).
+  at::Tensor get_float(const std::string& name) const;
+  // Rows [begin, begin + count) of slice `index` along the first axis of a rank-3 tensor, in the working type.
+  at::Tensor get_slice(const std::string& name, int64_t index, int64_t begin, int64_t count) const;
+
+  // Throws one ModelMismatch that lists every missing tensor, every wrong shape, and every tensor of the checkpoint
+  // that nobody expects (`ignorable` says which of those do not matter).
+  void check(const std::vector<TensorSlot>& expected, bool (*ignorable)(const std::string& name)) const;
+
+ private:
+  at::Tensor as_tensor(const TensorView& view, at::ScalarType type) const;
+
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  at::ScalarType working_;
+  mutable std::mutex guard_;
+  mutable std::set<std::string> scanned_;
+};
+
+}  // namespace fare
