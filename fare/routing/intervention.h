@@ -30,6 +30,8 @@ struct Intervention {
 
   // First decoder layer with an edit; -1 without edits.
   int64_t first_layer(const RoutedModel& model) const;
+  // K of a trace: the largest number of experts that the edits allow in any layer for any row (E with top_p).
+  int64_t num_slots(const RoutedModel& model) const;
   bool depends_on_request() const;  // some edit's rows cannot be shared between requests
 
   // Throws FormatError (path, edit index from 0, reason) on a broken file: unknown format, operation or field, wrong

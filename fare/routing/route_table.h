@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
+#include <string>
 #include <vector>
 
 namespace fare {
@@ -18,5 +20,10 @@ struct RouteTable {
   std::vector<int32_t> token_ids;   // [T]
   std::map<int64_t, Layer> layers;  // by decoder layer index
 };
+
+// Throws ModelMismatch (naming `file`, the request by its number and the token) unless a run that feeds `token_ids`,
+// cut into requests by `offsets` [N + 1], has the rows of `table` one to one.
+void require_same_tokens(const RouteTable& table, std::span<const int64_t> offsets, std::span<const int32_t> token_ids,
+                         const std::string& file);
 
 }  // namespace fare
