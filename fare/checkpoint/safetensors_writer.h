@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "fare/checkpoint/safetensors_header.h"
+#include "fare/core/placed_file.h"
 
 namespace fare {
 
@@ -35,12 +37,9 @@ class SafetensorsWriter {
 
   // Opens a temporary file beside `path` with room for the data. Throws IoError naming the path (missing folder, no
   // permission, full disk); BrokenInvariant on a name declared twice, "__metadata__" as a name or a shape that overflows.
+  // Without commit() the temporary file is removed.
   SafetensorsWriter(std::filesystem::path path, const std::vector<TensorDeclaration>& tensors,
                     const Metadata& metadata = {{"format", "pt"}});
-  ~SafetensorsWriter();  // without commit() the temporary file is removed
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
-
   // The tensors in the order of the file; offsets as in its header.
   const std::vector<TensorInfo>& layout() const { return layout_; }
 
@@ -57,11 +56,9 @@ class SafetensorsWriter {
     size_t begin, end, next;  // byte offsets of the file
   };
 
-  std::filesystem::path path_;
-  std::filesystem::path temporary_;
-  int fd_ = -1;
   std::vector<TensorInfo> layout_;
   std::unordered_map<std::string, Cursor> cursors_;
+  std::unique_ptr<PlacedFile> file_;
 };
 
 struct TensorData {
