@@ -1,0 +1,204 @@
+#include "fare/report/report.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <set>
+
+#include "fare/core/error.h"
+#include "fare/core/file.h"
+#include "fare/report/html.h"
+#include "fare/report/svg.h"
+
+namespace fare {
+namespace {
+
+OrderedJson example() {
+  return OrderedJson::parse(read_file(std::string(FARE_SOURCE_DIR) + "/tests/golden/report/example_report.json"));
+}
+
+size_t count(const std::string& text, const std::string& part) {
+  size_t n = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++n;
+  return n;
+}
+
+size_t lines(const std::string& text) { return count(text, "\n"); }
+
+// Appends `poison` to every text of the report that may come from data or a model. Words with a fixed set of values
+// (codes, answers, splits) keep their meaning.
+void poison_texts(OrderedJson& value, const std::string& poison, const std::string& key = "") {
+  static const std::set<std::string> kFixed = {"format", "code", "answer", "control_class", "measure", "subset", "split", "span",
+                                               "null", "primary_span", "primary_null", "weight_mode", "scoring", "group", "mode",
+                                               "conclusion", "check", "role", "sha256", "profile"};
+  if (value.is_string() && !kFixed.contains(key)) value = value.get<std::string>() + poison;
+  if (value.is_array())
+    for (auto& item : value) poison_texts(item, poison, key);
+  if (value.is_object())
+    for (auto& [name, item] : value.items()) poison_texts(item, poison, name);
+}
+
+TEST(Report, ThePageOpensWithTheSentenceAndTheLadder) {
+  const std::string html = render_report(example()).html;
+  const size_t sentence = html.find("Unresolved at stage 5");
+  const size_t ladder = html.find("class=\"ladder\"");
+  const size_t subject = html.find("id=\"subject\"");
+  ASSERT_NE(sentence, std::string::npos);
+  EXPECT_LT(sentence, ladder);
+  EXPECT_LT(ladder, subject);
+  EXPECT_NE(html.find("9.8 <small>pp"), std::string::npos);
+  EXPECT_NE(html.find("[7.6, 12.0]"), std::string::npos);
+  EXPECT_EQ(count(html, "<li><span class=\"stage\">"), 6u);
+}
+
+TEST(Report, ThePageLoadsNothingAndRunsNothing) {
+  const std::string html = render_report(example()).html;
+  EXPECT_EQ(html.find("<script"), std::string::npos);
+  EXPECT_EQ(html.find("<link"), std::string::npos);
+  EXPECT_EQ(html.find("<img"), std::string::npos);
+  EXPECT_EQ(html.find("src=\""), std::string::npos);
+  EXPECT_EQ(html.find("url("), std::string::npos);
+  EXPECT_EQ(html.find("@import"), std::string::npos);
+  EXPECT_EQ(count(html, "href=\"") - count(html, "href=\"#"), 0u);
+}
+
+TEST(Report, EveryTextFromDataIsEscaped) {
+  OrderedJson report = example();
+  poison_texts(report, "</td><b onload='x' x=\"y\">&");
+  const std::string html = render_report(report).html;
+  EXPECT_EQ(html.find("<b onload"), std::string::npos);
+  EXPECT_EQ(html.find("onload='"), std::string::npos);
+  EXPECT_GT(count(html, "&lt;/td&gt;&lt;b onload=&#39;x&#39; x=&quot;y&quot;&gt;&amp;"), 200u);
+}
+
+TEST(Report, TheIndexEscapesToo) {
+  OrderedJson report = example();
+  poison_texts(report, "<b>");
+  const std::string html = render_index({"a<b>", "i<b>", {{"x\"<b>.html", "n<b>", report}}, {{"t<b>", {{"task<b>", {{"acc,none", 0.5}}}}}}});
+  EXPECT_EQ(html.find("<b>"), std::string::npos);
+  EXPECT_NE(html.find("href=\"x&quot;&lt;b&gt;.html\""), std::string::npos);
+  EXPECT_NE(html.find("task&lt;b&gt;"), std::string::npos);
+  EXPECT_NE(html.find("0.5000"), std::string::npos);
+}
+
+TEST(Report, UndefinedIsSaidWithItsReasonNeverAsANumber) {
+  OrderedJson report = example();
+  report["per_axis"][0]["shift_pp"] = nullptr;
+  report["per_axis"][0]["shift_pp_reason"] = "an empty axis";
+  const std::string html = render_report(report).html;
+  EXPECT_GE(count(html, "undefined: an empty axis"), 2u);  // in the figure and in the table
+  EXPECT_NE(html.find("undefined: generation transfer is not part of this build"), std::string::npos);
+  EXPECT_EQ(html.find(">nan"), std::string::npos);
+  EXPECT_EQ(html.find(">null<"), std::string::npos);
+}
+
+TEST(Report, PartsThatWereNotRunAreNamed) {
+  OrderedJson report = example();
+  for (const char* part : {"sensitivity", "router_profile", "experts", "expert_scores", "search", "reach", "masking", "dose_control"}) {
+    report[part] = nullptr;
+    report[std::string(part) + "_reason"] = std::string("no ") + part + " today";
+  }
+  const std::string html = render_report(report).html;
+  for (const char* part : {"sensitivity", "router_profile", "experts", "search", "reach", "masking", "dose_control"})
+    EXPECT_NE(html.find(std::string("undefined: no ") + part + " today"), std::string::npos) << part;
+}
+
+TEST(Report, AMissingFieldIsNamedWithItsPlace) {
+  OrderedJson report = example();
+  report["stages"][7].erase("answer");
+  try {
+    render_report(report);
+    FAIL() << "a report without stages[7].answer was drawn";
+  } catch (const FormatError& error) {
+    EXPECT_NE(std::string(error.what()).find("stages[7]"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("'answer' is missing"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Report, AFieldOfTheWrongTypeIsNamed) {
+  OrderedJson report = example();
+  report["headline"]["numbers"]["shift"]["value"] = "much";
+  try {
+    render_report(report);
+    FAIL() << "a text was drawn as a number";
+  } catch (const FormatError& error) {
+    EXPECT_NE(std::string(error.what()).find("headline.numbers.shift.value"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Report, AnotherFormatIsRefused) {
+  OrderedJson report = example();
+  report["format"] = "fare-report/9";
+  EXPECT_THROW(render_report(report), FormatError);
+}
+
+TEST(Report, EveryConfigurationAndEveryRandomControlIsDrawn) {
+  const OrderedJson report = example();
+  const std::string html = render_report(report).html;
+  const size_t random = report["search"]["num_random_controls"], grid = report["search"]["num_configurations"];
+  EXPECT_EQ(count(html, "class=\"random\">"), random + 1);  // and one in the legend
+  EXPECT_EQ(count(html, "class=\"point l"), grid + 2);
+}
+
+TEST(Report, TablesHoldEveryRow) {
+  const OrderedJson report = example();
+  const auto csv = render_report(report).csv;
+  EXPECT_EQ(lines(csv.at("experts.csv")), report["experts"].size() + 1);
+  EXPECT_EQ(lines(csv.at("search.csv")), report["search"]["configurations"].size() + 1);
+  EXPECT_EQ(lines(csv.at("sensitivity.csv")), report["sensitivity"]["rows"].size() + 1);
+  EXPECT_EQ(lines(csv.at("stages.csv")), report["stages"].size() + 1);
+  EXPECT_EQ(lines(csv.at("dose_control_draws.csv")), 81u);
+  EXPECT_FALSE(csv.contains("generation.csv"));
+  EXPECT_EQ(csv.at("optimism.csv"), "candidate,validation_pp,test_pp,difference_pp\npure,10.7,9.8,0.9\nreach,12.3,10.9,1.4\n");
+  EXPECT_EQ(csv.at("bias_axes.csv").substr(0, csv.at("bias_axes.csv").find('\n')),
+            "axis,n,clusters,pct_stereo,interval_low,interval_high,sign,bias_pp,bias_interval_low,bias_interval_high");
+}
+
+TEST(Report, TablesQuoteAndKeepReasons) {
+  OrderedJson report = example();
+  report["data"]["axes"][0]["axis"] = "age, \"old\"\nand new";
+  report["search"]["optimism"][0]["test_pp"] = nullptr;
+  report["search"]["optimism"][0]["test_pp_reason"] = "no test";
+  const auto csv = render_report(report).csv;
+  EXPECT_NE(csv.at("data_axes.csv").find("\"age, \"\"old\"\"\nand new\",754"), std::string::npos);
+  EXPECT_EQ(csv.at("optimism.csv"),
+            "candidate,validation_pp,test_pp,difference_pp,test_pp_reason\npure,10.7,,0.9,no test\nreach,12.3,10.9,1.4,\n");
+}
+
+TEST(Report, TheSameReportGivesTheSameBytes) {
+  EXPECT_EQ(render_report(example()).html, render_report(example()).html);
+}
+
+TEST(Html, NumbersHaveATrueMinusAndNoNegativeZero) {
+  EXPECT_EQ(fixed_text(-0.04, 1), "0.0");
+  EXPECT_EQ(fixed_text(-1.25, 1), "\u22121.2");
+  EXPECT_EQ(compact_text(0.00031249), "0.000312");
+  EXPECT_EQ(compact_text(18874368), "18\u202F874\u202F368");
+  EXPECT_EQ(compact_text(754), "754");
+}
+
+TEST(Html, ControlCharactersBecomeVisible) { EXPECT_EQ(escape_html(std::string_view("a\0b\x1b", 4)), "a\uFFFD" "b\uFFFD"); }
+
+TEST(Svg, TicksAreRoundAndInside) {
+  EXPECT_EQ(round_ticks(-1, 11, 6), (std::vector<double>{0, 2, 4, 6, 8, 10}));
+  EXPECT_EQ(round_ticks(0, 0.9, 5).size(), 5u);
+  double low = 0, high = 0;
+  widen(low, high);
+  EXPECT_LT(low, high);
+}
+
+// Writes the pages where FARE_REPORT_OUT says, for the render test and for looking at them.
+TEST(Report, IsWrittenWhereAsked) {
+  const char* folder = std::getenv("FARE_REPORT_OUT");
+  if (!folder) GTEST_SKIP() << "set FARE_REPORT_OUT to a folder to get the example's page and tables";
+  const ReportFiles files = render_report(example());
+  write_file(std::string(folder) + "/report.html", files.html);
+  for (const auto& [name, bytes] : files.csv) write_file(std::string(folder) + "/" + name, bytes);
+  IndexPage page{"FARE demo", "Control models with a planted answer, and what the diagnosis said.", {}, {}};
+  for (int i = 0; i < 4; ++i) page.reports.push_back({"report.html", "the answer planted: stereotype rows in two experts", example()});
+  page.scores.push_back({"random OLMoE-shaped model", {{"crows_pairs_english", {{"pct_stereotype,none", 0.5012}, {"pct_stereotype_stderr,none", 0.0122}}}}});
+  write_file(std::string(folder) + "/index.html", render_index(page));
+}
+
+}  // namespace
+}  // namespace fare

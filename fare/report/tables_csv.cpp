@@ -1,0 +1,106 @@
+#include "fare/report/tables_csv.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace fare {
+namespace {
+
+using Row = std::vector<std::pair<std::string, std::string>>;  // column -> cell
+
+std::string csv_quoted(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return out + "\"";
+}
+
+std::string cell_text(const OrderedJson& value) {
+  if (value.is_null()) return "";
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_array()) {
+    std::string joined;
+    for (const auto& item : value) joined += (joined.empty() ? "" : " ") + cell_text(item);
+    return joined;
+  }
+  if (value.is_object() && value.size() == 2 && value.contains("layer") && value.contains("expert"))
+    return cell_text(value["layer"]) + "/" + cell_text(value["expert"]);
+  return value.dump();
+}
+
+Row flat_row(const OrderedJson& object) {
+  Row row;
+  if (!object.is_object()) return {{"value", cell_text(object)}};
+  for (const auto& [key, value] : object.items()) {
+    if (key == "draws" && value.is_array()) continue;  // a table of its own
+    if (key.ends_with("interval")) {
+      const bool is_pair = value.is_array() && value.size() == 2;
+      row.emplace_back(key + "_low", is_pair ? cell_text(value[0]) : "");
+      row.emplace_back(key + "_high", is_pair ? cell_text(value[1]) : "");
+    } else {
+      row.emplace_back(key, cell_text(value));
+    }
+  }
+  return row;
+}
+
+// Columns in the order of their first appearance, reasons last.
+std::string csv(const std::vector<Row>& rows) {
+  std::vector<std::string> columns, reasons;
+  for (const Row& row : rows)
+    for (const auto& [name, cell] : row) {
+      auto& list = name.ends_with("_reason") ? reasons : columns;
+      if (std::find(list.begin(), list.end(), name) == list.end()) list.push_back(name);
+    }
+  columns.insert(columns.end(), reasons.begin(), reasons.end());
+  std::string out;
+  for (size_t i = 0; i < columns.size(); ++i) out += (i ? "," : "") + csv_quoted(columns[i]);
+  out += "\n";
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < columns.size(); ++i) {
+      const auto found = std::find_if(row.begin(), row.end(), [&](const auto& cell) { return cell.first == columns[i]; });
+      out += (i ? "," : "") + (found == row.end() ? "" : csv_quoted(found->second));
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+const struct { const char *file, *part, *list; } kTables[] = {
+    {"verdicts", "verdicts", ""}, {"data_files", "data", "files"}, {"data_axes", "data", "axes"}, {"data_nulls", "data", "nulls"},
+    {"thresholds", "thresholds", "values"}, {"test_families", "thresholds", "families"}, {"items_needed", "thresholds", "needs"},
+    {"splits", "splits", "counts"}, {"self_checks", "self_checks", ""}, {"calibration", "calibration", "rows"},
+    {"bias_scorings", "bias", "scorings"}, {"bias_axes", "bias", "axes"}, {"candidates", "candidates", ""}, {"stages", "stages", ""},
+    {"effects", "effects", ""}, {"per_axis", "per_axis", ""}, {"robustness", "robustness", ""}, {"dose_control", "dose_control", ""},
+    {"sensitivity", "sensitivity", "rows"}, {"router_profile", "router_profile", "layers"}, {"experts", "experts", ""},
+    {"score_honesty", "expert_scores", "honesty"}, {"search", "search", "configurations"}, {"search_rungs", "search", "rungs"},
+    {"search_solutions", "search", "solutions"}, {"expected_best", "search", "expected_best"}, {"optimism", "search", "optimism"},
+    {"reach", "reach", "rows"}, {"masking", "masking", "groups"}, {"masking_draws", "masking", "draw_values"},
+    {"masking_tests", "masking", "tests"}, {"masking_singles", "masking", "singles"}, {"conditions", "conditions", "rows"},
+    {"generation", "generation", "rows"}, {"runtime", "runtime", "parts"}};
+
+}  // namespace
+
+std::map<std::string, std::string> csv_tables(const Node& report) {
+  std::map<std::string, std::string> files;
+  for (const auto& table : kTables) {
+    const Node part = report.at(table.part);
+    if (part.is_null()) continue;
+    std::vector<Row> rows;
+    for (const Node& row : *table.list ? part.rows(table.list) : part.rows()) rows.push_back(flat_row(row.json()));
+    if (!rows.empty()) files[std::string(table.file) + ".csv"] = csv(rows);
+  }
+  // The random draws of the dose control, with the candidate each belongs to.
+  std::vector<Row> draws;
+  for (const Node& entry : report.rows("dose_control"))
+    for (const Node& draw : entry.rows("draws")) {
+      Row row = flat_row(draw.json());
+      row.insert(row.begin(), {"candidate", entry.text("candidate")});
+      draws.push_back(std::move(row));
+    }
+  if (!draws.empty()) files["dose_control_draws.csv"] = csv(draws);
+  return files;
+}
+
+}  // namespace fare
