@@ -288,8 +288,12 @@ void edit_selection(const at::Tensor& logits_TE, const RouterSpec& spec, const s
       rows_R.push_back(t);
   if (rows_R.empty()) return;
 
+  // On the way (for keep_sum) a row may have more experts than in the end.
   const int64_t num_slots = after.ids_TK.size(1);
-  EditedRows rows(spec, logits_TE, std::move(rows_R), num_slots);
+  int64_t working_slots = std::max(num_slots, spec.top_k);
+  for (const ScopedEdit* scoped : edits)
+    working_slots = std::max(working_slots, slots_needed(spec, std::span(scoped, 1)));
+  EditedRows rows(spec, logits_TE, std::move(rows_R), working_slots);
   std::vector<double> factor_R(rows.num_rows(), 1);
   std::vector<double> sum_R(rows.num_rows());
   for (int64_t r = 0; r < rows.num_rows(); ++r) sum_R[r] = weight_sum(before, rows.row(r));
@@ -322,8 +326,8 @@ void edit_selection(const at::Tensor& logits_TE, const RouterSpec& spec, const s
   float* to_weights = after.weights_TK.mutable_data_ptr<float>();
   for (int64_t r = 0; r < rows.num_rows(); ++r) {
     const int64_t t = rows.row(r);
-    std::copy_n(from_ids + r * num_slots, num_slots, to_ids + t * num_slots);
-    std::copy_n(from_weights + r * num_slots, num_slots, to_weights + t * num_slots);
+    std::copy_n(from_ids + r * working_slots, num_slots, to_ids + t * num_slots);
+    std::copy_n(from_weights + r * working_slots, num_slots, to_weights + t * num_slots);
     if (factor_R[r] == 1 || rows.replayed(r)) continue;  // stored weights are replayed as they are
     for (int64_t i = 0; i < num_slots; ++i)
       to_weights[t * num_slots + i] = static_cast<float>(to_weights[t * num_slots + i] * factor_R[r]);
