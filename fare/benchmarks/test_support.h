@@ -1,0 +1,60 @@
+// Shared by this floor's tests: where public data and design vectors lie, scratch files, and errors with their text.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "fare/core/file.h"
+#include "fare/core/json.h"
+
+namespace fare::testing {
+
+inline std::filesystem::path folder(const char* variable, const char* beside_source) {
+  if (const char* chosen = std::getenv(variable); chosen != nullptr && *chosen != '\0') return chosen;
+  return std::filesystem::path(FARE_SOURCE_DIR) / ".." / "shared" / beside_source;
+}
+inline std::filesystem::path data_folder() { return folder("FARE_DATA", "data"); }
+
+// The published test vectors of that name, or nothing where the file is not at hand.
+inline std::optional<Json> vectors(const std::string& name) {
+  const auto path = folder("FARE_DESIGN", "design") / "statistics-vectors.json";
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  static const Json all = Json::parse(read_file(path));
+  return all.at("vectors").at(name);
+}
+
+inline std::filesystem::path scratch(const std::string& name) {
+  const auto path = std::filesystem::temp_directory_path() / ("fare-benchmarks-" + std::to_string(::getpid())) / name;
+  std::filesystem::create_directories(path.parent_path());
+  return path;
+}
+
+// The message of the error of type E that `act` must throw.
+template <typename E, typename Act>
+std::string message_of(const Act& act) {
+  try {
+    act();
+  } catch (const E& error) {
+    return error.what();
+  } catch (const std::exception& error) {
+    ADD_FAILURE() << "another kind of error: " << error.what();
+    return error.what();
+  }
+  ADD_FAILURE() << "no error was thrown";
+  return "";
+}
+
+}  // namespace fare::testing
+
+#define FARE_NEED_DATA(relative)                                                                              \
+  if (!std::filesystem::exists(::fare::testing::data_folder() / (relative)))                                  \
+  GTEST_SKIP() << (relative) << " is not there; set FARE_DATA to the folder of public data (docs/data.md)"
+
+#define FARE_NEED_VECTORS(variable, name)           \
+  const auto variable = ::fare::testing::vectors(name); \
+  if (!variable) GTEST_SKIP() << "statistics-vectors.json is not there; set FARE_DESIGN to the folder that holds it"
