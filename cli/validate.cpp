@@ -1,0 +1,208 @@
+#include "cli/validate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/validate_model.h"
+#include "fare/benchmarks/study_data.h"
+#include "fare/checkpoint/shard_index.h"
+#include "fare/core/error.h"
+#include "fare/core/file.h"
+#include "fare/core/json.h"
+#include "fare/routing/intervention.h"
+#include "fare/routing/trace_file.h"
+#include "fare/scoring/request_file.h"
+
+namespace fare::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ValidateFlags {
+  std::vector<fs::path> paths;
+  std::string kind;  // empty = by what the file looks like
+  ModelChecks model;
+};
+
+// What can be seen of a file without reading it whole.
+struct Look {
+  fs::path path;
+  std::string name;              // without folder and ".gz"
+  bool is_folder = false;
+  bool is_lines = false;         // *.jsonl
+  std::optional<Json> object;    // the whole *.json file, or the first line of a *.jsonl file
+
+  bool ends(const char* ending) const { return name.ends_with(ending); }
+  bool has(std::initializer_list<const char*> keys) const {
+    return object && std::all_of(keys.begin(), keys.end(), [&](const char* key) { return object->contains(key); });
+  }
+  bool lines_with(std::initializer_list<const char*> keys) const { return is_lines && has(keys); }
+  bool says(const std::string& format) const {
+    return object && !is_lines && object->contains("format") && (*object)["format"].is_string() &&
+           (*object)["format"].get<std::string>().starts_with(format);
+  }
+};
+
+struct Checker {
+  const char* kind;
+  const char* what;  // one line for the help
+  bool (*fits)(const Look&);
+  void (*check)(const fs::path&, const ValidateFlags&);  // prints what it found; throws when it is wrong
+};
+
+void print_items(const fs::path& path, const char* kind, size_t count, const char* of_what) {
+  fmt::print("{}: {}\n  {:<13} {}\n", path.string(), kind, of_what, count);
+}
+
+template <typename Item>
+void print_study(const fs::path& path, const char* kind, const StudyFile<Item>& file, const char* of_what) {
+  print_items(path, kind, file.items.size(), of_what);
+  for (const auto& field : file.ignored_fields)
+    fmt::print("  {:<13} field '{}' is read by nobody\n", "note", field);
+}
+
+// The first that fits is taken. A new kind of file is one line here.
+const Checker kCheckers[] = {
+    {"model", "a folder with config.json and *.safetensors", [](const Look& look) { return look.is_folder; },
+     [](const fs::path& path, const ValidateFlags& flags) { check_model_folder(path, flags.model); }},
+    {"trace", "routes written by --trace routes",
+     [](const Look& look) { return look.ends(".trace.safetensors"); },
+     [](const fs::path& path, const ValidateFlags&) {
+       const RouteTable table = read_trace_file(path);
+       print_items(path, "trace of routes", table.token_ids.size(), "rows");
+     }},
+    {"weights", "a single *.safetensors file", [](const Look& look) { return look.ends(".safetensors"); },
+     [](const fs::path& path, const ValidateFlags& flags) { check_weight_file(path, flags.model); }},
+    {"index", "model.safetensors.index.json", [](const Look& look) { return !look.is_lines && look.has({"weight_map"}); },
+     [](const fs::path& path, const ValidateFlags&) {
+       print_items(path, "shard index", read_shard_index(path).file_of.size(), "tensors");
+     }},
+    {"intervention", "an intervention (fare-intervention/1)",
+     [](const Look& look) { return look.says("fare-intervention/") || (!look.is_lines && look.has({"edits"})); },
+     [](const fs::path& path, const ValidateFlags&) {
+       print_items(path, "intervention", Intervention::read(path).edits.size(), "edits");
+     }},
+    {"requests", "JSON lines for fare score",
+     [](const Look& look) { return look.lines_with({"continuation"}) || look.lines_with({"continuation_ids"}); },
+     [](const fs::path& path, const ValidateFlags&) { print_items(path, "requests", read_requests(path).size(), "requests"); }},
+    {"generation", "study data: prompts with stereotyped and opposite answers",
+     [](const Look& look) { return look.lines_with({"prompt", "stereo"}) || look.lines_with({"prompt", "anti"}); },
+     [](const fs::path& path, const ValidateFlags&) { print_study(path, "generation", read_generation(path), "prompts"); }},
+    {"pairs", "study data: pairs of texts",
+     [](const Look& look) { return look.lines_with({"stereo"}) || look.lines_with({"anti"}); },
+     [](const fs::path& path, const ValidateFlags&) { print_study(path, "pairs", read_pairs(path), "pairs"); }},
+    {"utility", "study data: multiple-choice questions",
+     [](const Look& look) { return look.lines_with({"choices"}) || look.lines_with({"gold"}); },
+     [](const fs::path& path, const ValidateFlags&) { print_study(path, "utility", read_utility(path), "questions"); }},
+    {"neutral", "study data: neutral texts", [](const Look& look) { return look.lines_with({"text"}); },
+     [](const fs::path& path, const ValidateFlags&) { print_study(path, "neutral", read_neutral(path), "texts"); }},
+};
+
+std::string kinds() {
+  std::string text;
+  for (const Checker& checker : kCheckers) text += (text.empty() ? "" : ", ") + std::string(checker.kind);
+  return text;
+}
+
+// The first object of a JSON-lines file; its later lines are left to the reader of its kind.
+Json first_line(const fs::path& path) {
+  const std::string text = read_file(path);
+  size_t number = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line(text.data() + begin, end - begin);
+    ++number;
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos) {
+      Json object = parse_json(line, path.string(), "line " + std::to_string(number));
+      if (!object.is_object())
+        throw FormatError(path.string(), "line " + std::to_string(number), "expected a JSON object");
+      return object;
+    }
+    begin = end + 1;
+  }
+  throw FormatError(path.string(), "", "is empty; a JSON-lines file has one object a line");
+}
+
+Look look_at(const fs::path& path) {
+  Look look;
+  look.path = path;
+  look.name = path.extension() == ".gz" ? path.stem().string() : path.filename().string();
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) throw IoError(path.string() + ": no such file or folder");
+  look.is_folder = fs::is_directory(path, ignored);
+  if (look.is_folder) return look;
+  look.is_lines = look.ends(".jsonl");
+  if (look.is_lines) look.object = first_line(path);
+  if (look.ends(".json")) {
+    look.object = read_json_file(path);
+    if (!look.object->is_object()) throw FormatError(path.string(), "", "expected a JSON object");
+  }
+  return look;
+}
+
+const Checker& checker_of(const fs::path& path, const std::string& kind) {
+  if (!kind.empty())
+    return *std::find_if(std::begin(kCheckers), std::end(kCheckers), [&](const Checker& c) { return kind == c.kind; });
+  const Look look = look_at(path);
+  for (const Checker& checker : kCheckers)
+    if (checker.fits(look)) return checker;
+  std::string keys;
+  if (look.object)
+    for (const auto& [key, value] : look.object->items()) keys += (keys.empty() ? " (its fields: " : ", ") + key;
+  throw FormatError(path.string(), "",
+                    "no kind of file that FARE checks" + (keys.empty() ? "" : keys + ")") + "; name it with --kind: " + kinds());
+}
+
+// Every file is looked at, whatever the others hold. Returns the exit status.
+int validate(const ValidateFlags& flags) {
+  size_t num_wrong = 0;
+  for (const fs::path& path : flags.paths) {
+    try {
+      checker_of(path, flags.kind).check(path, flags);
+    } catch (const Error& error) {
+      std::fflush(stdout);
+      fmt::print(stderr, "fare: {}\n", error.what());
+      ++num_wrong;
+    }
+  }
+  if (num_wrong > 0) {
+    fmt::print(stderr, "fare: {} of {} not sound\n", num_wrong, flags.paths.size());
+    return 1;
+  }
+  fmt::print("sound: {}\n", flags.paths.size());
+  return 0;
+}
+
+}  // namespace
+
+void add_validate_command(CLI::App& program, int& exit_status) {
+  auto flags = std::make_shared<ValidateFlags>();
+  CLI::App* command = program.add_subcommand(
+      "validate", "Checks model folders, requests, interventions and study data without running a model");
+  command->add_option("PATH", flags->paths, "folders and files; every one is checked, status 1 if any is wrong")->required();
+  std::vector<std::string> names;
+  for (const Checker& checker : kCheckers) names.push_back(checker.kind);
+  command->add_option("--kind", flags->kind, "what the files are; without it, what they look like")
+      ->check(CLI::IsMember(names));
+  command->add_flag("--weights", flags->model.read_weights, "read every weight and look for NaN and Inf");
+  command->add_flag("--fingerprint", flags->model.fingerprint, "print the fingerprint of a model folder");
+  command->add_flag("--config-only", flags->model.config_only, "accept a model folder that has no weights yet");
+  std::string footer = "Kinds:\n";
+  for (const Checker& checker : kCheckers) footer += fmt::format("  {:<13} {}\n", checker.kind, checker.what);
+  footer +=
+      "\nExamples:\n"
+      "  fare validate models/olmoe --fingerprint\n"
+      "  fare validate pairs.jsonl utility.jsonl edit.json\n";
+  command->footer(footer);
+  command->callback([flags, &exit_status] { exit_status = validate(*flags); });
+}
+
+}  // namespace fare::cli
