@@ -1,0 +1,83 @@
+#include "cli/flags.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <set>
+
+#include "fare/core/error.h"
+#include "fare/core/parallel.h"
+
+namespace fare::cli {
+namespace {
+
+// True when the processor multiplies bfloat16 natively.
+bool fast_bfloat16() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+bool stored_as_bfloat16(const std::filesystem::path& folder) {
+  const auto checkpoint = Checkpoint::open(folder);
+  for (const std::string& name : checkpoint->names())
+    if (checkpoint->raw_tensor(name).dtype != Dtype::kBF16 && checkpoint->raw_tensor(name).shape.size() > 1) return false;
+  return true;
+}
+
+}  // namespace
+
+void add_model_flags(CLI::App& command, CommonFlags& flags) {
+  command.add_option("--model", flags.model, "Checkpoint folder (config.json, safetensors)")->required();
+  command.add_option("--device", flags.device, "cpu")->check(CLI::IsMember({"cpu"}));
+  command.add_option("--dtype", flags.dtype, "Working type; auto = bf16 only where the checkpoint is bf16 and the "
+                                             "device is fast at it, else f32")
+      ->check(CLI::IsMember({"f32", "bf16", "auto"}));
+  command.add_option("--matmul", flags.matmul, "Library for float32 products; auto = measure at start, take the faster")
+      ->check(CLI::IsMember({"mkl", "onednn", "auto"}));
+  command.add_option("--max-length", flags.max_length, "Context length in tokens; 0 = the model's own")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--threads", flags.threads, "0 = all physical cores this process may use")->check(CLI::NonNegativeNumber);
+}
+
+void add_output_flag(CLI::App& command, CommonFlags& flags, bool required) {
+  auto* option = command.add_option("--out", flags.out, "Where results go");
+  if (required) option->required();
+}
+
+void add_console_flags(CLI::App& command, CommonFlags& flags) {
+  command.add_flag("--quiet", flags.quiet, "No progress on stderr");
+  command.add_option("--log-level", flags.log_level, "debug, info, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+}
+
+void add_data_flag(CLI::App& command, CommonFlags& flags) {
+  command.add_option("--data", flags.data, "Folder of benchmark data; default $FARE_DATA, else ./data");
+}
+
+std::filesystem::path data_folder(const CommonFlags& flags) {
+  if (!flags.data.empty()) return flags.data;
+  const char* from_environment = std::getenv("FARE_DATA");
+  return from_environment != nullptr && *from_environment != '\0' ? from_environment : "data";
+}
+
+std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& progress) {
+  at::set_num_threads(flags.threads > 0 ? flags.threads : physical_cores());
+  Execution execution;
+  const bool bf16 = flags.dtype == "bf16" || (flags.dtype == "auto" && fast_bfloat16() && stored_as_bfloat16(flags.model));
+  execution.dtype = bf16 ? at::kBFloat16 : at::kFloat;
+  execution.backend = flags.matmul == "mkl"      ? MatmulBackend::kMkl
+                      : flags.matmul == "onednn" ? MatmulBackend::kOneDnn
+                                                 : faster_backend();
+  auto model = Model::open(flags.model, execution);
+  progress.say(fmt::format("{}: {}, {} layers, {} experts, top {}; {} on {} threads, products by {}", flags.model.string(),
+                           model->spec().model_type, model->spec().num_layers, model->spec().router.num_experts,
+                           model->spec().router.top_k, bf16 ? "bf16" : "f32", at::get_num_threads(),
+                           bf16 ? "onednn" : backend_name(execution.backend)));
+  return model;
+}
+
+}  // namespace fare::cli

@@ -1,0 +1,43 @@
+// Flags that several commands share, and what follows from them: device, threads, working type, data folder.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "fare/core/progress.h"
+#include "fare/models/model.h"
+
+namespace fare::cli {
+
+struct CommonFlags {
+  std::filesystem::path model;
+  std::filesystem::path out;
+  std::string device = "cpu";
+  std::string dtype = "auto";
+  std::string matmul = "auto";
+  int64_t max_length = 0;
+  int threads = 0;
+  uint64_t seed = 0;
+  int64_t limit = 0;
+  std::filesystem::path data;
+  bool quiet = false;
+  std::string log_level = "info";
+};
+
+// Each adds its flags to `command`.
+void add_model_flags(CLI::App& command, CommonFlags& flags);    // --model --device --dtype --matmul --max-length --threads
+void add_output_flag(CLI::App& command, CommonFlags& flags, bool required);  // --out
+void add_console_flags(CLI::App& command, CommonFlags& flags);  // --quiet --log-level
+void add_data_flag(CLI::App& command, CommonFlags& flags);      // --data
+
+// `flags.data`, else $FARE_DATA, else ./data.
+std::filesystem::path data_folder(const CommonFlags& flags);
+
+// Sets the number of threads (default: all physical cores this process may use) and opens the model in the working type
+// and with the backend asked for; says the choice through `progress`.
+std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& progress);
+
+}  // namespace fare::cli

@@ -1,0 +1,54 @@
+// fare: flags in, exit status out. One file per subcommand.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "cli/config_file.h"
+#include "cli/score.h"
+#include "fare/core/error.h"
+
+namespace {
+
+enum ExitStatus { kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130 };
+
+int run(int argc, char** argv) {
+  CLI::App program("Fairness-aware routing diagnosis of Mixture-of-Experts language models", "fare");
+  program.set_version_flag("--version", std::string("fare ") + FARE_VERSION);
+  program.require_subcommand(1);
+  program.fallthrough(false);
+  int status = kDone;
+  fare::cli::add_score_command(program, status);
+
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  arguments = fare::cli::with_config_file(arguments, program);
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+  try {
+    program.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    return program.exit(error) == 0 ? kDone : kUsage;
+  }
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const fare::UsageError& error) {
+    fmt::print(stderr, "fare: {}\n", error.what());
+    return kUsage;
+  } catch (const fare::Interrupted&) {
+    fmt::print(stderr, "\nfare: interrupted; finished work is kept\n");
+    return kInterrupted;
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "fare: out of memory; use a smaller model, --dtype bf16, or fewer requests at once\n");
+    return kFailed;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "fare: {}\n", error.what());
+    return kFailed;
+  }
+}

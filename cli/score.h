@@ -1,0 +1,10 @@
+// fare score: requests in, log-probabilities out, under an optional intervention; optional routing trace.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace fare::cli {
+
+void add_score_command(CLI::App& program, int& exit_status);
+
+}  // namespace fare::cli

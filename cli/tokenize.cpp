@@ -1,0 +1,109 @@
+#include "cli/tokenize.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fare/core/error.h"
+#include "fare/core/file.h"
+#include "fare/core/json.h"
+#include "fare/tokenizer/tokenizer.h"
+
+namespace fare::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct TokenizeFlags {
+  fs::path tokenizer, input, out;
+  bool no_special_tokens = false;
+  bool quiet = false;
+};
+
+struct Text {
+  Json id;
+  std::string text;
+  std::string where;  // for errors
+};
+
+std::vector<Text> texts_of_file(const fs::path& path) {
+  std::vector<Text> texts;
+  for_each_json_line(path, [&](const Json& line, size_t number) {
+    const std::string where = "line " + std::to_string(number);
+    if (!line.contains("id")) throw FormatError(path.string(), where, "field 'id' is missing");
+    const Json& id = line["id"];
+    if (!id.is_string() && !id.is_number_integer()) throw FormatError(path.string(), where, "field 'id' has the wrong type: " + id.dump());
+    texts.push_back({id, require<std::string>(line, "text", path.string(), where), where});
+  });
+  return texts;
+}
+
+// Plain lines; the id is the line's number.
+std::vector<Text> texts_of_stdin() {
+  const std::string all((std::istreambuf_iterator<char>(std::cin)), std::istreambuf_iterator<char>());
+  std::vector<Text> texts;
+  for_each_line(all, [&](std::string_view line, size_t number) {
+    texts.push_back({std::to_string(number), std::string(line), "line " + std::to_string(number)});
+  });
+  return texts;
+}
+
+std::string result_line(const Tokenizer& tokenizer, const Text& text, bool special, const std::string& source) {
+  Encoding encoding;
+  try {
+    encoding = tokenizer.encode(text.text, special);
+  } catch (const UsageError& error) {
+    throw FormatError(source, text.where, error.what());
+  }
+  OrderedJson line;
+  line["id"] = text.id;
+  line["decoded"] = tokenizer.decode(encoding.ids);
+  line["ids"] = std::move(encoding.ids);
+  line["pieces"] = std::move(encoding.pieces);
+  line["offsets"] = std::move(encoding.offsets);
+  return line.dump() + "\n";
+}
+
+void tokenize(const TokenizeFlags& flags) {
+  const auto texts = flags.input.empty() ? texts_of_stdin() : texts_of_file(flags.input);
+  const std::string source = flags.input.empty() ? "stdin" : flags.input.string();
+  const auto tokenizer = Tokenizer::open(flags.tokenizer);
+  if (!flags.quiet)
+    for (const auto& note : tokenizer->notes()) std::fprintf(stderr, "fare tokenize: %s: %s\n", flags.tokenizer.c_str(), note.c_str());
+  const auto each = [&](auto&& write) {
+    for (const auto& text : texts) write(result_line(*tokenizer, text, !flags.no_special_tokens, source));
+  };
+  if (flags.out.empty()) {
+    each([](const std::string& line) {
+      if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size()) throw IoError("stdout: cannot be written");
+    });
+    if (std::fflush(stdout) != 0) throw IoError("stdout: cannot be written");
+    return;
+  }
+  AtomicFile file(flags.out);
+  each([&](const std::string& line) { file.write(line); });
+  file.commit();
+}
+
+}  // namespace
+
+void add_tokenize_command(CLI::App& program, int& /*exit_status*/) {
+  const auto flags = std::make_shared<TokenizeFlags>();
+  CLI::App* command = program.add_subcommand("tokenize", "Ids and pieces of a text");
+  command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json (or .json.gz), or a checkpoint folder that holds one")->required();
+  command->add_option("--input", flags->input, "JSON lines with \"id\" and \"text\"; without it plain lines are read from stdin");
+  command->add_option("--out", flags->out, "JSON lines with id, decoded, ids, pieces, offsets; without it they go to stdout");
+  command->add_flag("--no-special-tokens", flags->no_special_tokens, "put no tokens around the text, such as a BOS");
+  command->add_flag("--quiet", flags->quiet, "say nothing on stderr about oddities of the tokenizer file");
+  command->footer(
+      "Examples:\n"
+      "  echo 'The router decides.' | fare tokenize --tokenizer OLMoE-1B-7B\n"
+      "  fare tokenize --tokenizer tokenizer.json --input texts.jsonl --out ids.jsonl --no-special-tokens");
+  command->callback([flags] { tokenize(*flags); });
+}
+
+}  // namespace fare::cli
