@@ -61,10 +61,11 @@ std::string result_line(const Tokenizer& tokenizer, const Text& text, bool speci
   }
   OrderedJson line;
   line["id"] = text.id;
-  line["decoded"] = tokenizer.decode(encoding.ids);
+  std::string decoded = tokenizer.decode(encoding.ids);
   line["ids"] = std::move(encoding.ids);
   line["pieces"] = std::move(encoding.pieces);
   line["offsets"] = std::move(encoding.offsets);
+  line["decoded"] = std::move(decoded);
   return line.dump() + "\n";
 }
 
@@ -96,7 +97,7 @@ void add_tokenize_command(CLI::App& program, int& /*exit_status*/) {
   CLI::App* command = program.add_subcommand("tokenize", "Ids and pieces of a text");
   command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json (or .json.gz), or a checkpoint folder that holds one")->required();
   command->add_option("--input", flags->input, "JSON lines with \"id\" and \"text\"; without it plain lines are read from stdin");
-  command->add_option("--out", flags->out, "JSON lines with id, decoded, ids, pieces, offsets; without it they go to stdout");
+  command->add_option("--out", flags->out, "JSON lines with id, ids, pieces, offsets, decoded; without it they go to stdout");
   command->add_flag("--no-special-tokens", flags->no_special_tokens, "put no tokens around the text, such as a BOS");
   command->add_flag("--quiet", flags->quiet, "say nothing on stderr about oddities of the tokenizer file");
   command->footer(
