@@ -1,0 +1,108 @@
+#include "fare/stats/comparison.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "fare/stats/effect_size.h"
+#include "fare/stats/inputs.h"
+#include "fare/stats/moments.h"
+#include "fare/stats/proportions.h"
+
+namespace fare::stats {
+namespace {
+
+constexpr int64_t kFewDiscordantClusters = 10;
+constexpr double kRounding = 1e-9;  // Relative to `largest`.
+
+std::string label(std::string_view kind, const std::string& metric) {
+  return std::string(kind) + (metric.empty() ? "" : "/" + metric);
+}
+
+bool same_mean_everywhere(std::span<const double> sums, std::span<const double> sizes, double tolerance) {
+  for (size_t c = 0; c < sums.size(); ++c) {
+    if (std::abs(sums[c] / sizes[c] - sums[0] / sizes[0]) > tolerance) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Outcome<Interval> Comparison::interval(double confidence) const {
+  if (!exact) return bootstrap.percentile(confidence);
+  const auto bounds = paired_exact_bounds(increased_clusters, decreased_clusters, num_clusters, 0.5 + confidence / 2);
+  if (!bounds) return Outcome<Interval>::undefined(bounds.reason);
+  return Interval{largest * bounds->lower, largest * bounds->upper};
+}
+
+Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& clusters, const ComparisonOptions& options) {
+  require_same_length(d.size(), "differences", clusters.of_item.size(), "clusters");
+  require_finite(d, "differences");
+  require_positive(options.largest, "largest difference");
+  if (d.empty()) return Outcome<Comparison>::undefined("there are no items to compare");
+
+  Comparison out;
+  out.num_items = static_cast<int64_t>(d.size());
+  out.num_clusters = clusters.num_clusters;
+  out.largest = options.largest;
+  out.estimate = *mean(d);
+  const double tolerance = kRounding * options.largest;
+  bool bounded = true, yes_or_no = true;
+  for (const double value : d) {
+    out.increased += value > 0;
+    out.decreased += value < 0;
+    bounded &= std::abs(value) <= options.largest + tolerance;
+    yes_or_no &= value == 0 || std::abs(std::abs(value) - options.largest) <= tolerance;
+  }
+  const auto sums = cluster_sums(d, clusters);
+  const auto sizes = clusters.sizes();
+  for (const double total : sums) {
+    out.increased_clusters += total > tolerance;
+    out.decreased_clusters += total < -tolerance;
+  }
+
+  SignFlipOptions flips;
+  flips.seed = options.seed;
+  flips.label = label("permutation/sign-flip", options.metric);
+  flips.alternative = options.alternative;
+  flips.draws = options.draws;
+  flips.num_threads = options.num_threads;
+  out.test = *sign_flip(sums, flips);
+
+  ResampleOptions resample;
+  resample.seed = options.seed;
+  resample.label = label("bootstrap/cluster", options.metric);
+  resample.replicates = options.replicates;
+  resample.num_threads = options.num_threads;
+  out.bootstrap = bootstrap_cluster_mean(d, clusters, resample);
+  const bool constant = same_mean_everywhere(sums, sizes, tolerance);
+  const bool few = out.increased_clusters + out.decreased_clusters < kFewDiscordantClusters;
+  out.exact = bounded && (few || constant);
+  out.interval_method = out.exact ? "exact bounds of paired differences" : "cluster bootstrap, percentile";
+  if (constant && !out.exact) {
+    out.bootstrap.estimate = Outcome<double>::undefined("the differences do not vary and have no known bound");
+  }
+
+  if (const auto error = clustered_error(d, clusters)) out.icc = error->anova.icc;
+  else out.icc = Outcome<double>::undefined(error.reason);
+  out.num_effective = effective_items(clusters, out.icc);
+  out.sd = sample_sd(d);
+  out.dz = paired_dz(d);
+  if (yes_or_no) {
+    out.mcnemar = mcnemar(out.increased, out.decreased);
+    const double share = static_cast<double>(out.increased + out.decreased) / static_cast<double>(out.num_items);
+    out.discordance = share;
+    out.mde = minimum_detectable_shift(share, out.num_effective, options.levels);
+    if (out.mde) out.mde = options.largest * *out.mde;
+    if (share > 0) out.equivalence_margin = smallest_equivalence_margin(options.largest * std::sqrt(share), out.num_effective, options.levels);
+    else out.equivalence_margin = Outcome<double>::undefined("no item changed: the discordance is unknown; use exact bounds");
+  } else if (out.sd) {
+    out.mde = minimum_detectable_effect(*out.sd, out.num_effective, options.levels);
+    out.equivalence_margin = smallest_equivalence_margin(*out.sd, out.num_effective, options.levels);
+  } else {
+    out.mde = out.sd;
+    out.equivalence_margin = out.sd;
+  }
+  return out;
+}
+
+}  // namespace fare::stats
