@@ -363,6 +363,19 @@ TEST(Edit, KeepSumSeesExpertsThatALaterEditTakesAway) {
                {{2, 1}}}});
 }
 
+TEST(Edit, MasksThatTogetherLeaveNothingGiveARowWithoutExperts) {
+  // Masks of overlapping rows can leave fewer experts than k, down to none; check() cannot see that.
+  const std::vector<Edit> edits = {edit_of(mask({0, 1})), edit_of(mask({2}, Mask::Mode::kRefill, true)),
+                                   edit_of(mask({3})), edit_of(Activate{{3}, false})};
+  std::vector<ScopedEdit> some = scoped(edits);
+  some[2].scope_T = {0, 1};
+  for (const WeightMode mode : kModes) {
+    const Decision decision = route(logits_of_odds({{4, 3, 2, 1}, {4, 3, 2, 1}}), spec_of(4, 2, mode), some);
+    expect_row(decision.after, 0, {{3, 1}}, "one left, the only score is 1");
+    expect_row(decision.after, 1, {}, "none left");
+  }
+}
+
 TEST(Edit, RowsOutOfScopeKeepTheirBits) {
   const at::Tensor logits = logits_of_odds({{4, 3, 2, 1}, {4, 3, 2, 1}, {1, 2, 3, 4}});
   const std::vector<Edit> edits = {edit_of(mask({0, 3})), edit_of(Reweight{{1}, {1}, 1}), edit_of(SetTopK{3})};

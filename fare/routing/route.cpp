@@ -394,7 +394,32 @@ void check_call(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<c
 
 }  // namespace
 
-at::Tensor router_scores(const at::Tensor& logits_TE) { return at::softmax(logits_TE, -1).contiguous(); }
+at::Tensor router_scores(const at::Tensor& logits_TE) {
+  // Not at::softmax: that starts every thread even for a handful of rows, which costs more than the work itself. Each
+  // row is summed in float64, so its bits depend on nothing but the row.
+  const at::NoGradGuard no_grad;
+  const at::Tensor logits = logits_TE.contiguous();
+  const at::Tensor scores_TE = at::empty_like(logits);
+  const int64_t num_experts = logits.size(1);
+  const float* from = logits.const_data_ptr<float>();
+  float* to = scores_TE.mutable_data_ptr<float>();
+  at::parallel_for(0, logits.size(0), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float* logits_E = from + t * num_experts;
+      float* scores_E = to + t * num_experts;
+      const float largest = *std::max_element(logits_E, logits_E + num_experts);
+      // All experts masked (differently scoped masks can meet in a row): no scores, and nothing to choose.
+      if (largest == kMinusInfinity) {
+        std::fill_n(scores_E, num_experts, 0.0f);
+        continue;
+      }
+      double sum = 0;
+      for (int64_t e = 0; e < num_experts; ++e) sum += scores_E[e] = std::exp(logits_E[e] - largest);
+      for (int64_t e = 0; e < num_experts; ++e) scores_E[e] = static_cast<float>(scores_E[e] / sum);
+    }
+  });
+  return scores_TE;
+}
 
 int64_t slots_needed(const RouterSpec& spec, std::span<const ScopedEdit> edits) {
   int64_t num_slots = spec.top_k;

@@ -125,6 +125,25 @@ void TraceFileWriter::commit() {
   file_.commit();
 }
 
+void write_trace_file(const std::filesystem::path& path, const RouteTable& routes, int64_t num_experts,
+                      const std::map<int64_t, std::vector<float>>& router_logits) {
+  TraceShape shape{routes.offsets, routes.token_ids, {}, num_experts, 1};
+  for (const auto& [layer, stored] : routes.layers) {
+    shape.layers.push_back(layer);
+    shape.num_slots = std::max(shape.num_slots, stored.k);
+  }
+  std::vector<int64_t> rows(routes.token_ids.size());
+  for (size_t t = 0; t < rows.size(); ++t) rows[t] = static_cast<int64_t>(t);
+  TraceFileWriter writer(path, shape);
+  for (const auto& [layer, stored] : routes.layers) {
+    const auto logits = router_logits.find(layer);
+    FARE_CHECK(logits != router_logits.end() && logits->second.size() == rows.size() * static_cast<size_t>(num_experts),
+               "router logits of every row of layer " + std::to_string(layer));
+    writer.write(layer, rows, rows, logits->second.data(), stored.ids.data(), stored.weights.data(), stored.k);
+  }
+  writer.commit();
+}
+
 namespace {
 
 // Reads one trace; the members name the file in errors.

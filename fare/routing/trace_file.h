@@ -50,6 +50,10 @@ class TraceFileWriter {
   PlacedFile file_;
 };
 
+// A whole trace held in memory, written in one call. `router_logits` has [T, E] values for each layer of `routes`.
+void write_trace_file(const std::filesystem::path& path, const RouteTable& routes, int64_t num_experts,
+                      const std::map<int64_t, std::vector<float>>& router_logits);
+
 // Reads the routes of a trace; router logits are left alone. Throws IoError, or FormatError naming the path and tensor:
 // a missing tensor, a wrong type or shape, offsets that do not rise from 0 to T, an id below -1 or twice in a row, a
 // weight that is not finite, an absent slot with a weight.
