@@ -8,7 +8,7 @@ namespace fare {
 
 std::string bias_section(const Node& report) {
   const Node bias = report.at("bias");
-  Forest forest{"Share of pairs where the stereotype is preferred, minus 50%", "bias level, percentage points", {}, {}};
+  Forest forest{"Stereotyped preferences above 50%", "bias level, percentage points", {}, {}};
   for (const Node& row : bias.rows("scorings")) {
     ForestRow entry{"all pairs, " + row.text("scoring"), row.number_or_null("bias_pp"), range_or_null(row, "bias_interval"), "", row.at("primary").flag(), {}};
     if (!entry.value) entry.absent = "undefined: " + row.reason("bias_pp");

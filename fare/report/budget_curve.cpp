@@ -15,7 +15,7 @@ std::string draw_budget_curve(const BudgetCurve& curve) {
     budget_high = std::max(budget_high, budget);
   }
   widen(y_low, y_high);
-  const double width = 560, height = 270, left = 58, right = width - 14, top = 34, bottom = height - 48;
+  const double width = 480, height = 260, left = 58, right = width - 14, top = 34, bottom = height - 48;
   const Scale x{0, std::log2(budget_high), left + 8, right - 8};
   const Scale y{y_low, y_high, bottom, top};
   Svg svg(width, height, curve.title);

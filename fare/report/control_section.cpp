@@ -7,6 +7,15 @@
 namespace fare {
 namespace {
 
+// "shift of pairs, scoring sum, test split", with "filtered items" where only those count.
+std::string effect_name(const Node& row) {
+  std::string name = escape_html(row.text("measure")) + " of " + escape_html(row.text("task"));
+  if (!row.at("scoring").is_null()) name += ", scoring " + escape_html(row.text("scoring"));
+  if (row.text("subset") != "all") name += ", " + escape_html(row.text("subset")) + " items";
+  if (row.text("split") != "test") name += ", " + escape_html(row.text("split")) + " split";
+  return name;
+}
+
 std::string axes_part(const Node& report) {
   Forest forest{"Shift by axis, test split", "shift, pp (positive = less bias)", {}, {}};
   for (const Node& row : report.rows("per_axis")) {
@@ -14,13 +23,12 @@ std::string axes_part(const Node& report) {
     if (!entry.value) entry.absent = "undefined: " + row.reason("shift_pp");
     forest.rows.push_back(entry);
   }
-  return "<div class=\"figures\">" + figure(draw_forest(forest), "Bars are 95% intervals over clusters.") +
+  return figure(draw_forest(forest), "Bars are 95% intervals over clusters.") +
          html_table("", {code_column("Candidate", "candidate"), text_column("Axis", "axis"), number_column("Base, %", "pct_base", 1),
                          number_column("Edited, %", "pct_edited", 1), estimate_column("Shift, pp", "shift_pp", "interval", 1),
                          number_column("Remaining", "remaining", 2), flag_column("Overshoot", "overshoot"), number_column("p", "p"),
                          number_column("n", "n"), number_column("Clusters", "clusters")},
-                    report.rows("per_axis")) +
-         "</div>\n";
+                    report.rows("per_axis"));
 }
 
 std::string dose_part(const Node& report) {
@@ -38,9 +46,9 @@ std::string dose_part(const Node& report) {
     forest.rows.push_back(draws);
   }
   return "<div class=\"figures\">" +
-         figure(draw_forest(forest), "Small dots: random directions outside the chosen experts, tuned to the candidate's dose; the larger dot of that row is their 95th percentile.") +
+         figure(draw_forest(forest), "Small dots: random directions outside the chosen experts, tuned to the candidate's dose; the larger dot of that row is their 95th percentile, above which a shift must lie. In the table also for draws from all experts (unrestricted).") +
          html_table("", {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"), number_column("Shift, pp", "shift_pp", 1),
-                         number_column("95th percentile, pp", "percentile95_pp", 1), number_column("the same, unrestricted", "percentile95_unrestricted_pp", 1),
+                         number_column("95% of draws", "percentile95_pp", 1), number_column("unrestricted", "percentile95_unrestricted_pp", 1),
                          flag_column("Above", "passed")},
                     report.rows("dose_control")) +
          "</div>\n";
@@ -51,8 +59,14 @@ std::string dose_part(const Node& report) {
 std::string control_section(const Node& report) {
   std::string body = html_table(
       "Effects of each candidate",
-      {code_column("Candidate", "candidate"), text_column("Measure", "measure"), text_column("Task", "task"), text_column("Split", "split"),
-       text_column("Scoring", "scoring"), text_column("Items", "subset"), estimate_column("Value", "value", "interval", 2), text_column("Unit", "unit"),
+      {code_column("Candidate", "candidate"),
+       {"Effect", [](const Node& row) -> TableCell { return {effect_name(row), false}; }, false},
+       {"Value",
+        [](const Node& row) -> TableCell {
+          if (row.at("value").is_null()) return {undefined_html(row.reason("value")), true};
+          return {value_with_range_html(row, "value", "interval", row.text("unit") == "pp" ? 2 : -1) + " " + escape_html(row.text("unit")), false};
+        },
+        true},
        number_column("One-sided bound", "bound_one_sided"), number_column("Margin", "limit"), number_column("p", "p"), number_column("p BH", "p_bh"),
        number_column("Family", "family_size"), number_column("Discordance", "discordance"), number_column("n", "n"), number_column("n eff.", "n_eff"),
        number_column("MDE", "mde"), flag_column("Equivalent", "equivalent")},

@@ -4,6 +4,11 @@
 #include "fare/report/svg.h"
 
 namespace fare {
+namespace {
+
+constexpr double kWidestLabel = 190;
+
+}  // namespace
 
 std::string draw_forest(const Forest& forest) {
   double low = 0, high = 0;
@@ -19,7 +24,9 @@ std::string draw_forest(const Forest& forest) {
   for (const ForestLine& line : forest.lines) reach(line.value);
   widen(low, high);
 
-  const double width = 560, left = 150, right = width - 12, top = 44, step = 26;
+  double widest = 50;
+  for (const ForestRow& row : forest.rows) widest = std::max(widest, std::min(kWidestLabel, text_width(row.label)));
+  const double width = 480, left = widest + 12, right = width - 14, top = 44, step = 25;
   const double bottom = top + step * static_cast<double>(std::max<size_t>(1, forest.rows.size()));
   const Scale x{low, high, left, right};
   Svg svg(width, bottom + 44, forest.title);
@@ -34,8 +41,7 @@ std::string draw_forest(const Forest& forest) {
   for (size_t i = 0; i < forest.rows.size(); ++i) {
     const ForestRow& row = forest.rows[i];
     const double y = top + step * (static_cast<double>(i) + 0.5);
-    std::string label = row.label;
-    svg.text(left - 8, y + 4, label, "end", row.is_strong ? "strong" : "");
+    svg.text(left - 8, y + 4, fit_text(row.label, kWidestLabel), "end", row.is_strong ? "strong" : "", false, row.label);
     for (const double value : row.cloud) svg.circle(x(value), y, 2.2, "cloud");
     const std::string css = row.is_strong ? "mark strong" : "mark";
     if (row.range) {
@@ -44,7 +50,7 @@ std::string draw_forest(const Forest& forest) {
         svg.line(x(end), y - 4, x(end), y + 4, row.is_strong ? "bar strong" : "bar");
     }
     if (row.value) svg.circle(x(*row.value), y, 4.2, css);
-    else svg.text(left + 6, y + 4, row.absent, "start", "absent");
+    else svg.text(left + 6, y + 4, fit_text(row.absent, right - left), "start", "absent", false, row.absent);
   }
   return svg.str();
 }

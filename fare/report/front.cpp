@@ -39,24 +39,26 @@ std::string draw_front(const Front& front) {
   widen(x_low, x_high);
   widen(y_low, y_high);
 
-  const double width = 760, height = 470, left = 58, right = width - 14, top = 66, bottom = height - 48;
+  const double width = 640, height = 440, left = 58, right = width - 14, top = 84, bottom = height - 48;
   const Scale x{x_low, x_high, left, right};
   const Scale y{y_low, y_high, bottom, top};
   Svg svg(width, height, front.title);
   svg.text(4, 16, front.title, "start", "head");
 
-  // Legend, in one line above the plot.
-  double at = 8;
+  // Legend, in two lines above the plot.
+  double at = 8, row = 37;
   const auto legend = [&](const char* name, double length, const auto& draw) {
-    draw(at + 7, 37.0);
-    svg.text(at + 18, 41, name, "start", "tick");
+    draw(at + 7, row);
+    svg.text(at + 18, row + 4, name, "start", "tick");
     at += length;
   };
   legend("searched", 84, [&](double cx, double cy) { svg.circle(cx, cy, 3.6, "point l1"); });
   legend("kept to the last rung", 152, [&](double cx, double cy) { svg.circle(cx, cy, 4.4, "point l2"); });
   legend("random ranking", 120, [&](double cx, double cy) { svg.cross(cx, cy, 3.4, "random"); });
-  legend("front", 64, [&](double cx, double cy) { svg.line(cx - 7, cy, cx + 7, cy, "front"); });
-  legend("random front", 104, [&](double cx, double cy) { svg.line(cx - 7, cy, cx + 7, cy, "random-front"); });
+  at = 8;
+  row = 57;
+  legend("front", 84, [&](double cx, double cy) { svg.line(cx - 7, cy, cx + 7, cy, "front"); });
+  legend("front of random rankings", 196, [&](double cx, double cy) { svg.line(cx - 7, cy, cx + 7, cy, "random-front"); });
   legend("carried to the test split, 95% intervals", 200, [&](double cx, double cy) {
     svg.line(cx - 7, cy, cx + 7, cy, "bar strong");
     svg.circle(cx, cy, 4.4, "mark strong");
@@ -84,7 +86,7 @@ std::string draw_front(const Front& front) {
     if (estimate.shift_range) svg.line(cx, y(estimate.shift_range->low), cx, y(estimate.shift_range->high), "bar strong");
     svg.circle(cx, cy, 5, "mark strong", estimate.label);
     const bool at_right = cx > (left + right) / 2;
-    svg.text(cx + (at_right ? -9 : 9), cy - 9, estimate.label, at_right ? "end" : "start", "strong halo");
+    svg.text(cx + (at_right ? -9 : 9), cy - 9, fit_text(estimate.label, (right - left) / 2), at_right ? "end" : "start", "strong halo");
   }
   return svg.str();
 }

@@ -35,7 +35,9 @@ std::string facts(const Node& row) {
   add("p", "p ");
   if (const auto family = row.number_or_null("family_size"); family && row.number_or_null("p_bh"))
     parts.push_back("p<sub>BH</sub> " + compact_text(*row.number_or_null("p_bh")) + " (family of " + compact_text(*family) + ")");
-  add("mde", "MDE ", " " + escape_html(row.text("unit")));
+  // A stage's detectable effect is in pp, whatever its statistic; that of stage 1 in standard deviations.
+  const bool is_effect_size = row.has("stage") && row.number("stage") == 1;
+  add("mde", "MDE ", is_effect_size ? " sd" : " pp");
   if (const auto n = row.number_or_null("n")) {
     std::string text = "n " + compact_text(*n);
     if (const auto effective = row.number_or_null("n_eff"); effective && *effective != *n)
@@ -88,7 +90,7 @@ std::string headline_section(const Node& report) {
       out += escape_html(stage.text("statistic")) + ": <strong>" + compact_text(stage.number("value")) + " " +
              escape_html(stage.text("unit")) + "</strong>";
       if (!stage.at("interval").is_null()) out += " " + range_html(stage, "interval", 2);
-      out += ". ";
+      out += "; ";
     }
     out += escape_html(stage.text("reason")) + ".";
     if (const std::string more = facts(stage); !more.empty()) out += "<br/><small>" + more + "</small>";

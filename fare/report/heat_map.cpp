@@ -32,12 +32,12 @@ std::string draw_heat_map(const HeatMap& map) {
     high = std::max(std::abs(low), std::abs(high));
     low = -high;
   }
-  const double width = 560, left = 34, top = 26;
-  const double cell_w = std::min(24.0, (width - left - 4) / static_cast<double>(num_columns));
-  const double cell_h = std::clamp(cell_w, 9.0, 20.0);
+  const double width = 480, left = 30, top = 26;
+  const double cell_w = std::min(32.0, (width - left - 4) / static_cast<double>(num_columns));
+  const double cell_h = std::clamp(cell_w, 9.0, 22.0);
   const double bottom = top + cell_h * static_cast<double>(map.value_LE.size());
   Svg svg(width, bottom + 50, map.title);
-  svg.text(left, 14, map.title, "start", "head");
+  svg.text(4, 14, map.title, "start", "head");
 
   // One path per colour keeps a map of thousands of cells small.
   std::map<std::string, std::string> path_of_class;
@@ -65,7 +65,7 @@ std::string draw_heat_map(const HeatMap& map) {
     svg.text(left + cell_w * (static_cast<double>(e) + 0.5), bottom + 13, std::to_string(e), "middle", "tick");
 
   const double legend = bottom + 28;
-  svg.text(left, legend + 10, "layer down, expert across", "start", "tick");
+  svg.text(4, legend + 10, "layer down, expert across", "start", "tick");
   if (any) {
     const double ramp = width - 150;
     for (int step = 0; step <= 2 * kSteps; ++step)

@@ -53,7 +53,8 @@ std::string number_html(const Node& object, const std::string& key, int digits) 
 std::string range_html(const Node& object, const std::string& key, int digits) {
   const auto range = range_or_null(object, key);
   if (!range) return undefined_html(object.reason(key));
-  return "[" + fixed_text(range->low, digits) + ", " + fixed_text(range->high, digits) + "]";
+  const auto show = [&](double value) { return digits < 0 ? compact_text(value) : fixed_text(value, digits); };
+  return "[" + show(range->low) + ", " + show(range->high) + "]";
 }
 
 std::string value_with_range_html(const Node& object, const std::string& value_key, const std::string& range_key,

@@ -23,7 +23,7 @@ std::string undefined_html(const std::string& reason);
 // The number of field `key`, or "undefined: reason". `digits` < 0: compact.
 std::string number_html(const Node& object, const std::string& key, int digits);
 
-// "[7.6, 12.0]" of field `key`, or "undefined: reason".
+// "[7.6, 12.0]" of field `key`, or "undefined: reason". `digits` as above.
 std::string range_html(const Node& object, const std::string& key, int digits);
 
 // "9.8 [7.6, 12.0]": value and interval in one phrase; only one "undefined" where both are null.

@@ -12,7 +12,7 @@ constexpr const char* kStyle = R"css(
   color-scheme: light;
   --page: #ffffff; --text: #1b1f24; --quiet: #59636e; --line: #d5dae0; --soft: #f4f6f8; --accent: #a8480a; --mark: #3b6fa8;
   --yes: #14653a; --yes-back: #e3f4ea; --no: #a32626; --no-back: #fbe9e9; --open: #7a5400; --open-back: #fdf2d8;
-  --cloud: #8b95a1; --na: #e9ecef;
+  --cloud: #8b95a1;
   --d0: #1c4f8c; --d1: #3f74ad; --d2: #6f9bc8; --d3: #a1c1de; --d4: #cfdfee; --d5: #eceef0;
   --d6: #f6dcc3; --d7: #efbd8d; --d8: #e1985a; --d9: #c8702e; --d10: #a04c12;
   --q0: #eef2f6; --q1: #dfe7ef; --q2: #cddbe8; --q3: #b8cde0; --q4: #a1bdd7; --q5: #89abcc; --q6: #7098bf; --q7: #5885b1; --q8: #4171a1; --q9: #2c5e90; --q10: #1c4b7c;
@@ -22,7 +22,7 @@ constexpr const char* kStyle = R"css(
     color-scheme: dark;
     --page: #14171a; --text: #e6e9ec; --quiet: #9aa5b1; --line: #343b43; --soft: #1d2226; --accent: #f0a15e; --mark: #7db0e6;
     --yes: #7fd6a4; --yes-back: #16321f; --no: #f29b9b; --no-back: #3c1c1c; --open: #eec56a; --open-back: #3a2d10;
-    --cloud: #77828e; --na: #23282d;
+    --cloud: #77828e;
     --d0: #8cc0f5; --d1: #6a9fd6; --d2: #4d7fb3; --d3: #375f8a; --d4: #2b4663; --d5: #2b3036;
     --d6: #5a422c; --d7: #85582f; --d8: #b27136; --d9: #d98d46; --d10: #ffb26b;
     --q0: #22282e; --q1: #26323d; --q2: #2a3c4d; --q3: #2f485f; --q4: #345572; --q5: #3b6386; --q6: #44729a; --q7: #5083b0; --q8: #6095c5; --q9: #74a9da; --q10: #8cbeee;
@@ -56,6 +56,7 @@ nav a { margin-right: 0.9rem; display: inline-block; }
 .ladder .stage { color: var(--quiet); text-align: right; font-variant-numeric: tabular-nums; }
 .ladder .name { font-weight: 600; }
 .ladder .why { min-width: 0; }
+.ladder .chip { justify-self: start; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
 .card { background: var(--soft); border-radius: 8px; padding: 0.9rem 1.1rem; }
 .card h3 { margin: 0; font-size: 0.95rem; color: var(--quiet); }
@@ -64,21 +65,28 @@ nav a { margin-right: 0.9rem; display: inline-block; }
 dl { display: grid; grid-template-columns: minmax(6rem, max-content) minmax(0, 1fr); gap: 0.25rem 1rem; }
 dt { color: var(--quiet); }
 dd { margin: 0; min-width: 0; }
-.scroll { overflow-x: auto; max-width: 100%; margin: 0.8rem 0; }
+.block { min-width: 0; }
+.scroll { overflow-x: auto; max-width: 100%; margin: 0.8rem 0;
+  background: linear-gradient(to right, var(--page) 30%, transparent) 0 0 / 2.5rem 100% local no-repeat,
+    linear-gradient(to left, var(--page) 30%, transparent) 100% 0 / 2.5rem 100% local no-repeat,
+    linear-gradient(to right, var(--line), transparent) 0 0 / 0.8rem 100% scroll no-repeat,
+    linear-gradient(to left, var(--line), transparent) 100% 0 / 0.8rem 100% scroll no-repeat; }
 table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-caption { text-align: left; font-weight: 600; padding: 0.3rem 0; }
+.caption { font-size: 0.9rem; font-weight: 600; margin: 1rem 0 -0.4rem; }
 th, td { padding: 0.28rem 0.6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { font-weight: 600; color: var(--quiet); vertical-align: bottom; }
 th:first-child, td:first-child { padding-left: 0.2rem; }
 .num { text-align: right; white-space: nowrap; }
-td.gap { font-size: 0.8rem; min-width: 9rem; }
+td.gap { font-size: 0.8rem; }
+td .undef.marked { white-space: nowrap; }
 td .hash { overflow-wrap: anywhere; display: inline-block; min-width: 12rem; }
 .pair { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
 .pair > * { max-width: 100%; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 29rem), 1fr)); gap: 0.5rem 2.5rem; align-items: start; }
 .figures > * { min-width: 0; }
-figure { margin: 0.8rem 0; max-width: 40rem; }
-figure.wide { max-width: 58rem; }
+figure { margin: 0.8rem 0; max-width: 34rem; }
+figure.wide { max-width: 50rem; overflow-x: auto; }
+figure.wide svg { min-width: 32rem; }
 figcaption { font-size: 0.85rem; color: var(--quiet); }
 details > summary { cursor: pointer; margin: 0.8rem 0; color: var(--mark); }
 svg { display: block; width: 100%; height: auto; overflow: hidden; font: 13px system-ui, "Noto Sans", "DejaVu Sans", sans-serif; }
@@ -103,7 +111,7 @@ svg .point.l0 { fill-opacity: 0.38; } svg .point.l1 { fill-opacity: 0.62; } svg 
 svg .random { stroke: var(--cloud); stroke-width: 1.5; fill: none; }
 svg .front { stroke: var(--mark); stroke-width: 1.8; fill: none; }
 svg .random-front { stroke: var(--cloud); stroke-width: 1.5; stroke-dasharray: 3 3; fill: none; }
-svg .na { fill: var(--na); }
+svg .na { fill: none; stroke: var(--line); stroke-width: 0.6; }
 svg .d0 { fill: var(--d0); } svg .d1 { fill: var(--d1); } svg .d2 { fill: var(--d2); } svg .d3 { fill: var(--d3); } svg .d4 { fill: var(--d4); } svg .d5 { fill: var(--d5); }
 svg .d6 { fill: var(--d6); } svg .d7 { fill: var(--d7); } svg .d8 { fill: var(--d8); } svg .d9 { fill: var(--d9); } svg .d10 { fill: var(--d10); }
 svg .q0 { fill: var(--q0); } svg .q1 { fill: var(--q1); } svg .q2 { fill: var(--q2); } svg .q3 { fill: var(--q3); } svg .q4 { fill: var(--q4); } svg .q5 { fill: var(--q5); }
@@ -118,7 +126,8 @@ svg .q6 { fill: var(--q6); } svg .q7 { fill: var(--q7); } svg .q8 { fill: var(--
 @media print {
   body { max-width: none; padding: 0; font-size: 9.5pt; }
   nav, details > summary { display: none; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; background: none; }
+  figure.wide { overflow: visible; }
   table { font-size: 6.5pt; overflow-wrap: anywhere; width: 100%; }
   th, td { padding: 0.12rem 0.25rem; }
   .num, .range { white-space: normal; }

@@ -193,6 +193,9 @@ TEST(Report, IsWrittenWhereAsked) {
   if (!folder) GTEST_SKIP() << "set FARE_REPORT_OUT to a folder to get the example's page and tables";
   const ReportFiles files = render_report(example());
   write_file(std::string(folder) + "/report.html", files.html);
+  OrderedJson hostile = example();
+  poison_texts(hostile, "<i>&" + std::string(150, 'W'));
+  write_file(std::string(folder) + "/long-texts.html", render_report(hostile).html);
   for (const auto& [name, bytes] : files.csv) write_file(std::string(folder) + "/" + name, bytes);
   IndexPage page{"FARE demo", "Control models with a planted answer, and what the diagnosis said.", {}, {}};
   for (int i = 0; i < 4; ++i) page.reports.push_back({"report.html", "the answer planted: stereotype rows in two experts", example()});

@@ -104,13 +104,13 @@ std::string experts_section(const Node& report) {
   auto experts = report.rows("experts");
   std::string body =
       "<p>Scores nominate experts; only the ablation s5 is causal. Positive: the expert serves the stereotype side. "
-      "Each score is scaled to ±1 inside its layer, except s5 (nats, what the margin loses when the expert is taken out).</p>\n<div class=\"figures\">";
+      "Each score is scaled to ±1 inside its layer, except s5 (nats).</p>\n<div class=\"figures\">";
   const struct { const char *key, *title, *caption; bool is_signed; } maps[] = {
       {"s1", "s1 selection gap", "chosen more often in stereotype sentences", true},
       {"s2", "s2 gate gap", "weighted more in stereotype sentences", true},
       {"s3", "s3 attribution", "gradient of the preference margin at the router logits", true},
       {"s4", "s4 difference-weighted attribution", "gradient times the difference between the two sentences", true},
-      {"s5", "s5 ablation, nats", "margin after taking the expert out; grey: not ablated", true},
+      {"s5", "s5 ablation, nats", "change of the preference margin when the expert is taken out; empty: not ablated", true},
       {"usage", "Usage", "share of neutral tokens that choose the expert", false}};
   for (const auto& map : maps) body += figure(draw_heat_map(expert_map(experts, map.key, map.title, map.is_signed)), map.caption);
   body += "</div>\n";

@@ -47,6 +47,46 @@ void widen(double& low, double& high) {
   high += room;
 }
 
+namespace {
+
+// One character of UTF-8 from `at` on: its number of bytes and estimated width.
+std::pair<size_t, double> character(std::string_view text, size_t at) {
+  size_t bytes = 1;
+  while (at + bytes < text.size() && (text[at + bytes] & 0xC0) == 0x80) ++bytes;
+  if (bytes > 1) return {bytes, 14.0};
+  const char c = text[at];
+  if (c == 'W' || c == 'M' || c == '@' || c == '%') return {1, 14.5};
+  if (c == 'm' || c == 'w') return {1, 13.5};
+  if (c >= 'A' && c <= 'Z') return {1, 11.0};
+  if (std::string_view("iljftrI.,:;|!'()[] ").find(c) != std::string_view::npos) return {1, 6.0};
+  return {1, 9.0};
+}
+
+}  // namespace
+
+double text_width(std::string_view text) {
+  double width = 0;
+  for (size_t at = 0; at < text.size();) {
+    const auto [bytes, advance] = character(text, at);
+    width += advance;
+    at += bytes;
+  }
+  return width;
+}
+
+std::string fit_text(std::string_view text, double width) {
+  if (text_width(text) <= width) return std::string(text);
+  double used = 13;  // the ellipsis
+  size_t at = 0;
+  while (at < text.size()) {
+    const auto [bytes, advance] = character(text, at);
+    if (used + advance > width) break;
+    used += advance;
+    at += bytes;
+  }
+  return std::string(text.substr(0, at)) + "…";
+}
+
 Svg::Svg(double width, double height, std::string_view title) : width_(width), height_(height) {
   body_ = "<title>" + escape_html(title) + "</title>\n";
 }
@@ -81,10 +121,11 @@ void Svg::path(std::string_view d, std::string_view css_class) {
 }
 
 void Svg::text(double x, double y, std::string_view text, std::string_view anchor, std::string_view css_class,
-               bool rotate) {
-  body_ += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"{}\"{}{}>{}</text>\n", u(x), u(y), anchor,
+               bool rotate, std::string_view hover) {
+  body_ += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"{}\"{}{}>{}{}</text>\n", u(x), u(y), anchor,
                        css_class.empty() ? "" : fmt::format(" class=\"{}\"", css_class),
-                       rotate ? fmt::format(" transform=\"rotate(-90 {} {})\"", u(x), u(y)) : "", escape_html(text));
+                       rotate ? fmt::format(" transform=\"rotate(-90 {} {})\"", u(x), u(y)) : "", escape_html(text),
+                       hover_title(hover));
 }
 
 void Svg::x_axis(const Scale& x, double y_top, double y_bottom, std::string_view name, int ticks) {

@@ -23,6 +23,12 @@ std::vector<double> round_ticks(double low, double high, int count);
 // `low`..`high` widened by 4% on both sides, never empty.
 void widen(double& low, double& high);
 
+// An upper estimate of the width of a text in drawing units at the page's 13-unit font (bold ones too).
+double text_width(std::string_view text);
+
+// The text, shortened with "…" until its estimated width fits.
+std::string fit_text(std::string_view text, double width);
+
 class Svg {
  public:
   // `title` is read by screen readers and shown on hover (plain text).
@@ -38,7 +44,7 @@ class Svg {
   void path(std::string_view d, std::string_view css_class);
   // `anchor`: start, middle or end. `text` is plain. `rotate`: turned by 90 degrees to read upwards.
   void text(double x, double y, std::string_view text, std::string_view anchor = "start",
-            std::string_view css_class = "", bool rotate = false);
+            std::string_view css_class = "", bool rotate = false, std::string_view hover = "");
 
   // Frame of a chart: grid lines and numbers for both axes, and their names. A vertical axis without name is left out.
   void x_axis(const Scale& x, double y_top, double y_bottom, std::string_view name, int ticks = 6);

@@ -1,5 +1,7 @@
 #include "fare/report/table.h"
 
+#include <map>
+
 #include "fare/report/html.h"
 
 namespace fare {
@@ -21,6 +23,49 @@ std::string show_any(const OrderedJson& value) {
   if (value.is_number()) return compact_text(value.get<double>());
   return escape_html(value.dump());
 }
+
+// The end of the run of cells from `i` on that are undefined for the same reason; i + 1 for any other cell.
+size_t end_of_gap(const std::vector<TableCell>& row, size_t i) {
+  size_t end = i + 1;
+  while (row[i].is_undefined && end < row.size() && row[end].is_undefined && row[end].content == row[i].content) ++end;
+  return end;
+}
+
+// Reasons that stand in several single cells are said once under the table and marked by a letter in the cells.
+class Notes {
+ public:
+  explicit Notes(const std::vector<std::vector<TableCell>>& cells) {
+    std::map<std::string, int> times;
+    std::vector<std::string> order;
+    for (const auto& row : cells)
+      for (size_t i = 0; i < row.size();) {
+        const size_t end = end_of_gap(row, i);
+        if (row[i].is_undefined && end - i == 1 && ++times[row[i].content] == 2) order.push_back(row[i].content);
+        i = end;
+      }
+    for (const std::string& reason : order) letters_.emplace_back(reason, name(letters_.size()));
+  }
+
+  std::string cell(const std::string& reason) const {
+    for (const auto& [known, letter] : letters_)
+      if (known == reason) return "<span class=\"undef marked\">undefined (" + letter + ")</span>";
+    return reason;
+  }
+
+  std::string list() const {
+    std::string out;
+    for (const auto& [reason, letter] : letters_) out += (out.empty() ? "(" : " · (") + letter + ") " + reason;
+    return out.empty() ? "" : "<p class=\"small\">" + out + "</p>\n";
+  }
+
+ private:
+  static std::string name(size_t i) {
+    const std::string last(1, static_cast<char>('a' + i % 26));
+    return i < 26 ? last : name(i / 26 - 1) + last;
+  }
+
+  std::vector<std::pair<std::string, std::string>> letters_;  // reason (HTML) -> letter
+};
 
 }  // namespace
 
@@ -54,31 +99,32 @@ TableColumn flag_column(std::string title, std::string key) {
 }
 
 std::string html_table(const std::string& caption, const std::vector<TableColumn>& columns, const std::vector<Node>& rows) {
-  std::string out = "<div class=\"scroll\" tabindex=\"0\"><table>\n";
-  if (!caption.empty()) out += "<caption>" + escape_html(caption) + "</caption>\n";
-  out += "<thead><tr>";
+  std::vector<std::vector<TableCell>> cells;
+  for (const Node& row : rows) {
+    cells.emplace_back();
+    for (const TableColumn& column : columns) cells.back().push_back(column.cell(row));
+  }
+  Notes notes(cells);
+  std::string out = "<div class=\"block\">\n";
+  if (!caption.empty()) out += "<p class=\"caption\">" + escape_html(caption) + "</p>\n";
+  out += "<div class=\"scroll\" tabindex=\"0\"><table" + (caption.empty() ? "" : " aria-label=\"" + escape_html(caption) + "\"") + ">\n<thead><tr>";
   for (const TableColumn& column : columns)
     out += std::string("<th scope=\"col\"") + (column.is_numeric ? " class=\"num\"" : "") + ">" + escape_html(column.title) + "</th>";
   out += "</tr></thead>\n<tbody>\n";
-  for (const Node& row : rows) {
-    std::vector<TableCell> cells;
-    for (const TableColumn& column : columns) cells.push_back(column.cell(row));
+  for (const auto& row : cells) {
     out += "<tr>";
-    for (size_t i = 0; i < cells.size();) {
-      size_t end = i + 1;
-      while (cells[i].is_undefined && end < cells.size() && cells[end].is_undefined &&
-             cells[end].content == cells[i].content)
-        ++end;
+    for (size_t i = 0; i < row.size();) {
+      const size_t end = end_of_gap(row, i);
       out += "<td";
       if (end - i > 1) out += " colspan=\"" + std::to_string(end - i) + "\"";
-      if (cells[i].is_undefined) out += " class=\"gap\"";
+      if (row[i].is_undefined) out += " class=\"gap\"";
       else if (columns[i].is_numeric) out += " class=\"num\"";
-      out += ">" + cells[i].content + "</td>";
+      out += ">" + (row[i].is_undefined && end - i == 1 ? notes.cell(row[i].content) : row[i].content) + "</td>";
       i = end;
     }
     out += "</tr>\n";
   }
-  return out + "</tbody></table></div>\n";
+  return out + "</tbody></table></div>\n" + notes.list() + "</div>\n";
 }
 
 std::string html_plain_table(const std::string& caption, const std::vector<Node>& rows) {

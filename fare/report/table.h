@@ -1,4 +1,5 @@
-// HTML tables of records. Neighbouring cells of a row that are undefined for the same reason become one cell.
+// HTML tables of records. Neighbouring cells of a row that are undefined for the same reason become one cell; a reason
+// that stands in several cells is said once below the table.
 #pragma once
 
 #include <functional>

@@ -368,7 +368,7 @@ report = {
     "experts": experts,
     "expert_scores": {
         "top_m": 10, "half_samples": 100, "s5_pairs": 64, "s5_random_experts": 20, "honesty": [
-            {"score": s, "spearman": v, "interval": interval(v, 0.4, 2), "n": 20}
+            {"score": s, "spearman": v, "interval": [r(v - 0.4, 2), r(min(0.9, v + 0.3), 2)], "n": 20}
             for s, v in (("s1", 0.21), ("s2", 0.18), ("s3", 0.62), ("s4", 0.55))]},
     "search": {
         "num_configurations": sum(not c["random_ranking"] for c in configurations),
