@@ -1,0 +1,122 @@
+#include "cli/lab.h"
+
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "fare/core/error.h"
+#include "fare/lab/control_model.h"
+#include "fare/lab/random_model.h"
+
+namespace fare {
+namespace {
+
+struct LabFlags {
+  std::string model;
+  std::string out;
+  std::string weights;
+  ControlOptions control;
+  RandomModelOptions random;
+  uint64_t seed = 0;
+  int threads = 0;
+};
+
+// A flag of the other kind of model would be read and have no effect: say so instead.
+void refuse_flags(const CLI::App& make, const std::string& model, std::initializer_list<const char*> flags) {
+  for (const char* flag : flags)
+    if (make.count(flag) > 0)
+      throw UsageError(std::string(flag) + ": does not belong to `fare lab make " + model + "`; see fare lab make --help");
+}
+
+void make_model(const CLI::App& make, LabFlags& flags) {
+  if (flags.model == "random") {
+    refuse_flags(make, flags.model,
+                 {"--pairs", "--transfer-pairs", "--facts", "--utility", "--prompts", "--neutral-tokens", "--bias-pp"});
+    flags.random.family = flags.control.family;
+    flags.random.weights = flags.weights;
+    flags.random.seed = flags.seed;
+    flags.random.threads = flags.threads;
+    make_random_model(flags.random, flags.out);
+    const ModelShape shape = random_model_shape(flags.random);
+    int64_t values = 0;
+    for (const TensorPlan& plan : tensor_plans(shape)) values += plan.num_values();
+    std::cerr << "random " << lab_family_name(shape.family) << ": " << values << " weights, seed " << flags.seed
+              << ", written to " << flags.out << "\n";
+    return;
+  }
+  flags.control.id = flags.model;
+  check_options(flags.control);  // an unknown model is reported before its flags
+  refuse_flags(make, flags.model, {"--dtype", "--hidden", "--layers", "--experts", "--top-k", "--expert-width", "--heads",
+                                   "--kv-heads", "--vocab", "--max-length"});
+  if (!flags.weights.empty()) flags.control.weights = flags.weights;
+  flags.control.seed = flags.seed;
+  const ControlModel made = make_control_model(flags.control, flags.out, {}, flags.threads);
+  const MaskTruth& base = made.truth.masks.front();
+  std::cerr << made.world.made.id << " (" << made.world.made.name << "): " << base.pct_stereotype
+            << "% of " << flags.control.pairs << " pairs stereotyped, " << 100 * base.fact_accuracy
+            << "% of the facts known; a right diagnosis says: " << made.world.made.headline << "; written to " << flags.out
+            << "\n";
+}
+
+}  // namespace
+
+void add_lab_command(CLI::App& program, int& exit_status) {
+  CLI::App* lab = program.add_subcommand("lab", "Write control models with a known answer, and random ones");
+  lab->require_subcommand(1);
+  CLI::App* make = lab->add_subcommand("make", "Write one model as a checkpoint folder");
+  auto flags = std::make_shared<LabFlags>();
+  make->add_option("model", flags->model, "X1 (separable), X2 (entangled), X5 (out of reach), X9 (none), or random")
+      ->required();
+  make->add_option("--out", flags->out, "Folder to write: empty, new, or made by the same command")->required();
+  make->add_option("--family", flags->control.family, "olmoe or mixtral")->capture_default_str();
+  make->add_option("--weights", flags->weights,
+                   "renormalised or raw (raw: olmoe only). Default: renormalised; for random: raw with olmoe");
+  make->add_option("--seed", flags->seed, "Decides every draw")->capture_default_str();
+  make->add_option("--threads", flags->threads, "0 = all physical cores; changes no byte")->capture_default_str();
+
+  ControlOptions& control = flags->control;
+  const std::string of_control = "Control models";
+  make->add_option("--pairs", control.pairs, "Main pairs of sentences")->capture_default_str()->group(of_control);
+  make->add_option("--transfer-pairs", control.transfer_pairs, "Pairs with another word order")
+      ->capture_default_str()
+      ->group(of_control);
+  make->add_option("--facts", control.facts, "Utility items that the routed experts answer")
+      ->capture_default_str()
+      ->group(of_control);
+  make->add_option("--utility", control.utility, "All utility items, facts included")
+      ->capture_default_str()
+      ->group(of_control);
+  make->add_option("--prompts", control.prompts, "Prompts for generation")->capture_default_str()->group(of_control);
+  make->add_option("--neutral-tokens", control.neutral_tokens, "Words of neutral text")
+      ->capture_default_str()
+      ->group(of_control);
+  make->add_option("--bias-pp", control.bias_pp, "Planted preference above 50%, percentage points")
+      ->capture_default_str()
+      ->group(of_control);
+
+  RandomModelOptions& random = flags->random;
+  const std::string of_random = "Random models";
+  make->add_option("--dtype", random.dtype, "f32 or bf16")->capture_default_str()->group(of_random);
+  make->add_option("--hidden", random.hidden, "Model width")->capture_default_str()->group(of_random);
+  make->add_option("--layers", random.layers, "Decoder layers")->capture_default_str()->group(of_random);
+  make->add_option("--experts", random.experts, "Experts per layer")->capture_default_str()->group(of_random);
+  make->add_option("--top-k", random.top_k, "Experts chosen per token")->capture_default_str()->group(of_random);
+  make->add_option("--expert-width", random.expert_width, "Inner width of an expert")->capture_default_str()->group(of_random);
+  make->add_option("--heads", random.heads, "Attention heads")->capture_default_str()->group(of_random);
+  make->add_option("--kv-heads", random.kv_heads, "Key and value heads; 0 = as many as heads")
+      ->capture_default_str()
+      ->group(of_random);
+  make->add_option("--vocab", random.vocab, "Rows of the embedding; 0 = 320, the byte-level tokenizer's 258 rounded up")
+      ->capture_default_str()
+      ->group(of_random);
+  make->add_option("--max-length", random.max_length, "Context length, tokens")->capture_default_str()->group(of_random);
+  make->footer("Examples:\n"
+               "  fare lab make X1 --out models/x1 --pairs 1508 --utility 2000\n"
+               "  fare lab make random --out models/random --family mixtral --experts 8 --top-k 2 --dtype bf16");
+  make->callback([make, flags, &exit_status] {
+    make_model(*make, *flags);
+    exit_status = 0;
+  });
+}
+
+}  // namespace fare

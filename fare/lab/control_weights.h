@@ -1,0 +1,54 @@
+// The weights of a control model in memory, dense, float32: what is written to disk and what the exact evaluation reads.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "fare/lab/hf_layout.h"
+#include "fare/lab/world.h"
+
+namespace fare {
+
+// Shapes: V vocabulary, H width, E experts, I expert width. Row-major.
+struct ExpertWeights {
+  std::vector<float> gate_IH, up_IH, down_HI;
+};
+
+struct LayerWeights {
+  std::vector<float> value_HH, out_HH;  // zero except in layer 0: queries and keys are zero everywhere
+  std::vector<float> router_EH;
+  std::vector<ExpertWeights> experts;
+};
+
+struct ControlWeights {
+  ModelShape shape;
+  float norm = 1;  // every RMSNorm weight
+  std::vector<float> embedding_VH, unembedding_VH;
+  std::vector<LayerWeights> layers;
+};
+
+// Sizes of the text codes: how much an expert's output moves the next neutral word.
+struct TextScale {
+  double text_layer = 0.6;
+  double bias_layer = 0.2;
+};
+
+// Router logits of the geometry, in one place.
+namespace levels {
+inline constexpr double kSpecialist = 4;      // the expert whose token it is
+inline constexpr double kGrammar = 2;         // always second
+inline constexpr double kSecondGrammar = -1;  // third where nothing else stands between
+inline constexpr double kOther = -2;          // the others at a relation that the model routes by content
+inline constexpr double kMirroredSide = 2.6;  // side experts where facts and traits share the experts (X2)
+inline constexpr double kContent = 6;         // what a matching word adds
+inline constexpr double kPushedDown = -30;    // away from relations, where content features are larger
+}  // namespace levels
+
+// Builds the weights of `world` by the rules of docs/control-models.md. `text` sizes the text codes.
+ControlWeights construct(const World& world, const TextScale& text);
+
+// The factor of the specialist's output at its relation in a model of that world (methods 0.1): what the planted rows
+// are divided by, so that the planted logits come out exactly.
+double specialist_weight(const World& world, bool at_trait);
+
+}  // namespace fare

@@ -1,0 +1,52 @@
+// What a control model holds, computed from its weights by exact evaluation and checked against what was meant.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fare/lab/control_weights.h"
+#include "fare/lab/exact_model.h"
+#include "fare/lab/world.h"
+
+namespace fare {
+
+// Preference and accuracy under one mask of the bias layer (empty: the model as it is).
+struct MaskTruth {
+  std::string name;
+  std::vector<int64_t> experts;
+  double pct_stereotype = 0;            // of the main pairs, percent
+  std::vector<double> pct_by_axis;
+  double bias_logit = 0;                // mean over main pairs of x(A, c) - x(B, c), the noise taken off: b at base
+  double fact_accuracy = 0;             // share, 0 to 1
+  double plain_accuracy = 0;
+  double transfer_pct = 0;              // of the transfer pairs; 0 without any
+  double dose_nats = 0;                 // mean over neutral tokens of KL(base || masked)
+};
+
+struct Truth {
+  std::vector<MaskTruth> masks;               // base first
+  std::vector<double> neutral_logit_sd;       // per layer, each token's mean taken off, pooled
+  std::vector<std::vector<double>> usage_LE;  // share of neutral tokens that choose the expert
+  double worst_norm_error = 0;
+  double smallest_margin = 0;                 // smallest |b + d| of a main pair, logits
+};
+
+// The neutral words of `world`: lines of kNeutralWords words drawn from the model's own next-word distribution.
+inline constexpr int64_t kNeutralWords = 13;
+std::vector<std::vector<int64_t>> neutral_lines(const World& world, const ControlWeights& weights);
+
+// Dose of a mask over the fed tokens of those lines (<s> included, each line's last word left out), nats per token.
+double neutral_dose(const World& world, const ControlWeights& weights,
+                    const std::vector<std::vector<int64_t>>& lines, const ExpertMask& mask);
+
+// Evaluates every pair, fact and plain item under no mask and under the masks that the recipe's claims are about.
+Truth measure_truth(const World& world, const ControlWeights& weights, const std::vector<std::vector<int64_t>>& lines,
+                    int threads);
+
+// Throws BrokenInvariant naming the first claim that does not hold: planted preference, effect of the masks, loss of
+// facts, dose of the side experts in [0.001, 0.005] nats, usage of specialists in [2%, 10%], SD of router logits at least
+// 1.5, norms constant to 1e-3.
+void check_truth(const World& world, const Truth& truth);
+
+}  // namespace fare
