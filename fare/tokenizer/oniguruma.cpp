@@ -11,6 +11,7 @@
 #include <functional>
 #include <optional>
 #include <stdexcept>
+#include <vector>
 
 #include "fare/tokenizer/unicode.h"
 
@@ -57,18 +58,27 @@ UnicodeSet set_of_categories(uint32_t mask) {
   return set_where([&](UChar32 c) { return (U_MASK(general_category(c)) & mask) != 0; });
 }
 
-// Assigned after the Unicode version of the PCRE2 at hand, in one of the categories.
+// Everything assigned after the Unicode version of the PCRE2 at hand. Read once: it means a walk over all of Unicode.
+const std::vector<CodePointRange>& unknown_to_pcre2() {
+  static const std::vector<CodePointRange> ranges = [] {
+    char version[64] = "0.0.0";
+    pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, version);
+    char* rest = nullptr;
+    const int major = static_cast<int>(std::strtol(version, &rest, 10));
+    const int minor = *rest == '.' ? static_cast<int>(std::strtol(rest + 1, nullptr, 10)) : 0;
+    std::vector<CodePointRange> found;
+    CodePointRange range;
+    for (char32_t from = 0; next_assigned_after(from, major, minor, range);) found.push_back(range);
+    return found;
+  }();
+  return ranges;
+}
+
+// Of those the ones in one of the categories.
 UnicodeSet newer_than_pcre2(uint32_t mask) {
-  char version[64] = "0.0.0";
-  pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, version);
-  char* rest = nullptr;
-  const int major = static_cast<int>(std::strtol(version, &rest, 10));
-  const int minor = *rest == '.' ? static_cast<int>(std::strtol(rest + 1, nullptr, 10)) : 0;
   UnicodeSet set;
-  CodePointRange range;
-  for (char32_t from = 0; next_assigned_after(from, major, minor, range);)
-    if ((U_MASK(range.category) & mask) != 0)
-      set.add(static_cast<UChar32>(range.first), static_cast<UChar32>(range.last));
+  for (const auto& range : unknown_to_pcre2())
+    if ((U_MASK(range.category) & mask) != 0) set.add(static_cast<UChar32>(range.first), static_cast<UChar32>(range.last));
   return set;
 }
 
