@@ -26,7 +26,7 @@ std::string bias_section(const Node& report) {
           figure(draw_forest(forest), "Bias level with 95% intervals; the primary scoring in colour, then each axis under it.") +
           "<div>" +
           html_table("", {text_column("Scoring", "scoring"), estimate_column("% stereotype", "pct_stereo", "interval", 1),
-                          estimate_column("Bias level, pp", "bias_pp", "bias_interval", 1), number_column("n", "n"), number_column("n eff.", "n_eff")},
+                          estimate_column("Bias level, pp", "bias_pp", "bias_interval", 1), sample_column()},
                      bias.rows("scorings")) +
           html_table("", {text_column("Axis", "axis"), estimate_column("% stereotype", "pct_stereo", "interval", 1),
                           number_column("n", "n"), number_column("Clusters", "clusters")},

@@ -60,15 +60,15 @@ std::string control_section(const Node& report) {
   std::string body = html_table(
       "Effects of each candidate",
       {code_column("Candidate", "candidate"),
-       {"Effect", [](const Node& row) -> TableCell { return {effect_name(row), false}; }, false},
+       {"Effect", [](const Node& row) -> TableCell { return {"<span class=\"phrase\">" + effect_name(row) + "</span>", false}; }, false},
        {"Value",
         [](const Node& row) -> TableCell {
           if (row.at("value").is_null()) return {undefined_html(row.reason("value")), true};
           return {value_with_range_html(row, "value", "interval", row.text("unit") == "pp" ? 2 : -1) + " " + escape_html(row.text("unit")), false};
         },
         true},
-       number_column("One-sided bound", "bound_one_sided"), number_column("Margin", "limit"), number_column("p", "p"), number_column("p BH", "p_bh"),
-       number_column("Family", "family_size"), number_column("Discordance", "discordance"), number_column("n", "n"), number_column("n eff.", "n_eff"),
+       number_column("One-sided bound", "bound_one_sided"), number_column("Margin", "limit"), test_column(),
+       number_column("Discordance", "discordance"), sample_column(),
        number_column("MDE", "mde"), flag_column("Equivalent", "equivalent")},
       report.rows("effects"));
   body += "<h3>Axis by axis</h3>\n" + axes_part(report);

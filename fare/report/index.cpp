@@ -36,7 +36,7 @@ std::string reports_table(const std::vector<IndexEntry>& entries) {
     const Node report(entry.report, "");
     const Node headline = report.at("headline"), numbers = headline.at("numbers");
     out += "<tr><td><a href=\"" + escape_html(entry.href) + "\"><strong>" + escape_html(report.at("model").text("name")) + "</strong></a></td><td><code>" +
-           escape_html(headline.text("code")) + "</code></td><td>" + answers(report) + "</td>" + number_cell(numbers, "shift") + number_cell(numbers, "cost") +
+           escape_html(headline.text("code")) + "</code></td><td class=\"num\">" + answers(report) + "</td>" + number_cell(numbers, "shift") + number_cell(numbers, "cost") +
            "<td>" + escape_html(headline.text("sentence")) + (entry.note.empty() ? "" : "<br/><small>" + escape_html(entry.note) + "</small>") + "</td></tr>\n";
   }
   return out + "</tbody></table></div>\n";

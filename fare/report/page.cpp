@@ -78,6 +78,7 @@ th { font-weight: 600; color: var(--quiet); vertical-align: bottom; }
 th:first-child, td:first-child { padding-left: 0.2rem; }
 .num { text-align: right; white-space: nowrap; }
 td.gap { font-size: 0.8rem; }
+td .phrase { display: inline-block; min-width: 13rem; }
 td .undef.marked { white-space: nowrap; }
 td .hash { overflow-wrap: anywhere; display: inline-block; min-width: 12rem; }
 .pair { display: flex; flex-wrap: wrap; gap: 0 2.5rem; align-items: flex-start; }
@@ -127,7 +128,9 @@ svg .q6 { fill: var(--q6); } svg .q7 { fill: var(--q7); } svg .q8 { fill: var(--
   body { max-width: none; padding: 0; font-size: 9.5pt; }
   nav, details > summary { display: none; }
   .scroll { overflow: visible; background: none; }
+  .figures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
   figure.wide { overflow: visible; }
+  details::details-content { content-visibility: visible; block-size: auto; }
   table { font-size: 6.5pt; overflow-wrap: anywhere; width: 100%; }
   th, td { padding: 0.12rem 0.25rem; }
   .num, .range { white-space: normal; }

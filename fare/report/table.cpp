@@ -98,6 +98,20 @@ TableColumn flag_column(std::string title, std::string key) {
   return nullable(std::move(title), key, false, [key](const Node& row) { return row.at(key).flag() ? "yes" : "no"; });
 }
 
+TableColumn test_column() {
+  return nullable("p, p BH (family)", "p", true, [](const Node& row) {
+    std::string text = number_html(row, "p", -1) + ", " + number_html(row, "p_bh", -1);
+    if (const auto family = row.number_or_null("family_size")) text += " (" + compact_text(*family) + ")";
+    return text;
+  });
+}
+
+TableColumn sample_column() {
+  return nullable("n (effective)", "n", true, [](const Node& row) {
+    return number_html(row, "n", -1) + " (" + number_html(row, "n_eff", -1) + ")";
+  });
+}
+
 std::string html_table(const std::string& caption, const std::vector<TableColumn>& columns, const std::vector<Node>& rows) {
   std::vector<std::vector<TableCell>> cells;
   for (const Node& row : rows) {

@@ -27,6 +27,8 @@ TableColumn number_column(std::string title, std::string key, int digits = -1); 
 TableColumn range_column(std::string title, std::string key, int digits);           // [low, high]
 TableColumn estimate_column(std::string title, std::string value_key, std::string range_key, int digits);
 TableColumn flag_column(std::string title, std::string key);                        // yes / no
+TableColumn test_column();    // "p, p BH (family)" of the fields p, p_bh, family_size
+TableColumn sample_column();  // "n (effective)" of the fields n, n_eff
 
 // `caption` is plain text, may be empty. The table scrolls sideways inside its own box where it is too wide.
 std::string html_table(const std::string& caption, const std::vector<TableColumn>& columns, const std::vector<Node>& rows);
