@@ -148,6 +148,9 @@ OrderedJson Receipt::to_json(const std::string& intervention, const std::string&
     entry["tokens_without_experts"] = receipt.tokens_without_experts;
     json["layers"][std::to_string(layer)] = entry;
   }
+  int64_t without_experts = 0;
+  for (const auto& [layer, receipt] : layers) without_experts += receipt.tokens_without_experts;
+  json["tokens_without_experts"] = without_experts;
   json["no_effect"] = no_effect();
   return json;
 }
