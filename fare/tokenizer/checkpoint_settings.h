@@ -10,6 +10,7 @@
 namespace fare {
 
 struct CheckpointSettings {
+  // Absent from the file, the Llama class has <s>, </s> and <unk>; null means none.
   std::optional<std::string> bos_token, eos_token, unk_token, pad_token;
   // Tokenizers of the Llama class put these around the text, whatever the post-processor says: [bos] text [eos].
   bool llama_class = false;
