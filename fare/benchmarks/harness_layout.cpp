@@ -124,7 +124,7 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
   for (const auto& group : groups) {
     group_subtasks[group.name] = group.members;
     if (group.metrics.empty()) continue;
-    OrderedJson entry{{"name", group.name}, {"alias", group.alias}};
+    OrderedJson entry{{"alias", group.alias}, {"name", group.name}, {"sample_len", group.num_samples}};
     add_metrics(group.metrics, "none", entry);
     OrderedJson counts = OrderedJson::object();
     for (const auto& metric : group.metrics) counts[metric.name + ",none"] = metric.num_values;

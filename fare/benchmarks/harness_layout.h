@@ -47,6 +47,7 @@ struct GroupResults {
   std::string alias;
   std::vector<std::string> members;
   double version = 1;
+  int64_t num_samples = 0;           // documents of all leaf tasks
   std::vector<MetricAggregate> metrics;
 };
 

@@ -67,7 +67,7 @@ TEST(HarnessLayout, ResultsHaveTheKeysInOrder) {
   run.model_name = "x/y";
   run.task_hashes = {{"b_task", "ff"}};
   const TaskResults tasks[] = {b, a};
-  const GroupResults groups[] = {{"all", "all", {"b_task", "a_task"}, 1, {{"acc", 0.5, std::nullopt, 8, ""}}}};
+  const GroupResults groups[] = {{"all", "all", {"b_task", "a_task"}, 1, 8, {{"acc", 0.5, std::nullopt, 8, ""}}}};
   const OrderedJson out = results_object(run, tasks, groups, {{"schema", 1}});
   std::string keys;
   for (const auto& [key, value] : out.items()) keys += key + " ";

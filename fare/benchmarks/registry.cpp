@@ -28,22 +28,31 @@ std::vector<TaskGroup> make_groups() {
   return {crows, {"truthfulqa", {"truthfulqa_mc1", "truthfulqa_mc2"}}};
 }
 
+std::vector<std::string> all_names() {
+  std::vector<std::string> names;
+  for (const auto& task : all_tasks()) names.push_back(task.info.name);
+  for (const auto& group : all_task_groups()) names.push_back(group.name);
+  return names;
+}
+
+template <typename Entries, typename NameOf>
+auto* entry_or_null(const Entries& entries, const std::string& name, const NameOf& name_of) {
+  for (const auto& entry : entries)
+    if (name_of(entry) == name) return &entry;
+  return static_cast<decltype(&*entries.begin())>(nullptr);
+}
+
 const Task* task_or_null(const std::string& name) {
-  for (const auto& task : all_tasks())
-    if (task.info.name == name) return &task;
-  return nullptr;
+  return entry_or_null(all_tasks(), name, [](const Task& task) { return task.info.name; });
 }
 
 const TaskGroup* group_or_null(const std::string& name) {
-  for (const auto& group : all_task_groups())
-    if (group.name == name) return &group;
-  return nullptr;
+  return entry_or_null(all_task_groups(), name, [](const TaskGroup& group) { return group.name; });
 }
 
-[[noreturn]] void refuse(const std::string& name) {
-  std::vector<std::string> known;
-  for (const auto& task : all_tasks()) known.push_back(task.info.name);
-  for (const auto& group : all_task_groups()) known.push_back(group.name);
+std::string full_name(const std::string& name) {
+  const auto known = all_names();
+  if (const auto found = known_name(name, known)) return *found;
   throw UsageError("unknown task '" + name + "'" + did_you_mean(name, known) + " (fare tasks lists them all)");
 }
 
@@ -59,15 +68,18 @@ const std::vector<TaskGroup>& all_task_groups() {
   return groups;
 }
 
+std::optional<std::string> known_name(const std::string& name, const std::vector<std::string>& known) {
+  for (const auto& candidate : {name, "fare_" + name})
+    if (std::find(known.begin(), known.end(), candidate) != known.end()) return candidate;
+  return std::nullopt;
+}
+
 const Task& find_task(const std::string& name) {
-  if (const Task* task = task_or_null(name)) return *task;
-  if (const TaskGroup* group = group_or_null(name)) {
-    std::string members;
-    for (const auto& member : group->members) members += (members.empty() ? "" : ", ") + member;
-    throw UsageError("'" + name + "' is a group of tasks; name one of " + members);
-  }
-  if (const Task* task = task_or_null("fare_" + name)) return *task;
-  refuse(name);
+  const std::string full = full_name(name);
+  if (const Task* task = task_or_null(full)) return *task;
+  std::string members;
+  for (const auto& member : group_or_null(full)->members) members += (members.empty() ? "" : ", ") + member;
+  throw UsageError("'" + name + "' is a group of tasks; name one of " + members);
 }
 
 std::vector<const Task*> resolve_tasks(const std::vector<std::string>& names) {
@@ -76,12 +88,10 @@ std::vector<const Task*> resolve_tasks(const std::vector<std::string>& names) {
     if (std::find(tasks.begin(), tasks.end(), &task) == tasks.end()) tasks.push_back(&task);
   };
   for (const auto& name : names) {
-    const TaskGroup* group = group_or_null(name);
-    if (group == nullptr) group = group_or_null("fare_" + name);
-    if (task_or_null(name) == nullptr && group != nullptr)
-      for (const auto& member : group->members) add(find_task(member));
+    const std::string full = full_name(name);
+    if (const Task* task = task_or_null(full)) add(*task);
     else
-      add(find_task(name));
+      for (const auto& member : group_or_null(full)->members) add(find_task(member));
   }
   if (tasks.empty()) throw UsageError("no task was named (fare tasks lists them all)");
   return tasks;

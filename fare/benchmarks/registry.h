@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct TaskGroup {
   std::vector<std::string> members;
 };
 const std::vector<TaskGroup>& all_task_groups();
+
+// The entry of `known` that `name` means: itself, else `fare_` + name. None when there is neither.
+std::optional<std::string> known_name(const std::string& name, const std::vector<std::string>& known);
 
 // The task of that name; the prefix `fare_` may be left out where no other task or group has the rest as its name.
 // Throws UsageError offering the nearest names; a group's name is refused with its members.
