@@ -29,14 +29,14 @@ struct Selector {
 };
 
 // Point "logits", in file order.
-struct AddLogit {      // z'_e = z_e + value_e
+struct AddLogit {  // z'_e = z_e + value_e
   enum class Affects { kSelectionAndWeight, kSelection };
   std::vector<int32_t> experts;
-  std::vector<double> values;  // one per expert
+  std::vector<double> values;                      // one per expert
   Affects affects = Affects::kSelectionAndWeight;  // kSelection acts at point "selection"
   bool keep_sum = false;
 };
-struct Temperature {   // z' = z / value
+struct Temperature {  // z' = z / value
   double value = 1;
 };
 struct Mask {
@@ -45,11 +45,11 @@ struct Mask {
   Mode mode = Mode::kRefill;
   bool keep_sum = false;  // kRefill only
 };
-struct Activate {      // log-softmax(z)_e := max + 0.01, after every other logit edit
+struct Activate {  // log-softmax(z)_e := max + 0.01, after every other logit edit
   std::vector<int32_t> experts;
   bool keep_sum = false;
 };
-struct Deactivate {    // log-softmax(z)_e := min - 0.01
+struct Deactivate {  // log-softmax(z)_e := min - 0.01
   std::vector<int32_t> experts;
   bool keep_sum = false;
 };
@@ -57,25 +57,25 @@ struct Deactivate {    // log-softmax(z)_e := min - 0.01
 struct SetTopK {
   int64_t k = 0;
 };
-struct TopP {          // smallest set whose scores sum to more than p
+struct TopP {  // smallest set whose scores sum to more than p
   double p = 0;
 };
-struct ForceRoutes {   // replay of stored ids and weights
+struct ForceRoutes {  // replay of stored ids and weights
   std::shared_ptr<const RouteTable> table;
-  std::string file;    // as written in the intervention file; empty when built in memory
+  std::string file;  // as written in the intervention file; empty when built in memory
 };
 // Point "weights".
-struct Reweight {      // g'_e = g_e exp(-lambda s_e), rescaled to the sum before
+struct Reweight {  // g'_e = g_e exp(-lambda s_e), rescaled to the sum before
   std::vector<int32_t> experts;
   std::vector<double> scores;  // one per expert
   double lambda = 0;
 };
-struct ScaleWeight {   // g'_e = factor g_e
+struct ScaleWeight {  // g'_e = factor g_e
   std::vector<int32_t> experts;
   double factor = 1;
   bool keep_sum = false;
 };
-struct SharedScale {   // output of the shared experts times factor
+struct SharedScale {  // output of the shared experts times factor
   double factor = 1;
 };
 

@@ -94,7 +94,10 @@ TEST(Edit, MaskRefillLetsTheNextExpertIn) {
   check_four({
       {"expert 0", {edit_of(mask({0}))}, {{1, 0.5}, {2, 1.0 / 3}}, {{1, 0.6}, {2, 0.4}}},
       {"keep_sum", {edit_of(mask({0}, Mask::Mode::kRefill, true))}, {{1, 0.42}, {2, 0.28}}, {{1, 0.6}, {2, 0.4}}},
-      {"an expert that was not chosen", {edit_of(mask({3}))}, {{0, 4.0 / 9}, {1, 3.0 / 9}}, {{0, 4.0 / 7}, {1, 3.0 / 7}}},
+      {"an expert that was not chosen",
+       {edit_of(mask({3}))},
+       {{0, 4.0 / 9}, {1, 3.0 / 9}},
+       {{0, 4.0 / 7}, {1, 3.0 / 7}}},
   });
   check_two({{"expert 0", {edit_of(mask({0}))}, {{1, 1}}, {{1, 1}}}});
 }
@@ -156,7 +159,10 @@ TEST(Edit, ForcingComesAfterAllOtherLogitEditsAndAMaskBeatsIt) {
        {edit_of(Activate{{3}, false}), edit_of(mask({0}))},
        {{3, 0.5 * kE01 / (0.5 + 1.0 / 3 + 0.5 * kE01)}, {1, 0.5 / (0.5 + 1.0 / 3 + 0.5 * kE01)}},
        {{3, kE01 / (kE01 + 1)}, {1, 1 / (kE01 + 1)}}},
-      {"activate 0, mask 0", {edit_of(Activate{{0}, false}), edit_of(mask({0}))}, {{1, 0.5}, {2, 1.0 / 3}}, {{1, 0.6}, {2, 0.4}}},
+      {"activate 0, mask 0",
+       {edit_of(Activate{{0}, false}), edit_of(mask({0}))},
+       {{1, 0.5}, {2, 1.0 / 3}},
+       {{1, 0.6}, {2, 0.4}}},
       // The minimum is over finite entries: 1/6 after masking expert 0, not minus infinity.
       {"deactivate 1, mask 0",
        {edit_of(Deactivate{{1}, false}), edit_of(mask({0}))},
@@ -191,7 +197,8 @@ TEST(Edit, ForcedExpertsWinOverGroupLimits) {
   // Two groups hold a forced expert, one is kept (ties to the lower): both run, then the kept group's second.
   const std::vector<Edit> edits = {edit_of(Activate{{2, 5}, false})};
   const double forced = 30 * kE01, sum = 30 + 20 + 5 + 4 + 2 * forced;
-  expect_row(route(logits, spec, scoped(edits)).after, 0, {{2, forced / sum}, {5, forced / sum}, {3, 5 / sum}}, "groups");
+  expect_row(route(logits, spec, scoped(edits)).after, 0, {{2, forced / sum}, {5, forced / sum}, {3, 5 / sum}},
+             "groups");
 }
 
 TEST(Edit, MasksWinOverCorrectionBiasAndGroupLimits) {
@@ -207,7 +214,10 @@ TEST(Edit, SetTopKChangesHowManyRun) {
   check_four({
       {"3", {edit_of(SetTopK{3})}, {{0, 0.4}, {1, 0.3}, {2, 0.2}}, {{0, 4.0 / 9}, {1, 3.0 / 9}, {2, 2.0 / 9}}},
       {"1", {edit_of(SetTopK{1})}, {{0, 0.4}}, {{0, 1}}},
-      {"the last one counts", {edit_of(SetTopK{1}), edit_of(SetTopK{2})}, {{0, 0.4}, {1, 0.3}}, {{0, 4.0 / 7}, {1, 3.0 / 7}}},
+      {"the last one counts",
+       {edit_of(SetTopK{1}), edit_of(SetTopK{2})},
+       {{0, 0.4}, {1, 0.3}},
+       {{0, 4.0 / 7}, {1, 3.0 / 7}}},
       {"more than a mask leaves",
        {edit_of(mask({0})), edit_of(SetTopK{4})},
        {{1, 0.5}, {2, 1.0 / 3}, {3, 1.0 / 6}},
@@ -234,8 +244,14 @@ TEST(Edit, TopPTakesTheSmallestPrefixWhoseSumExceedsP) {
 TEST(Edit, ReweightKeepsSelectionAndSum) {
   check_four({
       // Factors 1/2 and 2: 0.2 and 0.6, brought back to a sum of 0.7.
-      {"lambda log 2", {edit_of(Reweight{{0, 1}, {1, -1}, std::log(2)})}, {{0, 0.175}, {1, 0.525}}, {{0, 0.25}, {1, 0.75}}},
-      {"an expert that does not run", {edit_of(Reweight{{3}, {1}, 5})}, {{0, 0.4}, {1, 0.3}}, {{0, 4.0 / 7}, {1, 3.0 / 7}}},
+      {"lambda log 2",
+       {edit_of(Reweight{{0, 1}, {1, -1}, std::log(2)})},
+       {{0, 0.175}, {1, 0.525}},
+       {{0, 0.25}, {1, 0.75}}},
+      {"an expert that does not run",
+       {edit_of(Reweight{{3}, {1}, 5})},
+       {{0, 0.4}, {1, 0.3}},
+       {{0, 4.0 / 7}, {1, 3.0 / 7}}},
       {"exponents beyond float64", {edit_of(Reweight{{0, 1}, {1, -1}, 1e6})}, {{0, 0}, {1, 0.7}}, {{0, 0}, {1, 1}}},
   });
   check_two({{"a single expert", {edit_of(Reweight{{0}, {1}, 3})}, {{0, 0.75}}, {{0, 1}}}});
@@ -244,7 +260,10 @@ TEST(Edit, ReweightKeepsSelectionAndSum) {
 TEST(Edit, ScaleWeightMultipliesAChosenExpert) {
   check_four({
       {"x2", {edit_of(ScaleWeight{{0}, 2, false})}, {{0, 0.8}, {1, 0.3}}, {{0, 8.0 / 7}, {1, 3.0 / 7}}},
-      {"x2, keep_sum", {edit_of(ScaleWeight{{0}, 2, true})}, {{0, 0.7 * 8 / 11}, {1, 0.7 * 3 / 11}}, {{0, 8.0 / 11}, {1, 3.0 / 11}}},
+      {"x2, keep_sum",
+       {edit_of(ScaleWeight{{0}, 2, true})},
+       {{0, 0.7 * 8 / 11}, {1, 0.7 * 3 / 11}},
+       {{0, 8.0 / 11}, {1, 3.0 / 11}}},
       {"x0 leaves the expert in", {edit_of(ScaleWeight{{0}, 0, false})}, {{0, 0}, {1, 0.3}}, {{0, 0}, {1, 3.0 / 7}}},
       {"x0 on all, keep_sum", {edit_of(ScaleWeight{{0, 1}, 0, true})}, {{0, 0}, {1, 0}}, {{0, 0}, {1, 0}}},
   });
@@ -327,10 +346,12 @@ TEST(Edit, PointsComeInTheirOrderWhateverTheFileSays) {
 TEST(Edit, FileOrderDecidesWithinThePointOfLogits) {
   check_four({
       // (log 4 + 2 log 3) / 2 = log 6 against log sqrt(3) ..
-      {"add, then temperature", {edit_of(add({0}, {2 * std::log(3)})), edit_of(Temperature{2})},
+      {"add, then temperature",
+       {edit_of(add({0}, {2 * std::log(3)})), edit_of(Temperature{2})},
        {{0, 6 / (7 + std::sqrt(3) + std::sqrt(2))}, {1, std::sqrt(3) / (7 + std::sqrt(3) + std::sqrt(2))}},
        {{0, 6 / (6 + std::sqrt(3))}, {1, std::sqrt(3) / (6 + std::sqrt(3))}}},
-      {"temperature, then add", {edit_of(Temperature{2}), edit_of(add({0}, {2 * std::log(3)}))},
+      {"temperature, then add",
+       {edit_of(Temperature{2}), edit_of(add({0}, {2 * std::log(3)}))},
        {{0, 18 / (19 + std::sqrt(3) + std::sqrt(2))}, {1, std::sqrt(3) / (19 + std::sqrt(3) + std::sqrt(2))}},
        {{0, 18 / (18 + std::sqrt(3))}, {1, std::sqrt(3) / (18 + std::sqrt(3))}}},
   });
@@ -383,10 +404,13 @@ TEST(Edit, RowsOutOfScopeKeepTheirBits) {
     std::vector<ScopedEdit> first_row = scoped(edits);
     for (ScopedEdit& one : first_row) one.scope_T = {1, 0, 0};
     const Decision decision = route(logits, spec_of(4, 2, mode), first_row);
-    EXPECT_FALSE(same_bits(decision.before.ids_TK[0].contiguous(), decision.after.ids_TK[0].narrow(0, 0, 2).contiguous()));
+    EXPECT_FALSE(
+        same_bits(decision.before.ids_TK[0].contiguous(), decision.after.ids_TK[0].narrow(0, 0, 2).contiguous()));
     for (const int64_t t : {1, 2}) {
-      EXPECT_TRUE(same_bits(decision.before.weights_TK[t].contiguous(), decision.after.weights_TK[t].narrow(0, 0, 2).contiguous()));
-      EXPECT_TRUE(same_bits(decision.before.ids_TK[t].contiguous(), decision.after.ids_TK[t].narrow(0, 0, 2).contiguous()));
+      EXPECT_TRUE(same_bits(decision.before.weights_TK[t].contiguous(),
+                            decision.after.weights_TK[t].narrow(0, 0, 2).contiguous()));
+      EXPECT_TRUE(
+          same_bits(decision.before.ids_TK[t].contiguous(), decision.after.ids_TK[t].narrow(0, 0, 2).contiguous()));
       EXPECT_EQ(decision.after.ids_TK[t][2].item<int32_t>(), -1);
     }
   }
@@ -394,11 +418,16 @@ TEST(Edit, RowsOutOfScopeKeepTheirBits) {
 
 TEST(Edit, IdentityEditsChangeNoBit) {
   const at::Tensor logits = at::sin(at::arange(0, 50 * 16).to(at::kFloat)).view({50, 16}).contiguous() * 3;
-  const std::vector<Edit> edits = {
-      edit_of(add({1, 2}, {0, 0}, true)),     edit_of(add_selection({1}, {0}, true)), edit_of(Temperature{1}),
-      edit_of(mask({})),                      edit_of(Activate{{}, true}),            edit_of(Deactivate{{}, true}),
-      edit_of(Reweight{{1, 2}, {1, -1}, 0}),  edit_of(Reweight{{3}, {0}, 4}),         edit_of(ScaleWeight{{1}, 1, true}),
-      edit_of(SharedScale{1})};
+  const std::vector<Edit> edits = {edit_of(add({1, 2}, {0, 0}, true)),
+                                   edit_of(add_selection({1}, {0}, true)),
+                                   edit_of(Temperature{1}),
+                                   edit_of(mask({})),
+                                   edit_of(Activate{{}, true}),
+                                   edit_of(Deactivate{{}, true}),
+                                   edit_of(Reweight{{1, 2}, {1, -1}, 0}),
+                                   edit_of(Reweight{{3}, {0}, 4}),
+                                   edit_of(ScaleWeight{{1}, 1, true}),
+                                   edit_of(SharedScale{1})};
   for (const Edit& edit : edits) EXPECT_TRUE(edit.is_identity()) << op_name(edit.op);
   for (const WeightMode mode : kModes) {
     const Decision decision = route(logits, spec_of(16, 4, mode), scoped(edits));

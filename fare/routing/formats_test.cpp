@@ -27,10 +27,23 @@ std::set<std::string> words(const Json& list) { return list.get<std::set<std::st
 
 // An edit with every field that the schema names for its operation, or only the required ones.
 Json edit_from_schema(const Json& schema, const std::string& op, bool all_fields) {
-  const Json values = {{"op", op},       {"layers", "all"}, {"experts", {1}}, {"values", {0.5}}, {"scores", {0.5}},
-                       {"lambda", 1.0},  {"factor", 2.0},   {"k", 2},         {"p", 0.5},        {"value", 2.0},
-                       {"mode", "refill"}, {"affects", "selection"}, {"keep_sum", true}, {"file", "routes.safetensors"},
-                       {"where", {{"phase", "all"}, {"spans", {"a"}}, {"token_ids", {1}}, {"positions", {{0, 1}}}, {"requests", {"r"}}}}};
+  const Json values = {
+      {"op", op},
+      {"layers", "all"},
+      {"experts", {1}},
+      {"values", {0.5}},
+      {"scores", {0.5}},
+      {"lambda", 1.0},
+      {"factor", 2.0},
+      {"k", 2},
+      {"p", 0.5},
+      {"value", 2.0},
+      {"mode", "refill"},
+      {"affects", "selection"},
+      {"keep_sum", true},
+      {"file", "routes.safetensors"},
+      {"where",
+       {{"phase", "all"}, {"spans", {"a"}}, {"token_ids", {1}}, {"positions", {{0, 1}}}, {"requests", {"r"}}}}};
   const Json& definition = schema["$defs"][op];
   Json edit;
   for (const std::string& field : all_fields ? keys(definition["properties"]) : words(definition["required"]))
@@ -72,8 +85,8 @@ TEST(Formats, TheSchemaOfInterventionsNamesTheFieldsThatAreRead) {
       without.erase(field);
       EXPECT_THROW(parse_edit(without), FormatError) << op << " without " << field;
     }
-    for (const std::string field : {"experts", "values", "scores", "lambda", "factor", "k", "p", "value", "mode", "affects",
-                                    "keep_sum", "file", "calibration", "comment"}) {
+    for (const std::string field : {"experts", "values", "scores", "lambda", "factor", "k", "p", "value", "mode",
+                                    "affects", "keep_sum", "file", "calibration", "comment"}) {
       if (full.contains(field)) continue;
       Json more = least;
       more[field] = 1;
@@ -98,13 +111,15 @@ TEST(Formats, TheSchemaAndExampleOfReceiptsHaveTheFieldsThatAreWritten) {
   const Json& layer = schema["$defs"]["layer"];
   EXPECT_EQ(keys(written["layers"]["12"]), words(layer["required"]));
   EXPECT_EQ(keys(written["layers"]["14"]), keys(layer["properties"]));
-  for (const std::string number : {"12", "14"}) EXPECT_EQ(keys(example["layers"][number]), keys(written["layers"][number]));
+  for (const std::string number : {"12", "14"})
+    EXPECT_EQ(keys(example["layers"][number]), keys(written["layers"][number]));
 }
 
 TEST(Formats, EveryFieldIsExplained) {
   const auto expect_named = [](const std::string& page, const std::set<std::string>& fields) {
     const std::string text = read_file(kDocs / page);
-    for (const std::string& field : fields) EXPECT_NE(text.find("`" + field), std::string::npos) << page << ": " << field;
+    for (const std::string& field : fields)
+      EXPECT_NE(text.find("`" + field), std::string::npos) << page << ": " << field;
   };
   const Json intervention = read_json_file(kDocs / "schemas/intervention.schema.json");
   for (const Json& choice : intervention["properties"]["edits"]["items"]["oneOf"]) {

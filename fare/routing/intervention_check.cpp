@@ -138,11 +138,13 @@ class EditChecker {
       if (const std::optional<int64_t> worst = fewest_left_in_groups(masked); worst && *worst < router_.top_k)
         refuse("masking can leave " + std::to_string(*worst) + " experts in the " + std::to_string(router_.top_groups) +
                " groups that layer " + std::to_string(layer) + " keeps, fewer than the " +
-               std::to_string(router_.top_k) + " that mode refill must choose; mask fewer or use mode renormalize or zero");
+               std::to_string(router_.top_k) +
+               " that mode refill must choose; mask fewer or use mode renormalize or zero");
     }
   }
 
-  // Over all admissible choices of groups. None without groups, or where even all experts of the kept groups are too few.
+  // Over all admissible choices of groups. None without groups, or where even all experts of the kept groups are too
+  // few.
   std::optional<int64_t> fewest_left_in_groups(const std::set<int32_t>& masked) const {
     if (router_.num_groups == 0) return std::nullopt;
     const int64_t group_size = router_.num_experts / router_.num_groups;

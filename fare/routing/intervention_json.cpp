@@ -37,8 +37,9 @@ struct WriteFields {
   void operator()(const TopP& op) const { json["p"] = op.p; }
   void operator()(const ForceRoutes& op) const {
     if (op.file.empty())
-      throw UsageError("an intervention that replays routes held in memory cannot be written: write the routes as a "
-                       "trace file first and name it in `file`");
+      throw UsageError(
+          "an intervention that replays routes held in memory cannot be written: write the routes as a "
+          "trace file first and name it in `file`");
     json["file"] = op.file;
   }
   void operator()(const Reweight& op) const {

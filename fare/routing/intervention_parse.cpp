@@ -14,8 +14,8 @@ namespace {
 
 constexpr const char* kFormat = "fare-intervention/1";
 
-const std::vector<std::string> kOperations = {"mask",       "add_logit",  "reweight", "scale_weight",
-                                              "activate",   "deactivate", "set_top_k", "top_p",
+const std::vector<std::string> kOperations = {"mask",        "add_logit",    "reweight",    "scale_weight",
+                                              "activate",    "deactivate",   "set_top_k",   "top_p",
                                               "temperature", "shared_scale", "force_routes"};
 
 std::string joined(const std::vector<std::string>& words) {
@@ -69,7 +69,8 @@ class Fields {
     const bool fits = value.is_number_integer() &&
                       (!value.is_number_unsigned() || value.get<uint64_t>() <= std::numeric_limits<int64_t>::max());
     if (!fits) fail_field(field, "must hold integers, found " + value.dump());
-    if (value.get<int64_t>() < lowest) fail_field(field, "must be at least " + std::to_string(lowest) + ", found " + value.dump());
+    if (value.get<int64_t>() < lowest)
+      fail_field(field, "must be at least " + std::to_string(lowest) + ", found " + value.dump());
     return value.get<int64_t>();
   }
   int64_t integer(const std::string& field, int64_t lowest) { return to_integer(field, get(field), lowest); }
@@ -84,7 +85,8 @@ class Fields {
     for (const Json& entry : list(field)) {
       const int64_t value = to_integer(field, entry, 0);
       if (value > highest) fail_field(field, "is out of range: " + entry.dump());
-      if (std::find(values.begin(), values.end(), value) != values.end()) fail_field(field, "names " + entry.dump() + " twice");
+      if (std::find(values.begin(), values.end(), value) != values.end())
+        fail_field(field, "names " + entry.dump() + " twice");
       values.push_back(value);
     }
     return values;
@@ -158,7 +160,8 @@ Selector parse_where(const Json& json, const std::string& path, const std::strin
     for (const Json& range : fields.list("positions")) {
       if (!range.is_array() || range.size() != 2)
         fields.fail_field("positions", "must hold pairs [from, to), found " + range.dump());
-      const int64_t from = fields.to_integer("positions", range[0], 0), to = fields.to_integer("positions", range[1], 0);
+      const int64_t from = fields.to_integer("positions", range[0], 0),
+                    to = fields.to_integer("positions", range[1], 0);
       if (from >= to) fields.fail_field("positions", "holds " + range.dump() + ", which is empty: `to` is exclusive");
       selector.positions.emplace_back(from, to);
     }
@@ -260,7 +263,8 @@ Edit parse_edit(const Json& json, size_t index, const std::string& path) {
   if (layers == nullptr && op != "force_routes")
     fields.fail_field("layers", "is missing; list decoder layers or write \"all\"");
   if (layers != nullptr && *layers != Json("all")) {
-    if (!layers->is_array()) fields.fail_field("layers", "must be a list of layers or \"all\", found " + layers->dump());
+    if (!layers->is_array())
+      fields.fail_field("layers", "must be a list of layers or \"all\", found " + layers->dump());
     edit.layers = fields.integers("layers", std::numeric_limits<int32_t>::max());
     if (edit.layers.empty()) fields.fail_field("layers", "is an empty list; name a layer or write \"all\"");
   }

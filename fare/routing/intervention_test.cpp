@@ -35,11 +35,13 @@ RoutedModel small_model() {
 
 Intervention parse(const std::string& edits, const std::string& rest = "") {
   return Intervention::parse(
-      Json::parse(R"({"format": "fare-intervention/1", "name": "n", "edits": [)" + edits + "]" + rest + "}"), "edit.json");
+      Json::parse(R"({"format": "fare-intervention/1", "name": "n", "edits": [)" + edits + "]" + rest + "}"),
+      "edit.json");
 }
 
 void expect_mentions(const std::string& message, const std::vector<std::string>& words) {
-  for (const std::string& word : words) EXPECT_NE(message.find(word), std::string::npos) << "no '" << word << "' in: " << message;
+  for (const std::string& word : words)
+    EXPECT_NE(message.find(word), std::string::npos) << "no '" << word << "' in: " << message;
 }
 
 // A file that must be refused with all of these words in the message.
@@ -112,8 +114,9 @@ TEST(Intervention, ReadsEveryOperation) {
 
 TEST(Intervention, RefusesBrokenFilesWithTheEditAndTheReason) {
   refused(R"({"op": "maks", "layers": "all", "experts": [1]})", {"edit 0", "maks", "mask"});
-  refused(R"({"op": "temperature", "layers": "all", "value": 1}, {"op": "mask", "layers": "all", "experts": [1], "expert": 2})",
-          {"edit 1", "unknown field 'expert'"});
+  refused(
+      R"({"op": "temperature", "layers": "all", "value": 1}, {"op": "mask", "layers": "all", "experts": [1], "expert": 2})",
+      {"edit 1", "unknown field 'expert'"});
   refused(R"({"op": "mask", "layers": "all"})", {"edit 0", "'experts' is missing"});
   refused(R"({"op": "mask", "experts": [1]})", {"edit 0", "'layers' is missing"});
   refused(R"({"op": "mask", "layers": [], "experts": [1]})", {"edit 0", "layers", "empty"});
@@ -124,18 +127,24 @@ TEST(Intervention, RefusesBrokenFilesWithTheEditAndTheReason) {
   refused(R"({"op": "mask", "layers": "all", "experts": [2, 2]})", {"edit 0", "experts", "twice"});
   refused(R"({"op": "mask", "layers": "all", "experts": 2})", {"edit 0", "experts", "list"});
   refused(R"({"op": "mask", "layers": "all", "experts": [99999999999]})", {"edit 0", "experts", "range"});
-  refused(R"({"op": "mask", "layers": "all", "experts": [1], "mode": "mena"})", {"edit 0", "mode", "refill, renormalize, zero"});
+  refused(R"({"op": "mask", "layers": "all", "experts": [1], "mode": "mena"})",
+          {"edit 0", "mode", "refill, renormalize, zero"});
   for (const std::string mode : {"mean", "resample"})
     refused(R"({"op": "mask", "layers": "all", "experts": [1], "mode": ")" + mode + R"(", "calibration": "n.jsonl"})",
             {"edit 0", mode, "refill, renormalize or zero"});
-  refused(R"({"op": "mask", "layers": "all", "experts": [1], "mode": "zero", "keep_sum": true})", {"keep_sum", "refill"});
-  refused(R"({"op": "add_logit", "layers": "all", "experts": [1, 2, 3], "values": [1, 2]})", {"values", "2 numbers for 3"});
+  refused(R"({"op": "mask", "layers": "all", "experts": [1], "mode": "zero", "keep_sum": true})",
+          {"keep_sum", "refill"});
+  refused(R"({"op": "add_logit", "layers": "all", "experts": [1, 2, 3], "values": [1, 2]})",
+          {"values", "2 numbers for 3"});
   refused(R"({"op": "add_logit", "layers": "all", "experts": [1], "values": ["1"]})", {"values", "number"});
-  refused(R"({"op": "add_logit", "layers": "all", "experts": [1], "values": [1], "affects": "weight"})", {"affects", "selection_and_weight, selection"});
+  refused(R"({"op": "add_logit", "layers": "all", "experts": [1], "values": [1], "affects": "weight"})",
+          {"affects", "selection_and_weight, selection"});
   refused(R"({"op": "reweight", "layers": "all", "experts": [1], "scores": [1]})", {"'lambda' is missing"});
-  refused(R"({"op": "reweight", "layers": "all", "experts": [1], "scores": [1], "lambda": 1, "keep_sum": true})", {"keep_sum"});
+  refused(R"({"op": "reweight", "layers": "all", "experts": [1], "scores": [1], "lambda": 1, "keep_sum": true})",
+          {"keep_sum"});
   refused(R"({"op": "scale_weight", "layers": "all", "experts": [1], "factor": "2"})", {"factor", "number"});
-  refused(R"({"op": "scale_weight", "layers": "all", "experts": [1], "factor": 2, "keep_sum": 1})", {"keep_sum", "true or false"});
+  refused(R"({"op": "scale_weight", "layers": "all", "experts": [1], "factor": 2, "keep_sum": 1})",
+          {"keep_sum", "true or false"});
   refused(R"({"op": "set_top_k", "layers": "all", "k": 0})", {"'k'", "at least 1"});
   refused(R"({"op": "set_top_k", "layers": "all", "k": 2.5})", {"'k'", "2.5"});
   refused(R"({"op": "top_p", "layers": "all", "p": 1.5})", {"'p'", "[0, 1]"});
@@ -171,8 +180,10 @@ TEST(Intervention, ReadsAFileWithItsHashAndRefusesNumbersThatAreNotFinite) {
   EXPECT_TRUE(intervention.name.empty());
   EXPECT_TRUE(intervention.edits.empty());
   for (const std::string factor : {"1e999", "NaN", "Infinity", "-1e400"}) {
-    write_file(path, R"({"format": "fare-intervention/1", "edits": [{"op": "scale_weight", "layers": "all", "experts": [1],
-                        "factor": )" + factor + "}]}");
+    write_file(path,
+               R"({"format": "fare-intervention/1", "edits": [{"op": "scale_weight", "layers": "all", "experts": [1],
+                        "factor": )" +
+                   factor + "}]}");
     EXPECT_THROW(Intervention::read(path), FormatError) << factor;
   }
   EXPECT_THROW(Intervention::read(scratch("missing.json")), IoError);
@@ -180,7 +191,10 @@ TEST(Intervention, ReadsAFileWithItsHashAndRefusesNumbersThatAreNotFinite) {
 
 TEST(Intervention, MatchesTheModelBlockFieldByField) {
   const RoutedModel model = small_model();
-  parse("", R"(, "model": {"model_type": "olmoe", "num_layers": 4, "num_experts": 8, "top_k": 2, "fingerprint": "sha256:abc"})").check(model);
+  parse(
+      "",
+      R"(, "model": {"model_type": "olmoe", "num_layers": 4, "num_experts": 8, "top_k": 2, "fingerprint": "sha256:abc"})")
+      .check(model);
   parse("", R"(, "model": {"top_k": 2})").check(model);
   parse("", R"(, "model": {})").check(model);
   mismatch(parse("", R"(, "model": {"model_type": "mixtral"})"), model, {"model_type", "mixtral", "olmoe"});
@@ -207,7 +221,8 @@ TEST(Intervention, IsCheckedAgainstTheModel) {
   const RoutedModel model = small_model();
   const std::string fine = R"({"op": "temperature", "layers": "all", "value": 2}, )";
   mismatch(parse(fine + R"({"op": "temperature", "layers": [4], "value": 2})"), model, {"edit 1", "layer 4", "0 to 3"});
-  mismatch(parse(fine + R"({"op": "temperature", "layers": [0], "value": 2})"), model, {"edit 1", "layer 0", "dense", "1, 2, 3"});
+  mismatch(parse(fine + R"({"op": "temperature", "layers": [0], "value": 2})"), model,
+           {"edit 1", "layer 0", "dense", "1, 2, 3"});
   for (const std::string op :
        {R"("op": "mask")", R"("op": "add_logit", "values": 1)", R"("op": "reweight", "scores": 1, "lambda": 1)",
         R"("op": "scale_weight", "factor": 2)", R"("op": "activate")", R"("op": "deactivate")"})
@@ -228,13 +243,15 @@ TEST(Intervention, RefillMustLeaveEnoughExperts) {
   mismatch(parse(R"({"op": "mask", "layers": [1], "experts": [0, 1, 2, 3, 4, 5, 6], "mode": "refill"})"), model,
            {"edit 0", "leaves 1", "layer 1", "fewer than the 2"});
   for (const std::string mode : {"renormalize", "zero"})
-    parse(R"({"op": "mask", "layers": [1], "experts": [0, 1, 2, 3, 4, 5, 6, 7], "mode": ")" + mode + R"("})").check(model);
+    parse(R"({"op": "mask", "layers": [1], "experts": [0, 1, 2, 3, 4, 5, 6, 7], "mode": ")" + mode + R"("})")
+        .check(model);
   // Two masks of the same rows count together; of different layers or different rows they do not.
   const std::string first = R"({"op": "mask", "layers": [1, 2], "experts": [0, 1, 2, 3]}, )";
   mismatch(parse(first + R"({"op": "mask", "layers": "all", "experts": [3, 4, 5, 6]})"), model, {"edit 1", "layer 1"});
   parse(first + R"({"op": "mask", "layers": [3], "experts": [3, 4, 5, 6]})").check(model);
   parse(R"({"op": "mask", "layers": [1], "experts": [0, 1, 2, 3], "where": {"spans": ["a"]}},
-           {"op": "mask", "layers": [1], "experts": [3, 4, 5, 6], "where": {"spans": ["b"]}})").check(model);
+           {"op": "mask", "layers": [1], "experts": [3, 4, 5, 6], "where": {"spans": ["b"]}})")
+      .check(model);
 }
 
 TEST(Intervention, RefillMustLeaveEnoughExpertsInEveryChoiceOfGroups) {
@@ -253,17 +270,22 @@ TEST(Intervention, RefillMustLeaveEnoughExpertsInEveryChoiceOfGroups) {
 TEST(Intervention, ForcesAtMostKExpertsOn) {
   const RoutedModel model = small_model();
   parse(R"({"op": "activate", "layers": [1], "experts": [0, 1]})").check(model);
-  mismatch(parse(R"({"op": "activate", "layers": [1], "experts": [0, 1, 2]})"), model, {"edit 0", "3 experts on", "2 run"});
-  mismatch(parse(R"({"op": "activate", "layers": [1], "experts": [0, 1]}, {"op": "activate", "layers": [1], "experts": [2]})"),
-           model, {"edit 1", "3 experts on"});
-  parse(R"({"op": "activate", "layers": [1], "experts": [0, 1, 2]}, {"op": "set_top_k", "layers": [1], "k": 3})").check(model);
+  mismatch(parse(R"({"op": "activate", "layers": [1], "experts": [0, 1, 2]})"), model,
+           {"edit 0", "3 experts on", "2 run"});
+  mismatch(
+      parse(
+          R"({"op": "activate", "layers": [1], "experts": [0, 1]}, {"op": "activate", "layers": [1], "experts": [2]})"),
+      model, {"edit 1", "3 experts on"});
+  parse(R"({"op": "activate", "layers": [1], "experts": [0, 1, 2]}, {"op": "set_top_k", "layers": [1], "k": 3})")
+      .check(model);
 }
 
 TEST(Intervention, KnowsItsFirstLayerAndItsSlots) {
   const RoutedModel model = small_model();
   EXPECT_EQ(parse("").first_layer(model), -1);
   EXPECT_EQ(parse("").num_slots(model), 2);
-  const Intervention late = parse(R"({"op": "set_top_k", "layers": [3], "k": 5}, {"op": "temperature", "layers": [2], "value": 2})");
+  const Intervention late =
+      parse(R"({"op": "set_top_k", "layers": [3], "k": 5}, {"op": "temperature", "layers": [2], "value": 2})");
   EXPECT_EQ(late.first_layer(model), 2);
   EXPECT_EQ(late.num_slots(model), 5);
   EXPECT_EQ(parse(R"({"op": "temperature", "layers": "all", "value": 2})").first_layer(model), 1);
@@ -291,7 +313,8 @@ std::string write_trace(const std::string& name, int32_t expert) {
   const std::vector<float> logits(16, 0.5f), weights = {0.5f, 0.25f, 1, 0};
   const std::vector<int32_t> ids = {4, 1, expert, -1};
   const std::vector<int64_t> rows = {0, 1};
-  for (const int64_t layer : shape.layers) writer.write(layer, rows, rows, logits.data(), ids.data(), weights.data(), 2);
+  for (const int64_t layer : shape.layers)
+    writer.write(layer, rows, rows, logits.data(), ids.data(), weights.data(), 2);
   writer.commit();
   return name;
 }
@@ -321,9 +344,10 @@ TEST(Intervention, ReplaysRoutesFromAFileBesideIt) {
 TEST(Intervention, RefusesRoutesThatDoNotFitTheModel) {
   write_trace("routes.safetensors", 6);
   const auto with_layers = [](const std::string& file, const std::string& layers) {
-    return Intervention::parse(Json::parse(R"({"format": "fare-intervention/1", "edits": [{"op": "force_routes", "file": ")" +
-                                           file + R"(", "layers": )" + layers + "}]}"),
-                               scratch("replay.json").string());
+    return Intervention::parse(
+        Json::parse(R"({"format": "fare-intervention/1", "edits": [{"op": "force_routes", "file": ")" + file +
+                    R"(", "layers": )" + layers + "}]}"),
+        scratch("replay.json").string());
   };
   mismatch(with_layers("routes.safetensors", "[2]"), small_model(), {"edit 0", "no routes of layer 2"});
   RoutedModel other = small_model();

@@ -65,7 +65,8 @@ double sum_of(const std::map<int32_t, double>& weight) {
 // The route after the edits of logits and selection, without keep_sum.
 Answer choose(const RouterSpec& spec, std::vector<double> z, const std::vector<const Edit*>& edits) {
   for (const Edit* edit : edits) {
-    if (const auto* add = std::get_if<AddLogit>(&edit->op); add && add->affects == AddLogit::Affects::kSelectionAndWeight)
+    if (const auto* add = std::get_if<AddLogit>(&edit->op);
+        add && add->affects == AddLogit::Affects::kSelectionAndWeight)
       for (size_t i = 0; i < add->experts.size(); ++i) z[add->experts[i]] += add->values[i];
     if (const auto* t = std::get_if<Temperature>(&edit->op))
       for (double& value : z) value /= t->value;
@@ -87,7 +88,8 @@ Answer choose(const RouterSpec& spec, std::vector<double> z, const std::vector<c
     for (size_t e = 0; e < z.size(); ++e) {
       if (z[e] == kOut) continue;
       z[e] = std::log(plain[e]);
-      if (forced.contains(static_cast<int32_t>(e))) z[e] = forced[static_cast<int32_t>(e)] > 0 ? highest + 0.01 : lowest - 0.01;
+      if (forced.contains(static_cast<int32_t>(e)))
+        z[e] = forced[static_cast<int32_t>(e)] > 0 ? highest + 0.01 : lowest - 0.01;
     }
   const std::vector<double> p = softmax(z);
   std::vector<double> shifted = z;
@@ -213,8 +215,9 @@ Edit random_edit(Dice& dice, const RouterSpec& spec) {
     case 8: return edit_of(SetTopK{1 + dice.below(num_experts)});
     case 9: return edit_of(TopP{dice.between(0, 0.95)});
     case 10: return edit_of(Reweight{few, values(few.size()), dice.between(-2, 2)});
-    default: return dice.coin() ? edit_of(ScaleWeight{few, dice.between(0.1, 4), keep_sum})
-                                : edit_of(SharedScale{dice.between(0, 2)});
+    default:
+      return dice.coin() ? edit_of(ScaleWeight{few, dice.between(0.1, 4), keep_sum})
+                         : edit_of(SharedScale{dice.between(0, 2)});
   }
 }
 

@@ -71,8 +71,7 @@ void Receipt::add(int64_t layer, const Decision& decision, std::span<const Scope
              "one multiplicity per row");
   LayerReceipt& receipt = layers[layer];
   const bool same = decision.after.ids_TK.is_same(decision.before.ids_TK) && !decision.shared_scale_T.defined();
-  const float* shared_T =
-      decision.shared_scale_T.defined() ? decision.shared_scale_T.const_data_ptr<float>() : nullptr;
+  const float* shared_T = decision.shared_scale_T.defined() ? decision.shared_scale_T.const_data_ptr<float>() : nullptr;
   std::vector<uint8_t> applied(edits.size(), 0);
   Row before, after;
   for (int64_t t = 0; t < num_rows; ++t) {
@@ -95,7 +94,8 @@ void Receipt::add(int64_t layer, const Decision& decision, std::span<const Scope
     if (after.empty()) receipt.tokens_without_experts += times;
     receipt.gate_mass_moved_sum += difference.gate_mass_moved * static_cast<double>(times);
     receipt.changed |= difference.set_changed || difference.largest_change > 1e-6 * difference.largest_weight;
-    if (shared_T != nullptr) receipt.changed |= std::abs(shared_T[t] - 1.0) > 1e-6 * std::max(1.0f, std::abs(shared_T[t]));
+    if (shared_T != nullptr)
+      receipt.changed |= std::abs(shared_T[t] - 1.0) > 1e-6 * std::max(1.0f, std::abs(shared_T[t]));
   }
   for (size_t i = 0; i < edits.size(); ++i)
     if (const auto* mask = std::get_if<Mask>(&edits[i].edit->op); mask != nullptr && applied[i])
@@ -123,7 +123,9 @@ bool Receipt::no_effect() const {
 }
 
 OrderedJson Receipt::to_json(const std::string& intervention, const std::string& sha256) const {
-  const auto text_or_null = [](const std::string& text) { return text.empty() ? OrderedJson(nullptr) : OrderedJson(text); };
+  const auto text_or_null = [](const std::string& text) {
+    return text.empty() ? OrderedJson(nullptr) : OrderedJson(text);
+  };
   OrderedJson json;
   json["format"] = "fare-receipt/1";
   json["intervention"] = text_or_null(intervention);

@@ -13,10 +13,10 @@
 namespace fare {
 
 struct LayerReceipt {
-  int64_t edits_applied = 0;      // (row, edit) applications
-  int64_t tokens_in_scope = 0;    // rows touched by at least one edit
-  int64_t topk_changed = 0;       // rows in scope whose set of experts differs
-  double gate_mass_moved_sum = 0; // over rows in scope: half the absolute difference of weights scaled to sum 1
+  int64_t edits_applied = 0;       // (row, edit) applications
+  int64_t tokens_in_scope = 0;     // rows touched by at least one edit
+  int64_t topk_changed = 0;        // rows in scope whose set of experts differs
+  double gate_mass_moved_sum = 0;  // over rows in scope: half the absolute difference of weights scaled to sum 1
   int64_t tokens_without_experts = 0;
   std::set<int32_t> experts_removed;  // distinct experts masked
   bool changed = false;               // a set, or a weight by more than 1e-6 of the largest
@@ -25,7 +25,7 @@ struct LayerReceipt {
 // Sums over rows are counted with their multiplicity (how many requests share the row), so prefix sharing does not
 // show. Receipts of disjoint rows add up: `a += b`.
 struct Receipt {
-  int64_t tokens = 0;  // fed rows, prefix sharing not deducted
+  int64_t tokens = 0;                      // fed rows, prefix sharing not deducted
   std::map<int64_t, LayerReceipt> layers;  // layers with edits only
 
   void add(int64_t layer, const Decision& decision, std::span<const ScopedEdit> edits,

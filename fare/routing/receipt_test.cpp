@@ -21,8 +21,8 @@ Receipt receipt_of(const std::vector<ScopedEdit>& edits, const std::vector<int32
 }
 
 TEST(Receipt, CountsByHand) {
-  // Expert 0 out. Rows 0, 1: weights 4/7, 3/7 of experts 0, 1 become 3/5, 2/5 of 1, 2: moved (4/7 + 6/35 + 2/5) / 2 = 4/7.
-  // Row 2 keeps experts 3 and 2 in the same proportion: nothing moved.
+  // Expert 0 out. Rows 0, 1: weights 4/7, 3/7 of experts 0, 1 become 3/5, 2/5 of 1, 2: moved (4/7 + 6/35 + 2/5) / 2 =
+  // 4/7. Row 2 keeps experts 3 and 2 in the same proportion: nothing moved.
   const std::vector<Edit> edits = {edit_of(Mask{{0}, Mask::Mode::kRefill, false})};
   const Receipt receipt = receipt_of(scoped(edits));
   const LayerReceipt& layer = receipt.layers.at(5);

@@ -462,8 +462,7 @@ Decision route(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<co
   for (const ScopedEdit* scoped : late) {
     if (const auto* shared = std::get_if<SharedScale>(&scoped->edit->op))
       edit_shared(*shared, *scoped, logits.size(0), decision);
-    else
-      edit_weights(*scoped, decision);
+    else edit_weights(*scoped, decision);
   }
   return decision;
 }

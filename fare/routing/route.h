@@ -22,7 +22,7 @@ struct Route {
 // One edit and the rows it touches.
 struct ScopedEdit {
   const Edit* edit = nullptr;
-  std::vector<uint8_t> scope_T;     // 1 = in scope; empty = every row
+  std::vector<uint8_t> scope_T;  // 1 = in scope; empty = every row
   // ForceRoutes only: row of the edit's RouteTable to replay for each of the T rows.
   std::vector<int64_t> table_row_T;
 };

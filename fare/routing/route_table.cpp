@@ -8,7 +8,8 @@ namespace fare {
 
 void require_same_tokens(const RouteTable& table, std::span<const int64_t> offsets, std::span<const int32_t> token_ids,
                          const std::string& file) {
-  const std::string advice = "; routes can only be replayed on the requests, tokenizer and --max-length they were traced with";
+  const std::string advice =
+      "; routes can only be replayed on the requests, tokenizer and --max-length they were traced with";
   if (table.offsets.size() != offsets.size())
     throw ModelMismatch(file + ": holds routes of " + std::to_string(std::max<size_t>(table.offsets.size(), 1) - 1) +
                         " requests, this run has " + std::to_string(std::max<size_t>(offsets.size(), 1) - 1) + advice);

@@ -12,9 +12,9 @@ namespace fare {
 // Rows are the fed tokens of all requests in order; rows of request i are offsets[i] to offsets[i+1].
 struct RouteTable {
   struct Layer {
-    int64_t k = 0;                // slots per row
-    std::vector<int32_t> ids;     // [T, k] row-major, -1 = absent
-    std::vector<float> weights;   // [T, k], 0 where absent
+    int64_t k = 0;               // slots per row
+    std::vector<int32_t> ids;    // [T, k] row-major, -1 = absent
+    std::vector<float> weights;  // [T, k], 0 where absent
   };
   std::vector<int64_t> offsets;     // [N + 1]
   std::vector<int32_t> token_ids;   // [T]

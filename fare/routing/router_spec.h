@@ -14,12 +14,12 @@ struct RouterSpec {
   int64_t num_experts = 0;  // E
   int64_t top_k = 0;        // K
   WeightMode weight_mode = WeightMode::kRaw;
-  double sum_epsilon = 0;      // mode R divides by max(sum, sum_minimum) + sum_epsilon
+  double sum_epsilon = 0;  // mode R divides by max(sum, sum_minimum) + sum_epsilon
   double sum_minimum = 0;
-  double scaling_factor = 1;   // multiplies the weights last (after normalisation)
+  double scaling_factor = 1;          // multiplies the weights last (after normalisation)
   std::vector<float> selection_bias;  // added to the scores for selection only; empty = none
-  int64_t num_groups = 0;      // group-limited selection: E splits into this many contiguous groups; 0 = off
-  int64_t top_groups = 0;      // groups kept (by their best member); scores of the others count as 0
+  int64_t num_groups = 0;             // group-limited selection: E splits into this many contiguous groups; 0 = off
+  int64_t top_groups = 0;             // groups kept (by their best member); scores of the others count as 0
   bool has_shared_expert = false;
 };
 

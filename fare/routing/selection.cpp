@@ -49,7 +49,8 @@ void drop_groups(const RouterSpec& spec, SelectionScratch& scratch) {
     best_G[e / group_size] = std::max(best_G[e / group_size], scratch.value_E[e]);
   std::vector<int32_t> group_ids(spec.top_groups);
   std::vector<float> group_values(spec.top_groups);
-  const int64_t kept = top_k_plain(best_G.data(), spec.num_groups, spec.top_groups, group_ids.data(), group_values.data());
+  const int64_t kept =
+      top_k_plain(best_G.data(), spec.num_groups, spec.top_groups, group_ids.data(), group_values.data());
   scratch.dropped_E.assign(spec.num_experts, 1);
   for (int64_t g = 0; g < kept; ++g)
     std::fill_n(scratch.dropped_E.begin() + group_ids[g] * group_size, group_size, uint8_t{0});

@@ -33,8 +33,7 @@ std::vector<uint8_t> resolve(const Selector& selector, const RequestView& reques
   }
   const int64_t boundary = std::clamp<int64_t>(request.num_context, 0, num_rows);
   if (selector.phase == Selector::Phase::kPrompt) std::fill(scope_T.begin() + boundary, scope_T.end(), uint8_t{0});
-  if (selector.phase == Selector::Phase::kGenerated)
-    std::fill(scope_T.begin(), scope_T.begin() + boundary, uint8_t{0});
+  if (selector.phase == Selector::Phase::kGenerated) std::fill(scope_T.begin(), scope_T.begin() + boundary, uint8_t{0});
   if (!selector.spans.empty()) {
     std::vector<std::pair<int64_t, int64_t>> ranges;
     for (const std::string& name : selector.spans) {

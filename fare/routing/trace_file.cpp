@@ -20,9 +20,9 @@ std::string tensor_name(int64_t layer, const std::string& what) {
 
 // Where everything lies. I64 first, so that the data are aligned for their types.
 struct Layout {
-  std::string preamble;                     // header length and header
-  std::map<std::string, size_t> begin;      // byte offsets in the file
-  size_t num_bytes = 0;                     // of the file
+  std::string preamble;                 // header length and header
+  std::map<std::string, size_t> begin;  // byte offsets in the file
+  size_t num_bytes = 0;                 // of the file
 };
 
 Layout lay_out(const TraceShape& shape) {
@@ -72,10 +72,9 @@ TraceFileWriter::TraceFileWriter(const std::filesystem::path& path, const TraceS
   file_.write(layout.begin.at("offsets"), shape.offsets.data(), shape.offsets.size() * sizeof(int64_t));
   file_.write(layout.begin.at("token_ids"), shape.token_ids.data(), shape.token_ids.size() * kBytes);
   for (const int64_t layer : shape.layers)
-    layers_[layer] = Layer{layout.begin.at(tensor_name(layer, "router_logits")),
-                           layout.begin.at(tensor_name(layer, "expert_ids")),
-                           layout.begin.at(tensor_name(layer, "expert_weights")),
-                           std::vector<uint8_t>(static_cast<size_t>(num_rows_), 0)};
+    layers_[layer] = Layer{
+        layout.begin.at(tensor_name(layer, "router_logits")), layout.begin.at(tensor_name(layer, "expert_ids")),
+        layout.begin.at(tensor_name(layer, "expert_weights")), std::vector<uint8_t>(static_cast<size_t>(num_rows_), 0)};
 }
 
 void TraceFileWriter::write(int64_t layer, std::span<const int64_t> to_row, std::span<const int64_t> from_row,
@@ -94,7 +93,8 @@ void TraceFileWriter::write(int64_t layer, std::span<const int64_t> to_row, std:
     weights_run.clear();
     ids_run.clear();
     for (end = begin; end < to_row.size() && end - begin < kLongestRun &&
-                      to_row[end] == to_row[begin] + static_cast<int64_t>(end - begin); ++end) {
+                      to_row[end] == to_row[begin] + static_cast<int64_t>(end - begin);
+         ++end) {
       FARE_CHECK(to_row[end] >= 0 && to_row[end] < num_rows_, "a row that this trace does not have");
       const float* logits_E = logits + from_row[end] * num_experts_;
       const int32_t* ids_K = ids + from_row[end] * num_slots_given;

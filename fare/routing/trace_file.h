@@ -31,8 +31,8 @@ class TraceFileWriter {
   // Throws IoError naming the path (missing folder, full disk).
   TraceFileWriter(const std::filesystem::path& path, const TraceShape& shape);
 
-  // Row `from_row[i]` of the given arrays becomes row `to_row[i]` of layer `layer`. `logits` is [.., E] (raw, before any
-  // edit), `ids` and `weights` [.., num_slots_given], all row-major; slots beyond the file's K must be absent (-1).
+  // Row `from_row[i]` of the given arrays becomes row `to_row[i]` of layer `layer`. `logits` is [.., E] (raw, before
+  // any edit), `ids` and `weights` [.., num_slots_given], all row-major; slots beyond the file's K must be absent (-1).
   // Cheapest when `to_row` runs upwards. Throws IoError; BrokenInvariant on a row or layer that does not exist.
   void write(int64_t layer, std::span<const int64_t> to_row, std::span<const int64_t> from_row, const float* logits,
              const int32_t* ids, const float* weights, int64_t num_slots_given);
