@@ -8,6 +8,8 @@
 
 #include "cli/config_file.h"
 #include "cli/score.h"
+#include "cli/tokenize.h"
+#include "cli/validate.h"
 #include "fare/core/error.h"
 
 namespace {
@@ -21,6 +23,8 @@ int run(int argc, char** argv) {
   program.fallthrough(false);
   int status = kDone;
   fare::cli::add_score_command(program, status);
+  fare::cli::add_tokenize_command(program, status);
+  fare::cli::add_validate_command(program, status);
 
   std::vector<std::string> arguments(argv + 1, argv + argc);
   arguments = fare::cli::with_config_file(arguments, program);

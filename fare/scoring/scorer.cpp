@@ -150,6 +150,12 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       view.requests = layout.requests;
       view.fed = &layout.fed;
       view.packed = &layout.packed;
+      if (run != nullptr && observer.skip && observer.skip(view)) {
+        // The base may still be needed to resume from.
+        progress("scoring", ++finished, total);
+        if (!keep_inputs || wanted.empty()) return;
+        run = nullptr;
+      }
       const bool watched = run != nullptr;
       if (watched && observer.begin) observer.begin(view);
 

@@ -35,8 +35,10 @@ struct UnitRun {
   const at::Tensor* h_TD = nullptr;         // residual stream after the last layer; for `done` only
 };
 
-// What a caller may watch; every member may be empty. Called in order: begin, then layers, then done.
+// What a caller may watch; every member may be empty. Called in order: skip, begin, then layers, then done.
 struct UnitObserver {
+  // True leaves this unit under this intervention out: its scores stay empty (a continued run has them stored).
+  std::function<bool(const UnitRun&)> skip;
   std::function<void(const UnitRun&)> begin;
   std::function<void(int64_t layer, const at::Tensor& logits_TE, const Decision&)> on_decision;
   Tap tap;
@@ -60,6 +62,7 @@ class Scorer {
   Scorer(const Model& model, ScorerOptions options);
 
   const Model& model() const { return model_; }
+  const ScorerOptions& options() const { return options_; }
   int64_t max_length() const { return max_length_; }
 
   // Checks requests (fed_part) and interventions (Intervention::check) before anything runs. Throws Interrupted between

@@ -1,0 +1,47 @@
+// Configurations of the intervention families I1 to I5 (methods A4) and how each becomes an intervention.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fare/diagnosis/expert_scores.h"
+#include "fare/diagnosis/options.h"
+#include "fare/diagnosis/router_profile.h"
+#include "fare/routing/intervention.h"
+
+namespace fare {
+
+// One point of the search grid.
+struct Configuration {
+  int64_t id = 0;
+  std::string family = "I1";     // I1 logit shift, I2 reweighting, I3 selection only, I4 (de)activation, I5 multiplier
+  std::string score = "s3";      // s1, s3, combined; "random" for controls
+  int64_t k = 10;                // breadth, clipped to half the experts of the layer set
+  double lambda = 1;
+  std::string layers = "all";    // all, early, middle, late
+  int sign = 1;                  // +1 suppresses experts of positive score, -1 the reverse
+  bool keep_sum = true;
+  bool random_ranking = false;   // a control: never eligible
+};
+
+// The grid of the options, clipped and without doubles, then the random-ranking controls.
+std::vector<Configuration> make_grid(const DiagnosisOptions& options, const RoutedModel& model);
+
+// The experts a configuration names, strongest first: top k of the layer set by |score|.
+struct ChosenExpert {
+  int64_t layer = 0;
+  int32_t expert = 0;
+  double score = 0;  // in [-1, 1]
+};
+std::vector<ChosenExpert> chosen_experts(const Configuration& configuration, const ExpertScores& scores,
+                                         const RoutedModel& model, uint64_t seed);
+
+// The intervention of a configuration; candidates keep the sum of the weights (mode U: keep_sum).
+Intervention make_intervention(const Configuration& configuration, const std::vector<ChosenExpert>& experts,
+                               const RouterProfile& profile);
+
+// MoE layers of a layer set: thirds of the MoE layers in order; empty when there are fewer than 3 for a third.
+std::vector<int64_t> layers_of_set(const std::string& name, const RoutedModel& model);
+
+}  // namespace fare

@@ -1,0 +1,350 @@
+#include "fare/diagnosis/measure.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "fare/benchmarks/pair_scores.h"
+#include "fare/core/error.h"
+#include "fare/core/json.h"
+#include "fare/core/sha256.h"
+#include "fare/models/forward.h"
+#include "fare/scoring/head.h"
+#include "fare/scoring/scope.h"
+
+namespace fare {
+namespace {
+
+// Fed tokens of a batch of items computed together, prefix sharing not deducted.
+constexpr int64_t kBatchTokens = 8192;
+// Base log-probabilities of neutral text are kept up to this size; above it they are computed again for each edit.
+constexpr int64_t kKeptLogProbabilityBytes = int64_t{512} << 20;
+
+RequestResult result_of(const Request& request, const Score& score) {
+  RequestResult result;
+  result.logprob_nats = score.logprob_nats;
+  result.is_greedy = score.is_greedy;
+  result.token_ids = request.continuation;
+  result.token_logprobs_nats = score.token_logprobs_nats;
+  return result;
+}
+
+UtilityOutcome outcome_of(const UtilityItem& item, std::span<const double> logprobs) {
+  double best_right = -1e300, best_wrong = -1e300, best = -1e300;
+  for (size_t c = 0; c < logprobs.size(); ++c) {
+    const bool right = std::find(item.gold.begin(), item.gold.end(), static_cast<int64_t>(c)) != item.gold.end();
+    double& slot = right ? best_right : best_wrong;
+    slot = std::max(slot, logprobs[c]);
+    best = std::max(best, logprobs[c]);
+  }
+  double ties = 0, right_ties = 0;
+  for (size_t c = 0; c < logprobs.size(); ++c) {
+    if (logprobs[c] != best) continue;
+    ++ties;
+    if (std::find(item.gold.begin(), item.gold.end(), static_cast<int64_t>(c)) != item.gold.end()) ++right_ties;
+  }
+  return {right_ties / ties, best_right - best_wrong};
+}
+
+// One thing to evaluate: a pair (two requests) or a utility item (one request per choice).
+struct Task {
+  const EncodedPair* pair = nullptr;
+  const EncodedUtility* utility = nullptr;
+  size_t slot = 0;  // position in Outcomes::pairs or ::utility
+
+  std::vector<const Request*> requests() const {
+    if (pair != nullptr) return {&pair->stereo, &pair->anti};
+    std::vector<const Request*> list;
+    for (const Request& choice : utility->choices) list.push_back(&choice);
+    return list;
+  }
+  const std::string& item() const { return pair != nullptr ? pair->item : utility->key; }
+};
+
+int64_t fed_tokens(const Task& task) {
+  int64_t total = 0;
+  for (const Request* request : task.requests())
+    total += static_cast<int64_t>(request->context.size() + request->continuation.size()) - 1;
+  return total;
+}
+
+// Batches of tasks whose requests share prefixes, each of about kBatchTokens.
+std::vector<std::vector<Task>> batches_of(std::vector<Task> tasks) {
+  std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) {
+    const Request &x = *a.requests()[0], &y = *b.requests()[0];
+    return std::tie(x.context, x.continuation) < std::tie(y.context, y.continuation);
+  });
+  std::vector<std::vector<Task>> batches;
+  int64_t tokens = 0;
+  for (const Task& task : tasks) {
+    const int64_t own = fed_tokens(task);
+    if (batches.empty() || tokens + own > kBatchTokens) {
+      batches.emplace_back();
+      tokens = 0;
+    }
+    batches.back().push_back(task);
+    tokens += own;
+  }
+  return batches;
+}
+
+Json margins_json(const Margins& margins) {
+  Json value = {{"sum", margins.sum}, {"mean", margins.mean}};
+  value["shared"] = margins.shared ? Json(*margins.shared) : Json(nullptr);
+  return value;
+}
+
+}  // namespace
+
+bool same_outcomes(const Outcomes& a, const Outcomes& b) {
+  const auto same_pair = [](const Margins& x, const Margins& y) { return x.sum == y.sum && x.shared == y.shared; };
+  const auto same_item = [](const UtilityOutcome& x, const UtilityOutcome& y) { return x.margin == y.margin; };
+  return std::equal(a.pairs.begin(), a.pairs.end(), b.pairs.begin(), b.pairs.end(), same_pair) &&
+         std::equal(a.utility.begin(), a.utility.end(), b.utility.begin(), b.utility.end(), same_item);
+}
+
+std::string intervention_key(const Intervention* intervention) {
+  if (intervention == nullptr || intervention->edits.empty()) return "";
+  OrderedJson json = intervention->to_json();
+  return sha256_hex(json.at("edits").dump());
+}
+
+Measurer::Measurer(const Scorer& scorer, const Study& study, Store* store, const Progress& progress)
+    : scorer_(scorer), study_(study), store_(store), progress_(progress), model_(scorer.model().routed()) {
+  if (store_ != nullptr) {
+    fingerprint_ = model_.fingerprint();
+    finished_ = store_->units();
+  }
+}
+
+std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Intervention* const> interventions) {
+  std::vector<Task> tasks;
+  size_t num_pairs = 0;
+  for (const auto& [indices, list] : {std::pair{&items.pairs, &study_.pairs}, std::pair{&items.nulls, &study_.nulls},
+                                      std::pair{&items.transfer, &study_.transfer}})
+    for (const int64_t i : *indices) tasks.push_back({.pair = &(*list)[static_cast<size_t>(i)], .slot = num_pairs++});
+  for (size_t u = 0; u < items.utility.size(); ++u)
+    tasks.push_back({.utility = &study_.utility[static_cast<size_t>(items.utility[u])], .slot = u});
+
+  std::vector<Outcomes> outcomes(interventions.size());
+  for (Outcomes& each : outcomes) {
+    each.pairs.resize(num_pairs);
+    each.utility.resize(items.utility.size());
+  }
+  std::vector<std::string> keys;
+  for (const Intervention* intervention : interventions) keys.push_back(intervention_key(intervention));
+
+  const auto batches = batches_of(tasks);
+  int64_t done = 0;
+  const int64_t total = static_cast<int64_t>(batches.size() * interventions.size());
+  for (size_t b = 0; b < batches.size(); ++b) {
+    progress_.check();
+    const std::vector<Task>& batch = batches[b];
+    std::vector<Request> requests;
+    std::vector<size_t> first_request;
+    for (const Task& task : batch) {
+      first_request.push_back(requests.size());
+      for (const Request* request : task.requests()) requests.push_back(*request);
+    }
+    // The unit's name says what it holds: part, items and intervention.
+    Sha256 batch_hash;
+    batch_hash.add(items.part);
+    for (const Task& task : batch) batch_hash.add(task.item());
+    const std::string batch_name = items.part + "/" + batch_hash.hex().substr(0, 16) + "/";
+    const auto row_key = [&](const Task& task, size_t i) {
+      return RowKey{fingerprint_, keys[i], items.part, task.item(), task.pair != nullptr ? "margin" : "accuracy", 0};
+    };
+    const auto keep = [&](size_t i, const Score* scores) {
+      std::vector<Row> rows;
+      for (size_t t = 0; t < batch.size(); ++t) {
+        const Task& task = batch[t];
+        const Score* own = scores + first_request[t];
+        Json value;
+        if (task.pair != nullptr) {
+          const PairDelta delta = pair_delta(result_of(task.pair->stereo, own[0]), result_of(task.pair->anti, own[1]));
+          Margins margins{delta.sum, delta.per_token.value_or(delta.sum), delta.shared};
+          outcomes[i].pairs[task.slot] = margins;
+          value = margins_json(margins);
+        } else {
+          std::vector<double> logprobs;
+          for (size_t c = 0; c < task.utility->choices.size(); ++c) logprobs.push_back(own[c].logprob_nats);
+          const UtilityOutcome outcome = outcome_of(task.utility->item, logprobs);
+          outcomes[i].utility[task.slot] = outcome;
+          value = {{"correct", outcome.correct}, {"margin", outcome.margin}};
+        }
+        rows.push_back({row_key(task, i), value.dump()});
+      }
+      return rows;
+    };
+    const auto read_back = [&](size_t i) {
+      for (const Task& task : batch) {
+        const auto text = store_->get(row_key(task, i));
+        FARE_CHECK(text.has_value(), "a finished unit misses a row");
+        const Json value = Json::parse(*text);
+        if (task.pair != nullptr) {
+          Margins margins{value.at("sum").get<double>(), value.at("mean").get<double>(), std::nullopt};
+          if (!value.at("shared").is_null()) margins.shared = value.at("shared").get<double>();
+          outcomes[i].pairs[task.slot] = margins;
+        } else {
+          outcomes[i].utility[task.slot] = {value.at("correct").get<double>(), value.at("margin").get<double>()};
+        }
+      }
+    };
+    const auto unit_name = [&](size_t i) { return batch_name + (keys[i].empty() ? "base" : keys[i]); };
+    const auto finished = [&](size_t i) { return store_ != nullptr && finished_.contains(unit_name(i)); };
+
+    // Interventions whose unit is stored are read; the others are run together. Equal edits are run once.
+    std::vector<const Intervention*> todo;
+    std::vector<size_t> todo_slot;
+    std::map<std::string, size_t> first_with_key;
+    std::vector<std::pair<size_t, size_t>> copies;  // (slot, slot to copy from)
+    bool base_wanted = false;
+    for (size_t i = 0; i < interventions.size(); ++i) {
+      if (const auto [found, inserted] = first_with_key.emplace(keys[i], i); !inserted) {
+        copies.emplace_back(i, found->second);
+        continue;
+      }
+      if (finished(i)) {
+        read_back(i);
+      } else if (keys[i].empty()) {
+        base_wanted = true;
+      } else {
+        todo.push_back(interventions[i]);
+        todo_slot.push_back(i);
+      }
+    }
+    if (!todo.empty() || base_wanted) {
+      UnitObserver observer;
+      observer.skip = [&](const UnitRun& run) { return run.intervention < 0 && !base_wanted; };
+      const ScorerResult result = scorer_.run(requests, todo, observer, Progress{nullptr, nullptr, progress_.cancelled});
+      rows_computed_ += result.rows_computed;
+      const auto store_unit = [&](size_t i, const RunResult& run) {
+        const std::vector<Row> rows = keep(i, run.scores.data());
+        if (store_ != nullptr) {
+          store_->put_unit(unit_name(i), rows);
+          finished_.insert(unit_name(i));
+        }
+      };
+      if (base_wanted) store_unit(first_with_key.at(""), result.base);
+      for (size_t e = 0; e < todo.size(); ++e) store_unit(todo_slot[e], result.edited[e]);
+    }
+    for (const auto& [to, from] : copies) {
+      for (const Task& task : batch) {
+        if (task.pair != nullptr) outcomes[to].pairs[task.slot] = outcomes[from].pairs[task.slot];
+        else outcomes[to].utility[task.slot] = outcomes[from].utility[task.slot];
+      }
+    }
+    done += static_cast<int64_t>(interventions.size());
+    progress_(items.part, done, total);
+  }
+  return outcomes;
+}
+
+Outcomes Measurer::base(const Items& items) {
+  const Intervention* none = nullptr;
+  return evaluate(items, {&none, 1}).front();
+}
+
+void Measurer::observe(std::span<const Request> requests, const UnitObserver& observer) {
+  const ScorerResult result = scorer_.run(requests, {}, observer, Progress{nullptr, nullptr, progress_.cancelled});
+  rows_computed_ += result.rows_computed;
+}
+
+struct Measurer::Neutral {
+  std::vector<Request> requests;
+  std::vector<FedRequest> fed;
+  std::vector<int64_t> indices;
+  PackedSequences packed;
+  std::map<int64_t, at::Tensor> inputs;  // residual stream before each MoE layer
+  at::Tensor last_TD;
+  std::vector<int32_t> rows;             // the fed row of every token
+  std::vector<int32_t> targets;          // the token that followed
+  at::Tensor log_p;                      // [rows, V]; undefined when it would be too large
+};
+
+Measurer::~Measurer() = default;
+
+const Measurer::Neutral& Measurer::neutral(int64_t max_tokens) {
+  auto& slot = neutral_[max_tokens];
+  if (slot) return *slot;
+  slot = std::make_unique<Neutral>();
+  int64_t tokens = 0;
+  std::vector<Sequence> sequences;
+  const DecoderSpec& spec = scorer_.model().spec();
+  for (const Request& request : study_.neutral) {
+    if (tokens >= max_tokens) break;
+    slot->requests.push_back(request);
+    slot->fed.push_back(fed_part(request, scorer_.max_length(), spec.vocab_size));
+    slot->indices.push_back(static_cast<int64_t>(slot->indices.size()));
+    tokens += static_cast<int64_t>(slot->fed.back().ids.size());
+  }
+  for (const FedRequest& fed : slot->fed) {
+    const int64_t length = static_cast<int64_t>(fed.ids.size());
+    sequences.push_back({fed.ids, {},
+                         spec.rope.depends_on_length()
+                             ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
+  }
+  slot->packed = pack_sequences(sequences, false);
+  for (size_t i = 0; i < slot->requests.size(); ++i) {
+    const size_t first = static_cast<size_t>(slot->fed[i].num_context) - 1;
+    for (size_t j = 0; j < slot->requests[i].continuation.size(); ++j) {
+      slot->rows.push_back(slot->packed.rows[i][first + j]);
+      slot->targets.push_back(slot->requests[i].continuation[j]);
+    }
+  }
+  ForwardOptions options;
+  const std::vector<int64_t> moe = model_.moe_layers;
+  options.tap = [&](Site site, int64_t layer, const at::Tensor& value) {
+    if (site == Site::kLayerInput && std::find(moe.begin(), moe.end(), layer) != moe.end()) slot->inputs[layer] = value;
+  };
+  slot->last_TD = forward(scorer_.model(), slot->packed.pack, options);
+  rows_computed_ += slot->packed.pack.num_rows() * spec.num_layers;
+  if (static_cast<int64_t>(slot->rows.size()) * spec.vocab_size * 4 <= kKeptLogProbabilityBytes && !slot->rows.empty())
+    slot->log_p = log_probabilities(scorer_.model(), slot->last_TD, slot->rows);
+  return *slot;
+}
+
+std::vector<Dose> Measurer::doses(std::span<const Intervention* const> interventions, int64_t max_tokens) {
+  std::vector<Dose> doses(interventions.size());
+  if (study_.neutral.empty()) throw NumericError("dose: the study has no neutral text");
+  const DecoderSpec& spec = scorer_.model().spec();
+  const Neutral& text = neutral(max_tokens);
+  for (size_t i = 0; i < interventions.size(); ++i) {
+    progress_.check();
+    const Intervention* intervention = interventions[i];
+    if (intervention == nullptr || intervention->edits.empty()) continue;
+    intervention->check(model_);
+    const LayerEdits edits =
+        scoped_edits(*intervention, model_, text.requests, text.indices, text.fed, text.packed);
+    ForwardOptions options;
+    options.edits = &edits;
+    const int64_t first = intervention->first_layer(model_);
+    if (const auto found = text.inputs.find(first); found != text.inputs.end() && scorer_.options().resume) {
+      options.first_layer = first;
+      options.h_TD = found->second;
+    }
+    const at::Tensor h_TD = forward(scorer_.model(), text.packed.pack, options);
+    rows_computed_ += text.packed.pack.num_rows() * (spec.num_layers - options.first_layer);
+
+    const at::NoGradGuard no_grad;
+    double kl = 0, change = 0;
+    const int64_t block = std::clamp<int64_t>((int64_t{16} << 20) / spec.vocab_size, 16, 1024);
+    for (int64_t begin = 0; begin < static_cast<int64_t>(text.rows.size()); begin += block) {
+      const int64_t count = std::min<int64_t>(block, static_cast<int64_t>(text.rows.size()) - begin);
+      const std::span<const int32_t> rows(text.rows.data() + begin, static_cast<size_t>(count));
+      const at::Tensor edited = log_probabilities(scorer_.model(), h_TD, rows);
+      const at::Tensor base = text.log_p.defined() ? text.log_p.narrow(0, begin, count)
+                                                   : log_probabilities(scorer_.model(), text.last_TD, rows);
+      const at::Tensor difference = base - edited;
+      kl += (base.exp() * difference).sum(at::kDouble).item<double>();
+      const at::Tensor targets =
+          at::tensor(at::ArrayRef<int32_t>(text.targets.data() + begin, static_cast<size_t>(count)), at::kInt)
+              .to(at::kLong).unsqueeze(1);
+      change += difference.gather(1, targets).sum(at::kDouble).item<double>();
+    }
+    const double n = static_cast<double>(text.rows.size());
+    doses[i] = {std::max(0.0, kl / n), change / n};
+  }
+  return doses;
+}
+
+}  // namespace fare

@@ -1,0 +1,197 @@
+#include "fare/diagnosis/study.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "fare/benchmarks/token_align.h"
+#include "fare/core/error.h"
+#include "fare/core/file.h"
+#include "fare/core/sha256.h"
+
+namespace fare {
+namespace {
+
+// Hash of token ids: what a row is about, whatever the item is called.
+std::string item_hash(const std::vector<const Request*>& requests) {
+  Sha256 hash;
+  for (const Request* request : requests) {
+    for (const auto* ids : {&request->context, &request->continuation}) {
+      const int64_t count = static_cast<int64_t>(ids->size());
+      hash.add(&count, sizeof count);
+      hash.add(ids->data(), ids->size() * sizeof(int32_t));
+    }
+  }
+  return hash.hex();
+}
+
+std::vector<int32_t> fed_ids(const Request& request) {
+  std::vector<int32_t> ids = request.context;
+  ids.insert(ids.end(), request.continuation.begin(), request.continuation.end() - 1);
+  return ids;
+}
+
+std::vector<int64_t> in_part(const Splits& splits, SplitPart part) {
+  std::vector<int64_t> items;
+  for (size_t i = 0; i < splits.part.size(); ++i)
+    if (splits.part[i] == part) items.push_back(static_cast<int64_t>(i));
+  return items;
+}
+
+Study::SourceFile source_file(const std::string& role, const std::filesystem::path& path) {
+  Study::SourceFile file;
+  file.role = role;
+  file.name = path.filename().string();
+  file.sha256 = "sha256:" + sha256_hex(read_file(path));
+  return file;
+}
+
+}  // namespace
+
+PairAlignment align_pair(const Request& stereo, const Request& anti) {
+  const std::vector<int32_t> a = fed_ids(stereo), b = fed_ids(anti);
+  const Alignment matched = longest_common_subsequence(a, b);
+  PairAlignment alignment;
+  size_t shared = 0;  // leading positions that are equal
+  while (shared < a.size() && shared < b.size() && a[shared] == b[shared]) ++shared;
+  std::set<size_t> matched_a(matched.a.begin(), matched.a.end()), matched_b(matched.b.begin(), matched.b.end());
+  for (size_t i = 0; i < matched.a.size(); ++i) {
+    const PairAlignment::Matched position{static_cast<int32_t>(matched.a[i]), static_cast<int32_t>(matched.b[i])};
+    // Before the first difference both texts are the same up to here; everything later has seen the change.
+    (matched.a[i] < shared && matched.b[i] == matched.a[i] ? alignment.before : alignment.after).push_back(position);
+  }
+  for (size_t i = 0; i < a.size(); ++i)
+    if (!matched_a.contains(i)) alignment.differs_stereo.push_back(static_cast<int32_t>(i));
+  for (size_t i = 0; i < b.size(); ++i)
+    if (!matched_b.contains(i)) alignment.differs_anti.push_back(static_cast<int32_t>(i));
+  return alignment;
+}
+
+std::vector<int64_t> Study::pairs_in(SplitPart part) const { return in_part(pair_splits, part); }
+std::vector<int64_t> Study::utility_in(SplitPart part) const { return in_part(utility_splits, part); }
+
+Study load_study(const StudyFiles& paths, const TextEncoder& encoder, int64_t max_length, int64_t vocab_size,
+                 uint64_t seed, int64_t limit) {
+  Study study;
+
+  // Every file is read and checked before anything is encoded.
+  const auto pairs = read_pairs(paths.pairs);
+  const auto utility = read_utility(paths.utility);
+  StudyFile<std::string> neutral;
+  if (!paths.neutral.empty()) neutral = read_neutral(paths.neutral);
+
+  Study::SourceFile pair_file = source_file("pairs", paths.pairs);
+  pair_file.items = static_cast<int64_t>(pairs.items.size());
+  std::map<std::string, int64_t> index_of;  // demographic pairs by id
+  const auto encode_pair = [&](const StudyPair& pair) -> std::optional<EncodedPair> {
+    EncodedPair encoded;
+    encoded.pair = pair;
+    try {
+      encoded.stereo = encoder.encode(pair.id + "/stereo", pair.context, pair.stereo);
+      encoded.anti = encoder.encode(pair.id + "/anti", pair.context, pair.anti);
+      fed_part(encoded.stereo, max_length, vocab_size);
+      fed_part(encoded.anti, max_length, vocab_size);
+    } catch (const UsageError& error) {
+      ++pair_file.skipped;
+      if (pair_file.note.empty()) pair_file.note = error.what();
+      return std::nullopt;
+    }
+    encoded.alignment = align_pair(encoded.stereo, encoded.anti);
+    encoded.item = item_hash({&encoded.stereo, &encoded.anti});
+    return encoded;
+  };
+  for (const StudyPair& pair : pairs.items) {
+    if (pair.kind != PairKind::kDemographic) continue;
+    auto& list = pair.set == PairSet::kTransfer ? study.transfer : study.pairs;
+    if (limit > 0 && static_cast<int64_t>(list.size()) >= limit) continue;
+    if (auto encoded = encode_pair(pair)) {
+      if (pair.set == PairSet::kMain) index_of[pair.id] = static_cast<int64_t>(study.pairs.size());
+      list.push_back(std::move(*encoded));
+      ++pair_file.used;
+    }
+  }
+  for (const StudyPair& pair : pairs.items) {
+    if (pair.kind == PairKind::kDemographic) continue;
+    if (pair.null_of && !index_of.contains(*pair.null_of)) continue;  // its pair was cut by the limit or skipped
+    if (auto encoded = encode_pair(pair)) {
+      study.null_of.push_back(pair.null_of ? index_of.at(*pair.null_of) : -1);
+      study.nulls.push_back(std::move(*encoded));
+      ++pair_file.used;
+    }
+  }
+  if (study.pairs.empty())
+    throw FormatError(paths.pairs.string(), "", "no demographic pair can be scored" +
+                                                    (pair_file.note.empty() ? "" : ": " + pair_file.note));
+  study.files.push_back(pair_file);
+
+  Study::SourceFile utility_file = source_file("utility", paths.utility);
+  utility_file.items = static_cast<int64_t>(utility.items.size());
+  for (const UtilityItem& item : utility.items) {
+    if (limit > 0 && static_cast<int64_t>(study.utility.size()) >= limit) break;
+    EncodedUtility encoded;
+    encoded.item = item;
+    try {
+      std::vector<const Request*> requests;
+      encoded.choices.reserve(item.choices.size());
+      for (size_t c = 0; c < item.choices.size(); ++c) {
+        encoded.choices.push_back(encoder.encode(item.id + "/" + std::to_string(c), item.context, item.choices[c]));
+        fed_part(encoded.choices.back(), max_length, vocab_size);
+      }
+      for (const Request& request : encoded.choices) requests.push_back(&request);
+      encoded.key = item_hash(requests);
+    } catch (const UsageError& error) {
+      ++utility_file.skipped;
+      if (utility_file.note.empty()) utility_file.note = error.what();
+      continue;
+    }
+    study.utility.push_back(std::move(encoded));
+    ++utility_file.used;
+  }
+  if (study.utility.empty())
+    throw FormatError(paths.utility.string(), "", "no utility item can be scored" +
+                                                      (utility_file.note.empty() ? "" : ": " + utility_file.note));
+  study.files.push_back(utility_file);
+
+  if (!paths.neutral.empty()) {
+    Study::SourceFile file = source_file("neutral", paths.neutral);
+    file.items = static_cast<int64_t>(neutral.items.size());
+    for (size_t i = 0; i < neutral.items.size(); ++i) {
+      try {
+        Request request = encoder.whole_text("neutral/" + std::to_string(i), neutral.items[i]);
+        // A text longer than the model can see is cut at the end.
+        if (static_cast<int64_t>(request.continuation.size()) > max_length)
+          request.continuation.resize(static_cast<size_t>(max_length));
+        study.neutral_tokens += static_cast<int64_t>(fed_part(request, max_length, vocab_size).ids.size());
+        study.neutral.push_back(std::move(request));
+        ++file.used;
+      } catch (const UsageError& error) {
+        ++file.skipped;
+        if (file.note.empty()) file.note = error.what();
+      }
+    }
+    study.files.push_back(file);
+  }
+
+  std::set<std::string> axes;
+  for (const EncodedPair& pair : study.pairs) axes.insert(pair.pair.axis);
+  study.axes.assign(axes.begin(), axes.end());
+  std::vector<SplitItem> pair_items, utility_items;
+  std::vector<std::string> pair_names, utility_names;
+  for (const EncodedPair& pair : study.pairs) {
+    study.axis_of.push_back(static_cast<int32_t>(
+        std::lower_bound(study.axes.begin(), study.axes.end(), pair.pair.axis) - study.axes.begin()));
+    pair_items.push_back({pair.pair.cluster, pair.pair.axis});
+    pair_names.push_back(pair.pair.cluster);
+  }
+  for (const EncodedUtility& item : study.utility) {
+    utility_items.push_back({item.item.cluster, item.item.task});
+    utility_names.push_back(item.item.cluster);
+  }
+  study.pair_clusters = stats::cluster_by_name(pair_names);
+  study.utility_clusters = stats::cluster_by_name(utility_names);
+  study.pair_splits = make_splits(pair_items, seed);
+  study.utility_splits = make_splits(utility_items, seed);
+  return study;
+}
+
+}  // namespace fare
