@@ -13,6 +13,8 @@ namespace fare {
 namespace {
 
 constexpr const char* kFormat = "fare-intervention/1";
+constexpr double kLargest = 1e30;               // of any number in a file: products with it stay finite in float32
+constexpr double kSmallestTemperature = 1e-20;  // as a divisor of logits
 
 const std::vector<std::string> kOperations = {"mask",        "add_logit",    "reweight",    "scale_weight",
                                               "activate",    "deactivate",   "set_top_k",   "top_p",
@@ -62,7 +64,8 @@ class Fields {
   double to_number(const std::string& field, const Json& value) const {
     if (!value.is_number()) fail_field(field, "must be a number, found " + value.dump());
     const double number = value.get<double>();
-    if (!std::isfinite(number)) fail_field(field, "must be finite");
+    if (!(std::abs(number) <= kLargest))
+      fail_field(field, "is " + value.dump() + ", too large for float32 arithmetic; numbers must lie within 1e30 of 0");
     return number;
   }
   int64_t to_integer(const std::string& field, const Json& value, int64_t lowest) const {
@@ -239,8 +242,7 @@ EditOp parse_operation(const std::string& op, Fields& fields, const std::string&
   }
   if (op == "temperature") {
     const double value = fields.number("value");
-    if (!(static_cast<float>(value) > 0) || std::isinf(static_cast<float>(value)))
-      fields.fail_field("value", "must be a positive temperature");
+    if (value < kSmallestTemperature) fields.fail_field("value", "must be a positive temperature, at least 1e-20");
     return Temperature{value};
   }
   if (op == "shared_scale") return SharedScale{fields.number("factor")};

@@ -150,6 +150,11 @@ TEST(Intervention, RefusesBrokenFilesWithTheEditAndTheReason) {
   refused(R"({"op": "top_p", "layers": "all", "p": 1.5})", {"'p'", "[0, 1]"});
   refused(R"({"op": "temperature", "layers": "all", "value": 0})", {"value", "positive"});
   refused(R"({"op": "temperature", "layers": "all", "value": -1})", {"value", "positive"});
+  refused(R"({"op": "temperature", "layers": "all", "value": 1e-40})", {"value", "positive"});
+  refused(R"({"op": "scale_weight", "layers": "all", "experts": [1], "factor": 1e300})", {"factor", "float32"});
+  refused(R"({"op": "add_logit", "layers": "all", "experts": [1], "values": [-1e39]})", {"values", "float32"});
+  refused(R"({"op": "scale_weight", "layers": "all", "experts": [1], "factor": -1, "keep_sum": true})",
+          {"factor", "keep_sum"});
   refused(R"({"layers": "all"})", {"edit 0", "'op' is missing"});
   refused(R"(3)", {"edit 0", "object"});
   const auto with_where = [](const std::string& where) {

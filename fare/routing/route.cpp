@@ -314,7 +314,7 @@ void edit_selection(const at::Tensor& logits_TE, const RouterSpec& spec, const s
     current = rows.evaluate();
     for (int64_t r = 0; r < rows.num_rows(); ++r) {
       const double sum = weight_sum(current, r);
-      if (in_scope(*scoped, rows.row(r)) && sum != sum_R[r] && sum > 0) factor_R[r] *= sum_R[r] / sum;
+      if (sum != sum_R[r] && sum > 0) factor_R[r] *= sum_R[r] / sum;
       sum_R[r] = sum;
     }
   }
