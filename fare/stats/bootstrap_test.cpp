@@ -87,6 +87,25 @@ TEST(Bootstrap, OneResampleServesAllColumns) {
   }
 }
 
+TEST(Bootstrap, ManyColumnsGiveWhatOneColumnGives) {
+  // Widths up to 4 and above take different paths.
+  const auto clusters = thirds(60);
+  for (const size_t width : {1, 2, 3, 4, 5, 9}) {
+    std::vector<std::vector<double>> columns;
+    for (uint32_t k = 0; k < width; ++k) columns.push_back(normals(60, 10 + k));
+    const auto all = bootstrap(cluster_table({columns.begin(), columns.end()}, clusters), static_cast<int64_t>(width),
+                               [](auto totals, auto values) {
+                                 for (size_t k = 0; k < values.size(); ++k) values[k] = totals[k] / totals.back();
+                               },
+                               few(50));
+    for (size_t k = 0; k < width; ++k) {
+      const auto alone = bootstrap_cluster_mean(columns[k], clusters, few(50));
+      EXPECT_EQ(all[k].replicates, alone.replicates) << width << " " << k;
+      EXPECT_EQ(all[k].leave_one_out, alone.leave_one_out) << width << " " << k;
+    }
+  }
+}
+
 template <typename F>
 void expect_same_bytes_for_all_thread_counts(const F& values_of) {
   const std::vector<double> one = values_of(1);
@@ -169,11 +188,48 @@ TEST(Bootstrap, BcaSaysWhyItGivesWay) {
 }
 
 TEST(Bootstrap, TiesWithTheEstimateCountHalf) {
-  // Values 0 and 1 in equal number: the distribution is symmetric, p0 must be near 1/2 although about a third are ties.
-  std::vector<double> d(8, 0.0);
-  std::fill_n(d.begin(), 4, 0.1);  // sums of 0.1 differ in the last bit with the order
-  const auto bca = *bootstrap_mean(d, few(4000)).bca(0.95);
+  // Symmetric; 7 of the 27 resamples have the estimate's multiset or sum, but 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ
+  // in the last bit: compared exactly, ties would fall on one side.
+  const auto bca = *bootstrap_mean(std::vector<double>{0.1, 0.2, 0.3}, few(4000)).bca(0.95);
   EXPECT_NEAR(bca.p0, 0.5, 0.03);
+}
+
+TEST(Bootstrap, AccelerationByHand) {
+  // Deviations -1, -1, -1, 3; leaving one out moves the mean by a third of them: 24 / (6 * 12^1.5), the scale cancels.
+  const auto bca = *bootstrap_mean(std::vector<double>{0, 0, 0, 4}, few()).bca(0.95);
+  EXPECT_NEAR(bca.a, 24 / (6 * std::pow(12, 1.5)), 1e-12);
+  EXPECT_GT(bca.alpha2, normal_cdf(2 * bca.z0 + normal_quantile(0.975)));
+}
+
+TEST(Bootstrap, BasicIntervalMirrorsThePercentileInterval) {
+  const auto got = bootstrap_mean(std::vector<double>{0, 0, 1, 5}, few());
+  const auto plain = *got.percentile(0.9), basic = *got.basic(0.9);
+  EXPECT_LT(basic.low, basic.high);
+  EXPECT_DOUBLE_EQ(basic.low + plain.high, 2 * *got.estimate);
+  EXPECT_DOUBLE_EQ(basic.high + plain.low, 2 * *got.estimate);
+}
+
+TEST(Bootstrap, LeavesOneItemOutOfItsStratum) {
+  const std::vector<double> d = {1, 5, 2, 10, 20};
+  const std::vector<std::string> names = {"x", "a", "x", "a", "a"};
+  const auto got = bootstrap_stratified(d, names, few(5));
+  EXPECT_EQ(got.micro.leave_one_out, (std::vector<double>{37.0 / 4, 33.0 / 4, 36.0 / 4, 28.0 / 4, 18.0 / 4}));
+  EXPECT_DOUBLE_EQ(got.macro.leave_one_out[1], (1.5 + 15) / 2);
+}
+
+TEST(Bootstrap, EachStratumHasItsOwnStream) {
+  const std::vector<double> d = {1, 2, 3, 10, 20, 30};
+  const std::vector<std::string> names = {"x", "x", "x", "a", "a", "a"};
+  const auto got = bootstrap_stratified(d, names, few(20));
+  for (uint32_t r = 0; r < 20; ++r) {
+    const RandomStream first(7, "bootstrap/cluster", r, 0), second(7, "bootstrap/cluster", r, 1);
+    double a = 0, x = 0;
+    for (uint64_t i = 0; i < 3; ++i) {
+      a += d[3 + first.index(i, 3)];
+      x += d[second.index(i, 3)];
+    }
+    EXPECT_DOUBLE_EQ(got.micro.replicates[r], (a + x) / 6);
+  }
 }
 
 TEST(Bootstrap, StrataKeepTheirSizesAndOrderByBytes) {

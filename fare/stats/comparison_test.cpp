@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cmath>
+#include <ctime>
 
 #include "fare/core/error.h"
 #include "fare/core/philox.h"
@@ -149,11 +149,15 @@ TEST(Speed, TenThousandReplicatesOfAThousandClusters) {
 #endif
   std::vector<double> d(1000);
   for (size_t i = 0; i < d.size(); ++i) d[i] = static_cast<double>(i % 3) - 1;
-  const auto start = std::chrono::steady_clock::now();
+  const auto seconds = [] {  // of this thread's own work, whatever else the machine does
+    timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  };
+  const double start = seconds();
   const auto got = bootstrap_mean(d, {});
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   EXPECT_EQ(got.replicates.size(), 10000u);
-  EXPECT_LT(took.count(), 0.7);
+  EXPECT_LT(seconds() - start, 0.5);
 }
 
 }  // namespace

@@ -51,6 +51,18 @@ TEST(EffectiveItems, ShrinkWithTheCorrelationInsideClusters) {
   EXPECT_DOUBLE_EQ(effective_items(one_cluster_per_item(7), Outcome<double>::undefined("one item each")), 7);
 }
 
+TEST(Anova, UnequalClustersByHand) {
+  // Clusters {0, 2} and {4, 5, 6, 5}: grand mean 22/6, n0 = 6 - (4 + 16)/6.
+  const std::vector<std::string> names = {"a", "a", "b", "b", "b", "b"};
+  const auto got = *one_way_anova(std::vector<double>{0, 2, 4, 5, 6, 5}, cluster_by_name(names));
+  const double grand = 22.0 / 6;
+  const double msb = 2 * (1 - grand) * (1 - grand) + 4 * (5 - grand) * (5 - grand), msw = (2.0 + 2.0) / 4;
+  EXPECT_NEAR(got.n0, 6 - 20.0 / 6, 1e-14);
+  EXPECT_NEAR(got.ms_between, msb, 1e-12);
+  EXPECT_NEAR(*got.ms_within, msw, 1e-12);
+  EXPECT_NEAR(*got.icc, (msb - msw) / (msb + (got.n0 - 1) * msw), 1e-14);
+}
+
 TEST(Anova, SaysWhatIsUndefined) {
   const auto single = *one_way_anova(std::vector<double>{1, 2, 3}, one_cluster_per_item(3));
   EXPECT_FALSE(single.ms_within);
@@ -173,6 +185,16 @@ TEST(Divergence, SmallDifferencesKeepTheirDigits) {
   const double e = 1e-7;
   const std::vector<double> p = {0.5 + e, 0.5 - e}, q = {0.5 - e, 0.5 + e};
   EXPECT_NEAR(jensen_shannon_nats(p, q) / (2 * e * e), 1, 1e-2);
+}
+
+TEST(DivergencePermutation, EnumeratesByHand) {
+  // Two prompts, disjoint sides: no swap or both leave ln 2; one swap makes the sides equal. p = 2/4, null mean ln 2 / 2.
+  const auto got = *permute_divergence({{3, 0}, {3, 0}}, {{0, 3}, {0, 3}}, {});
+  EXPECT_EQ(got.extreme, 2);
+  EXPECT_EQ(got.total, 4);
+  EXPECT_EQ(got.p, 0.5);
+  EXPECT_NEAR(got.observed_nats, std::log(2.0), 1e-15);
+  EXPECT_NEAR(got.null_mean_nats, std::log(2.0) / 2, 1e-15);
 }
 
 TEST(DivergencePermutation, MonteCarloIsNearTheEnumeration) {

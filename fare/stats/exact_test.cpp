@@ -96,6 +96,7 @@ TEST(McNemar, ByHand) {
   EXPECT_NEAR(got.exact_p, 0.0625, 1e-15);
   EXPECT_NEAR(got.mid_p, 0.03125, 1e-15);
   EXPECT_EQ(*got.chi2, 5);
+  EXPECT_NEAR(mcnemar(3, 3).mid_p, 1 - 20.0 / 64 / 2, 1e-15);  // b = c: half the middle outcome
   EXPECT_EQ(mcnemar(0, 0).exact_p, 1);
   EXPECT_FALSE(mcnemar(0, 0).chi2);
   EXPECT_THROW(mcnemar(-1, 2), UsageError);
