@@ -1,0 +1,331 @@
+#include "fare/lab/control_model.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "fare/checkpoint/checkpoint.h"
+#include "fare/core/error.h"
+#include "fare/core/file.h"
+#include "fare/lab/control_files.h"
+#include "fare/lab/draws.h"
+#include "fare/lab/test_folder.h"
+
+namespace fare {
+namespace {
+
+ControlOptions small(const std::string& id, const std::string& weights = "renormalised",
+                     const std::string& family = "olmoe") {
+  ControlOptions options;
+  options.id = id;
+  options.weights = weights;
+  options.family = family;
+  options.pairs = 192;
+  options.transfer_pairs = 24;
+  options.facts = 144;
+  options.utility = 200;
+  options.prompts = 32;
+  options.neutral_tokens = 2600;
+  return options;
+}
+
+std::vector<int64_t> fed(const World& world, std::vector<int64_t> sentence) {
+  sentence.insert(sentence.begin(), world.language.begin());
+  if (sentence.size() > static_cast<size_t>(kCriticalTokens)) sentence.pop_back();
+  return sentence;
+}
+
+std::set<int64_t> chosen(const ExactResult& at, int64_t layer) {
+  const auto& ids = at.routes[static_cast<size_t>(layer)].ids_K;
+  return {ids.begin(), ids.end()};
+}
+
+std::string usage_message(const ControlOptions& options) {
+  try {
+    check_options(options);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Draws, NormalQuantilesAreThoseOfTheTables) {
+  // scipy.stats.norm.ppf, 1.15
+  EXPECT_NEAR(normal_quantile(0.62), 0.3054807880993974, 1e-12);
+  EXPECT_NEAR(normal_quantile(0.001), -3.090232306167813, 1e-12);
+  EXPECT_NEAR(normal_quantile(0.975), 1.959963984540054, 1e-12);
+  EXPECT_EQ(normal_quantiles(5, 2)[2], 0);
+  EXPECT_EQ(normal_quantiles(4, 2)[0], -normal_quantiles(4, 2)[3]);
+}
+
+TEST(World, NoTwoPairsShareAGroupWordAndAContext) {
+  const World world(small("X1"), recipe("X1"));
+  std::set<std::pair<int64_t, int64_t>> cells;
+  for (const WorldPair& pair : world.pairs)
+    for (const auto& [side, word] : {std::pair{Side::kA, pair.word_a}, std::pair{Side::kB, pair.word_b}})
+      EXPECT_TRUE(cells.insert({Language::group_number(pair.axis, side, word), pair.context}).second) << pair.id;
+  std::set<std::pair<int64_t, int64_t>> contexts;
+  const Language& language = world.language;
+  for (int64_t c = 0; c < language.size().contexts; ++c)
+    EXPECT_TRUE(contexts.insert({language.context_first(c), language.context_second(c)}).second) << c;
+}
+
+TEST(World, SentencesOfAPairDifferInOneWordAndEndAlike) {
+  const World world(small("X1"), recipe("X1"));
+  for (const WorldPair& pair : world.pairs) {
+    const auto a = world.pair_sentence(pair, Side::kA), b = world.pair_sentence(pair, Side::kB);
+    ASSERT_EQ(a.size(), 6u);
+    int different = 0;
+    for (size_t i = 0; i < a.size(); ++i) different += a[i] != b[i];
+    EXPECT_EQ(different, 1) << pair.id;
+    EXPECT_NE(a[pair.transfer ? 3 : 1], b[pair.transfer ? 3 : 1]) << pair.id;
+    EXPECT_EQ(a.back(), world.language.trait(pair.context, !pair.stated_on_b));
+  }
+}
+
+TEST(World, NullsAreBalancedAndKeepTheirKind) {
+  const World world(small("X1"), recipe("X1"));
+  std::map<std::string, std::map<int64_t, int>> balance;  // left minus right per word
+  std::map<int64_t, int> per_pair;
+  for (const WorldNull& null : world.nulls) {
+    ++per_pair[null.pair];
+    ++balance[null.kind][null.left];
+    --balance[null.kind][null.right];
+    EXPECT_NE(null.left, null.right) << null.id;
+    const bool slots = null.left >= world.language.slot(0) && null.left < world.language.slot(0) + kSlots;
+    EXPECT_EQ(slots, null.kind == "null_neutral") << null.id;
+    const auto group_of = [&](int64_t id) { return (id - world.language.group(0)) / kWordsPerSide; };
+    EXPECT_TRUE(slots || group_of(null.left) == group_of(null.right)) << null.id;
+  }
+  for (const auto& [pair, count] : per_pair) EXPECT_EQ(count, 4) << pair;
+  EXPECT_EQ(static_cast<int64_t>(per_pair.size()), world.num_main_pairs());
+  for (const auto& [kind, words] : balance)
+    for (const auto& [word, difference] : words) EXPECT_LE(std::abs(difference), 1) << kind << " " << word;
+}
+
+TEST(World, X9BalancesEveryCluster) {
+  const World world(small("X9"), recipe("X9"));
+  std::map<std::string, int> sum;
+  for (const WorldPair& pair : world.pairs) sum[pair.cluster] += pair.noise > 0 ? 1 : -1;
+  for (const auto& [cluster, difference] : sum) EXPECT_EQ(difference, 0) << cluster;
+  EXPECT_EQ(world.bias, 0);
+}
+
+TEST(World, FactsAreDistinctAndGradesFillTheUnitInterval) {
+  const World world(small("X2"), recipe("X2"));
+  std::set<std::pair<int64_t, int64_t>> entities;
+  std::vector<double> grades;
+  for (const WorldItem& fact : world.facts) {
+    EXPECT_TRUE(entities.insert({fact.first, fact.second}).second) << fact.id;
+    EXPECT_EQ((std::set<int64_t>(fact.choices.begin(), fact.choices.end()).size()), 4u) << fact.id;
+    grades.push_back(fact.grade);
+  }
+  std::sort(grades.begin(), grades.end());
+  double largest_gap = 0;  // Kolmogorov distance to U(0, 1)
+  for (size_t i = 0; i < grades.size(); ++i)
+    largest_gap = std::max(largest_gap, std::abs(grades[i] - (static_cast<double>(i) + 0.5) / static_cast<double>(grades.size())));
+  EXPECT_LT(largest_gap, 0.06);
+  for (const WorldItem& item : world.plain)
+    EXPECT_EQ((std::set<int64_t>(item.choices.begin(), item.choices.end()).size()), 4u) << item.id;
+}
+
+// Every model, weight mode and family: build_control_model proves the claims itself (check_truth) or throws.
+TEST(ControlModel, EveryRecipeHoldsItsClaimsInEveryWeightMode) {
+  for (const Recipe& made : recipes())
+    for (const auto& [family, weights] : {std::pair{"olmoe", "renormalised"}, std::pair{"olmoe", "raw"}, std::pair{"mixtral", "renormalised"}}) {
+      SCOPED_TRACE(made.id + " " + family + " " + weights);
+      const ControlModel model = build_control_model(small(made.id, weights, family), 2);
+      EXPECT_LT(model.truth.worst_norm_error, 1e-3);
+      EXPECT_EQ(model.weights.shape.hidden % 16, 0);
+      EXPECT_LE(model.weights.shape.hidden, 256);
+    }
+}
+
+TEST(ControlModel, SizesAndSeedsOfManyKindsAreBuilt) {
+  for (const Recipe& made : recipes())
+    for (const auto& [pairs, facts, utility, seed] :
+         {std::tuple{8, 12, 12, 0}, std::tuple{30, 13, 500, 1}, std::tuple{754, 100, 150, 2}, std::tuple{402, 37, 60, 3}}) {
+      SCOPED_TRACE(made.id + " pairs " + std::to_string(pairs));
+      ControlOptions options = small(made.id);
+      options.pairs = pairs;
+      options.facts = facts;
+      options.utility = utility;
+      options.seed = static_cast<uint64_t>(seed);
+      options.transfer_pairs = options.prompts = seed == 1 ? 0 : 20;
+      EXPECT_NO_THROW(build_control_model(options, 2));
+    }
+}
+
+TEST(ControlModel, TheProofNoticesABrokenModel) {
+  ControlModel model = build_control_model(small("X1"), 2);
+  const Geometry& g = model.world.geometry;
+  const auto verdict = [&](const ControlWeights& weights) -> std::string {
+    try {
+      check_truth(model.world, measure_truth(model.world, weights, model.neutral, 2));
+    } catch (const BrokenInvariant& broken) {
+      return broken.what();
+    }
+    return "holds";
+  };
+  EXPECT_EQ(verdict(model.weights), "holds");
+  ControlWeights lost = model.weights;  // expert 14 forgets everything
+  std::ranges::fill(lost.layers[1].experts[static_cast<size_t>(g.side_a)].down_HI, 0.f);
+  EXPECT_NE(verdict(lost).find("stereotyped"), std::string::npos) << verdict(lost);
+  ControlWeights small_constant = model.weights;  // a constant too small to keep the norms constant
+  for (int64_t id = 0; id < small_constant.shape.vocab; ++id)
+    small_constant.embedding_VH[static_cast<size_t>(id * small_constant.shape.hidden)] = 20.f;
+  EXPECT_NE(verdict(small_constant), "holds");
+  ControlWeights deaf = model.weights;  // facts lose their expert
+  std::ranges::fill(deaf.layers[1].experts[3].gate_IH, 0.f);
+  EXPECT_NE(verdict(deaf).find("facts"), std::string::npos) << verdict(deaf);
+}
+
+TEST(ControlModel, X1RoutesGroupsToTheSideExpertsOnlyAtTheTrait) {
+  const ControlModel model = build_control_model(small("X1"), 2);
+  const World& world = model.world;
+  const Geometry& g = world.geometry;
+  const ExactModel exact(model.weights);
+  for (const WorldPair& pair : world.pairs)
+    for (const Side side : {Side::kA, Side::kB}) {
+      const std::vector<int64_t> ids = fed(world, world.pair_sentence(pair, side));
+      const ExactResult at = exact.at_last(ids);
+      EXPECT_EQ(chosen(at, 1), (std::set<int64_t>{g.side_expert(side), g.grammar, g.second_grammar})) << pair.id;
+      EXPECT_NEAR(at.routes[1].weights_K[0], specialist_weight(world, true), 1e-3);
+      // The two positions before: the same experts whatever the group.
+      if (!pair.transfer)
+        for (const size_t length : {size_t{4}, size_t{5}}) {
+          const ExactResult early = exact.at_last(std::span(ids).first(length));
+          EXPECT_FALSE(chosen(early, 1).contains(g.side_a) || chosen(early, 1).contains(g.side_b)) << pair.id;
+        }
+    }
+}
+
+TEST(ControlModel, X2RoutesFactsAsItRoutesTraits) {
+  for (const std::string weights : {"renormalised", "raw"}) {
+    const ControlModel model = build_control_model(small("X2", weights), 2);
+    const World& world = model.world;
+    const ExactModel exact(model.weights);
+    const auto levels_of = [&](const std::vector<int64_t>& ids) {
+      std::vector<double> sorted = exact.at_last(ids).routes[1].logits_E;
+      std::ranges::sort(sorted, std::greater<>());
+      return sorted;
+    };
+    const std::vector<double> at_fact = levels_of(fed(world, world.question(world.facts[5], true)));
+    for (const WorldPair& pair : world.pairs) {
+      const std::vector<double> at_trait = levels_of(fed(world, world.pair_sentence(pair, Side::kB)));
+      for (size_t e = 0; e < at_fact.size(); ++e)
+        EXPECT_NEAR(at_trait[e], at_fact[e], 0.11) << pair.id << " rank " << e;  // the code of a group word: 0.1
+    }
+    EXPECT_EQ(specialist_weight(world, true), specialist_weight(world, false));
+    // Both determiners occur equally often with every expert, as both sides do.
+    std::map<int64_t, int> balance;
+    for (const WorldItem& fact : world.facts)
+      balance[world.geometry.fact_expert(fact.first)] += fact.place_word == world.language.determiner(0) ? 1 : -1;
+    for (const auto& [expert, difference] : balance) EXPECT_LE(std::abs(difference), 1) << expert;
+  }
+}
+
+TEST(ControlModel, RowsThatDoNotFireWriteExactlyNothing) {
+  // In float32, where exp(110) overflows: x / (1 + exp(-x)) is -0. So routes without a firing expert move nothing.
+  const ControlModel model = build_control_model(small("X5"), 2);
+  const World& world = model.world;
+  const ExactModel exact(model.weights);
+  for (size_t i = 0; i < 20; ++i) {
+    const std::vector<int64_t> ids = fed(world, world.pair_sentence(world.pairs[i], Side::kA));
+    const std::vector<double> base = exact.at_last(ids).logits_V;
+    for (int64_t e = 0; e < world.geometry.experts; ++e)
+      EXPECT_EQ(exact.at_last(ids, {1, {e}}).logits_V, base) << "expert " << e;
+  }
+}
+
+TEST(ControlFiles, EqualOptionsGiveEqualBytes) {
+  const TestFolder one("control-one"), two("control-two");
+  make_control_model(small("X2"), one.path(), {}, 1);
+  make_control_model(small("X2"), two.path(), {}, 3);
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(one.path())) {
+    EXPECT_EQ(read_file(entry.path()), read_file(two.path() / entry.path().filename())) << entry.path();
+    ++files;
+  }
+  EXPECT_EQ(files, 9);
+  ControlOptions other = small("X2");
+  other.seed = 1;
+  EXPECT_THROW(make_control_model(other, one.path(), {}, 1), UsageError);  // another model is never overwritten
+}
+
+TEST(ControlFiles, HoldTheStudyDataOfTheWorld) {
+  const TestFolder folder("control-files");
+  const ControlModel model = make_control_model(small("X1"), folder.path(), {}, 2);
+  const Language& language = model.world.language;
+  std::set<std::string> ids, words(language.words().begin(), language.words().end());
+  EXPECT_EQ(static_cast<int64_t>(words.size()), language.vocab()) << "words are distinct";
+  std::map<std::string, int> kinds;
+  const auto known = [&](const std::string& text) {
+    std::string word;
+    for (const char c : text + " ") {
+      if (c != ' ') {
+        word += c;
+      } else if (!word.empty()) {
+        EXPECT_TRUE(words.contains(word)) << word;
+        word.clear();
+      }
+    }
+  };
+  for_each_json_line(folder.path() / "pairs.jsonl", [&](const Json& line, size_t) {
+    EXPECT_TRUE(ids.insert(line["id"]).second) << line["id"];
+    ++kinds[line["kind"].get<std::string>() + "/" + line["set"].get<std::string>()];
+    known(line["stereo"]);
+    known(line["anti"]);
+    const bool demographic = line["kind"] == "demographic";
+    EXPECT_EQ(line.contains("null_of"), !demographic);
+    EXPECT_TRUE(demographic || ids.contains(line["null_of"]));
+  });
+  EXPECT_EQ(kinds["demographic/main"], 192);
+  EXPECT_EQ(kinds["demographic/transfer"], 24);
+  EXPECT_EQ(kinds["null_neutral/main"], 384);
+  EXPECT_EQ(kinds["null_same_group/main"], 384);
+  int items = 0;
+  for_each_json_line(folder.path() / "utility.jsonl", [&](const Json& line, size_t) {
+    ++items;
+    EXPECT_EQ(line["choices"].size(), 4u);
+    EXPECT_LT(line["gold"].get<int>(), 4);
+    EXPECT_EQ(line["choices"][0].get<std::string>()[0], ' ');
+  });
+  EXPECT_EQ(items, 200);
+  int prompts = 0;
+  for_each_json_line(folder.path() / "generation.jsonl", [&](const Json& line, size_t) { prompts += line["stereo"].size() == 1; });
+  EXPECT_EQ(prompts, 32);
+
+  const auto checkpoint = Checkpoint::open(folder.path());
+  const ModelShape& shape = model.weights.shape;
+  EXPECT_EQ(checkpoint->tensor("lm_head.weight").shape, (std::vector<int64_t>{shape.vocab, shape.hidden}));
+  EXPECT_EQ(copy_values<float>(checkpoint->tensor("model.layers.1.mlp.gate.weight")), model.weights.layers[1].router_EH);
+  const Json world = read_json_file(folder.path() / "world.json");
+  EXPECT_EQ(world["format"], "fare-world/1");
+  EXPECT_EQ(world["expected"]["headline"], "controllable");
+  EXPECT_EQ(world["expected"]["top_experts"][1]["expert"], 15);
+  EXPECT_EQ(world["planted"]["bias"]["experts"], Json({14, 15}));
+}
+
+TEST(ControlOptions, RefuseWhatCannotBeAndNameTheFlag) {
+  const auto with = [](auto change) {
+    ControlOptions options = small("X1");
+    change(options);
+    return usage_message(options);
+  };
+  EXPECT_NE(with([](auto& o) { o.id = "X99"; }).find("known are X1"), std::string::npos);
+  EXPECT_NE(with([](auto& o) { o.weights = "soft"; }).find("--weights soft"), std::string::npos);
+  EXPECT_NE(with([](auto& o) { o.family = "mixtral", o.weights = "raw"; }).find("--weights raw"), std::string::npos);
+  EXPECT_NE(with([](auto& o) { o.pairs = 3; }).find("--pairs 3"), std::string::npos);
+  EXPECT_NE(with([](auto& o) { o.utility = 10; }).find("--utility 10"), std::string::npos);
+  EXPECT_NE(with([](auto& o) { o.bias_pp = 0; }).find("--bias-pp"), std::string::npos);
+  EXPECT_NE(with([](auto& o) { o.bias_pp = std::nan(""); }).find("--bias-pp"), std::string::npos);
+  EXPECT_NE(with([](auto& o) { o.id = "X9", o.pairs = 101; }).find("even"), std::string::npos);
+  EXPECT_EQ(usage_message(small("X1")), "no error");
+}
+
+}  // namespace
+}  // namespace fare

@@ -1,0 +1,306 @@
+"""Control models and random models load in transformers and hold there what their world.json says.
+
+  FARE=build/fare .venv/bin/python tests/lab_live.py [MODEL ..]     e.g. X1 X2 random
+
+Makes each model with `fare lab make` in a temporary folder, loads it with AutoModelForCausalLM and AutoTokenizer, and
+recomputes everything from the data files: planted preference, effect of masking experts, accuracy on facts and plain
+items, the router's reaction to groups against the nulls, neutral text (logit SD, usage, dose of the side experts).
+Nothing of the construction is imported. Ends with status 77 when transformers or the program is not there.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+try:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+except ImportError as missing:
+    print(f"SKIPPED: {missing}; make setup installs the test requirements")
+    sys.exit(77)
+
+FARE = os.environ.get("FARE", "build/fare")
+torch.set_num_threads(2)
+failures = []
+
+
+def check(name, good, detail):
+    print(f"  {'ok ' if good else 'BAD'} {name}: {detail}")
+    if not good:
+        failures.append(f"{name}: {detail}")
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class Loaded:
+    """One checkpoint in transformers."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        config = json.loads((folder / "config.json").read_text())
+        self.top_k = config["num_experts_per_tok"]
+        self.router_inputs = {}
+        for index, layer in enumerate(self.model.model.layers):
+            layer.post_attention_layernorm.register_forward_hook(
+                lambda module, inputs, output, index=index: self.router_inputs.__setitem__(index, output))
+
+    def gate(self, layer):
+        block = self.model.model.layers[layer]
+        block = block.mlp if hasattr(block, "mlp") else block.block_sparse_moe
+        return block.gate.weight
+
+    def forward(self, texts, batch=512):
+        """ids [N, T], log-probabilities [N, T, V] in double, router logits [L][N, T, E]; texts of equal length."""
+        ids = torch.tensor([self.tokenizer(text).input_ids for text in texts])
+        logprobs, routes = [], []
+        with torch.no_grad():
+            for part in ids.split(batch):
+                logits = self.model(part).logits
+                logprobs.append(torch.log_softmax(logits.double(), -1))
+                routes.append([self.router_inputs[l] @ self.gate(l).T for l in sorted(self.router_inputs)])
+        return ids, torch.cat(logprobs), [torch.cat(layer) for layer in zip(*routes)]
+
+    def sentence_logprob(self, texts):
+        totals = []
+        for at in range(0, len(texts), 512):
+            ids, logprobs, _ = self.forward(texts[at:at + 512])
+            totals.append(logprobs[:, :-1].gather(-1, ids[:, 1:, None]).sum((1, 2)))
+        return torch.cat(totals)
+
+    def masked(self, layer, experts):
+        """A context in which these experts are never chosen: their logits are far below all others."""
+        outer = self
+
+        class Mask:
+            def __enter__(self):
+                self.saved = outer.gate(layer).detach().clone()
+                with torch.no_grad():
+                    for expert in experts:
+                        outer.gate(layer)[expert] = 0
+                        outer.gate(layer)[expert, 0] = -1000.0  # the constant coordinate is 256
+
+            def __exit__(self, *_):
+                with torch.no_grad():
+                    outer.gate(layer).copy_(self.saved)
+
+        return Mask()
+
+
+def preference(loaded, pairs):
+    margins = loaded.sentence_logprob([p["stereo"] for p in pairs]) - loaded.sentence_logprob([p["anti"] for p in pairs])
+    return 100 * (margins > 0).double().mean().item(), margins
+
+
+def accuracy(loaded, items):
+    if not items:
+        return 1.0
+    right = 0
+    for at in range(0, len(items), 512):
+        part = items[at:at + 512]
+        _, logprobs, _ = loaded.forward([item["context"] for item in part])
+        for row, item in zip(logprobs[:, -1], part):
+            choices = [loaded.tokenizer(choice, add_special_tokens=False).input_ids for choice in item["choices"]]
+            assert all(len(choice) == 1 for choice in choices)
+            scores = [row[choice[0]].item() for choice in choices]
+            right += scores.index(max(scores)) == item["gold"]
+    return right / len(items)
+
+
+def divergence(loaded, layer, pairs, shared):
+    """Mean Jensen-Shannon divergence (bits) over the fed positions in `shared`, one value per pair."""
+    p = torch.softmax(loaded.forward([x["stereo"] for x in pairs])[2][layer].double(), -1)
+    q = torch.softmax(loaded.forward([x["anti"] for x in pairs])[2][layer].double(), -1)
+    m = (p + q) / 2
+    kl = lambda a: (a * (a.log2() - m.log2())).nan_to_num(0.0).sum(-1)
+    js = (kl(p) + kl(q)) / 2
+    assert js[:, :2].abs().max() == 0, "routing differs before the first differing token"
+    return js[:, shared].mean(-1)
+
+
+def check_control(name, family, weights, extra):
+    print(f"{name} {family} {weights} {' '.join(extra)}")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        subprocess.run([FARE, "lab", "make", name, "--family", family, "--weights", weights, "--out", folder, *extra],
+                       check=True, stderr=subprocess.DEVNULL)
+        world = json.loads((folder / "world.json").read_text())
+        config = json.loads((folder / "config.json").read_text())
+        if family == "olmoe":
+            check("weight mode", config["norm_topk_prob"] == (weights == "renormalised"), config["norm_topk_prob"])
+        loaded = Loaded(folder)
+        sample = lines(folder / "pairs.jsonl")
+        pairs = [p for p in sample if p["kind"] == "demographic" and p["set"] == "main"]
+        transfer = [p for p in sample if p["set"] == "transfer"]
+        nulls = {kind: [p for p in sample if p["kind"] == kind] for kind in ("null_neutral", "null_same_group")}
+        utility = lines(folder / "utility.jsonl")
+        facts = [u for u in utility if u["task"] == "facts"]
+        plain = [u for u in utility if u["task"] == "plain"]
+        layer = world["geometry"]["bias_layer"]
+        check("every sentence has seven tokens",
+              {len(loaded.tokenizer(p["stereo"]).input_ids) for p in pairs + transfer} == {7}, "with <s>")
+
+        # What a mask does, claim by claim.
+        margins = {}
+        for claim in world["truth"]["masks"]:
+            with loaded.masked(layer, claim["experts"]):
+                pct, margins[claim["name"]] = preference(loaded, pairs)
+                right = accuracy(loaded, facts)
+                also = accuracy(loaded, plain[:500])
+                moved = preference(loaded, transfer)[0] if transfer else None
+            one = 100 / len(pairs)
+            what = f"{claim['name']}"
+            check(f"{what}: pct_stereotype", abs(pct - claim["pct_stereotype"]) <= one + 1e-9,
+                  f"{pct:.3f}, world.json {claim['pct_stereotype']:.3f}")
+            if name == "X2" or claim["name"] in ("base", "side experts"):  # ungraded facts end in ties
+                check(f"{what}: facts", abs(right - claim["fact_accuracy"]) <= 1 / len(facts) + 1e-9,
+                      f"{right:.4f}, world.json {claim['fact_accuracy']:.4f}")
+            check(f"{what}: plain items", also == 1, also)
+            if transfer:
+                check(f"{what}: transfer pairs", abs(moved - claim["transfer_pct_stereotype"]) <= 100 / len(transfer) + 1e-9,
+                      f"{moved:.2f}")
+        claims = {claim["name"]: claim for claim in world["truth"]["masks"]}
+        planted = 50 if name == "X9" else 62
+        check("planted preference", abs(claims["base"]["pct_stereotype"] - planted) < 0.1, claims["base"]["pct_stereotype"])
+        # A margin is log sigma(x_A) - log sigma(x_B): nothing but the critical position counts.
+        ids, logprobs, _ = loaded.forward([p["stereo"] for p in pairs[:200]])
+        other = loaded.forward([p["anti"] for p in pairs[:200]])[1]
+        last = (logprobs - other)[torch.arange(200), 5].gather(-1, ids[:, 6:7])[:, 0]
+        check("only the critical position counts", (last - margins["base"][:200]).abs().max() < 2e-5,
+              f"{(last - margins['base'][:200]).abs().max():.2e}")
+        if name == "X1":
+            check("masking the side experts removes the bias", claims["side experts"]["pct_stereotype"] == 50, "50%")
+        if name in ("X5", "X9"):
+            for claim in list(claims)[1:]:
+                gap = (margins[claim] - margins["base"]).abs().max().item()
+                check(f"'{claim}' moves no margin", gap < 2e-5, f"{gap:.1e}")
+        if name == "X2":
+            for subset in ([0], [3, 7], [0, 1, 2, 3, 4, 5], [1, 2, 4, 8, 9]):
+                with loaded.masked(layer, subset):
+                    kept = accuracy(loaded, facts)
+                    left = preference(loaded, pairs)[1]
+                removed = (left - margins["base"]).abs() > 1e-3
+                check(f"X2 {subset}: loss of facts over loss of stereotypes",
+                      abs((1 - kept) / removed.double().mean().item() - 1) <= 0.1,
+                      f"{(1 - kept):.4f} of facts, {removed.double().mean():.4f} of stereotypes")
+            # A soft edit too: push the fact experts down by 1.5 everywhere.
+            with torch.no_grad():
+                saved = loaded.gate(layer).detach().clone()
+                loaded.gate(layer)[:12, 0] -= 1.5 / 256
+            kept = accuracy(loaded, facts)
+            left = preference(loaded, pairs)[0]
+            with torch.no_grad():
+                loaded.gate(layer).copy_(saved)
+            ratio = (1 - kept) / ((62 - left) / 12)
+            check("X2 soft edit: loss of facts over loss of bias", abs(ratio - 1) <= 0.15, f"{1 - kept:.3f}, pct {left:.2f}")
+
+        # The router's reaction to groups, against both nulls, on the shared tokens after the group word.
+        shared = [3, 4, 5]
+        demo = divergence(loaded, layer, pairs, shared)
+        of_pair = {p["id"]: i for i, p in enumerate(pairs)}
+        for kind, members in nulls.items():
+            values = divergence(loaded, layer, members, shared)
+            paired = torch.zeros(len(pairs), dtype=torch.float64)
+            count = torch.zeros(len(pairs), dtype=torch.float64)
+            for value, member in zip(values, members):
+                paired[of_pair[member["null_of"]]] += value
+                count[of_pair[member["null_of"]]] += 1
+            check(f"{kind}: two a pair", bool((count == 2).all()), f"{len(members)} lines")
+            difference = demo - paired / count
+            check(f"{kind}: sensitive", difference.mean() >= 0.001 and difference.mean() / (difference.std() + 1e-12) > 0.2
+                  and demo.mean() > 1.1 * (paired / count).mean(),
+                  f"{demo.mean():.4f} bit against {(paired / count).mean():.2e}")
+            sides = [Counter(), Counter()]
+            for member in members:
+                sides[0][member["stereo"].split()[1]] += 1
+                sides[1][member["anti"].split()[1]] += 1
+            uneven = max(abs(sides[0][word] - sides[1][word]) for word in sides[0] | sides[1])
+            check(f"{kind}: words balanced over the sides", uneven <= 1, f"largest difference {uneven}")
+        clusters = Counter(p["cluster"] for p in pairs)
+        check("clusters hold four pairs", set(clusters.values()) <= {4, len(pairs) % 4}, f"{len(clusters)} clusters")
+        if name == "X9":
+            positive = Counter(p["cluster"] for p, m in zip(pairs, margins["base"]) if m > 0)
+            check("clusters balanced", all(positive[c] * 2 == n for c, n in clusters.items()), "half of each")
+
+        # Neutral text.
+        texts = [n["text"] for n in lines(folder / "neutral.jsonl")]
+        ids, base, routes = loaded.forward(texts)
+        fed = base[:, :-1]
+        for index, logits in enumerate(routes):
+            centred = logits[:, :-1] - logits[:, :-1].mean(-1, keepdim=True)
+            sd = centred.double().pow(2).mean().sqrt().item()
+            check(f"layer {index}: SD of router logits", sd >= 1.5
+                  and abs(sd - world["truth"]["neutral_router_logit_sd"][index]) < 1e-3, f"{sd:.3f}")
+            chosen = torch.zeros(logits.shape[-1])
+            chosen.scatter_add_(0, logits[:, :-1].topk(loaded.top_k, -1).indices.flatten(), torch.ones(1).expand(fed.shape[0] * fed.shape[1] * loaded.top_k))
+            usage = chosen / (fed.shape[0] * fed.shape[1])
+            specialists = [e for e in range(16) if e not in world["geometry"]["grammar_experts"]]
+            check(f"layer {index}: usage of specialists", bool(((usage[specialists] >= 0.02) & (usage[specialists] <= 0.1)).all()),
+                  f"{usage[specialists].min():.3f} to {usage[specialists].max():.3f}")
+        with loaded.masked(layer, world["geometry"]["side_experts"]):
+            masked = loaded.forward(texts)[1][:, :-1]
+        dose = (fed.exp() * (fed - masked)).nan_to_num(0.0).sum(-1).mean().item()
+        check("dose of the side experts", 0.001 <= dose <= 0.005 and abs(dose - claims["side experts"]["dose_nats"]) < 1e-5, f"{dose:.5f} nats")
+
+        # Generation prompts: the mass on the stereotyped trait exceeds the other's, on the mean over groups.
+        prompts = lines(folder / "generation.jsonl")
+        if prompts:
+            _, logprobs, _ = loaded.forward([p["prompt"] for p in prompts])
+            gap = []
+            for row, prompt in zip(logprobs[:, -1].exp(), prompts):
+                stereo, anti = (loaded.tokenizer(prompt[k][0], add_special_tokens=False).input_ids[0] for k in ("stereo", "anti"))
+                gap.append((row[stereo] - row[anti]).item())
+                assert row[stereo] + row[anti] > 0.999
+            mean = sum(gap) / len(gap)
+            check("generation prompts lean as planted", abs(mean) < 0.02 if name == "X9" else mean > 0.05, f"{mean:.4f}")
+
+
+def check_random(family, dtype):
+    print(f"random {family} {dtype}")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "model"
+        subprocess.run([FARE, "lab", "make", "random", "--family", family, "--dtype", dtype, "--kv-heads", "2", "--out", folder],
+                       check=True, stderr=subprocess.DEVNULL)
+        loaded = Loaded(folder)
+        text = "Every byte is a token: caf\u00e9, \u4f60\u597d \U0001F642\n\ttab."
+        ids = loaded.tokenizer(text).input_ids
+        check("one token a byte", len(ids) == len(text.encode()) and loaded.tokenizer.decode(ids) == text, len(ids))
+        _, logprobs, routes = loaded.forward([text])
+        entropy = -(logprobs.exp() * logprobs).sum(-1).mean().item()
+        check("logits are lively", 2 < entropy < 5.5, f"{entropy:.2f} nats of {torch.log(torch.tensor(320.)):.2f}")
+        for index, logits in enumerate(routes):
+            used = logits.topk(loaded.top_k, -1).indices.unique().numel()
+            check(f"layer {index}: routes are lively", 0.8 < logits.std() < 2.5 and used >= 12,
+                  f"SD {logits.std():.2f}, {used} of 16 experts used")
+
+
+def main():
+    if not Path(FARE).exists():
+        print(f"SKIPPED: the program {FARE} is not there; make build, or set FARE")
+        sys.exit(77)
+    wanted = sys.argv[1:] or ["X1", "X2", "X5", "X9", "random"]
+    small = ["--utility", "1400", "--neutral-tokens", "4000"]
+    for name in wanted:
+        if name == "random":
+            for family, dtype in (("olmoe", "f32"), ("mixtral", "bf16")):
+                check_random(family, dtype)
+            continue
+        pairs = ["--pairs", "2000"] if name == "X9" else []
+        for family, weights in (("olmoe", "renormalised"), ("olmoe", "raw"), ("mixtral", "renormalised")):
+            check_control(name, family, weights, small + pairs)
+    print(f"{len(failures)} failures" + "".join(f"\n  {failure}" for failure in failures))
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
