@@ -96,7 +96,7 @@ TEST(MetricErrors, RespectClustersAndLeaveOutUndefinedItems) {
   std::vector<SampleMetrics> samples;
   const double values[] = {1, 1, 0, 0, 7};
   for (size_t d = 0; d < 5; ++d) {
-    documents[d].cluster = d < 2 ? "a" : "b";
+    documents[d].cluster = std::string(1, d < 2 ? 'a' : 'b');
     const std::optional<double> value = d < 4 ? std::optional<double>(values[d]) : std::nullopt;
     samples.push_back({{"acc", 1.0, ""}, {"fare_acc", value, d < 4 ? "" : "left out"}, {"fare_none", std::nullopt, "never"}});
   }

@@ -44,8 +44,8 @@ def run_harness(lm_eval, make, data, name, folder):
 
     tracker = EvaluationTracker(output_path=str(folder))
     tracker.general_config_tracker.log_experiment_args("dummy", "pretrained=model-free", None, None, False)
-    import lm_eval.loggers.utils
-    lm_eval.loggers.utils.get_pretty_env_info = lambda: "not collected"  # takes seconds and is not compared
+    import torch.utils.collect_env
+    torch.utils.collect_env.get_pretty_env_info = lambda: "not collected"  # takes seconds and is not compared
     make.read_records_at_hand(data)
     results = lm_eval.evaluator.simple_evaluate(model=ModelFree(), tasks=[name], limit=LIMIT, bootstrap_iters=100)
     samples = results.pop("samples")

@@ -1,5 +1,7 @@
 #include "fare/benchmarks/study_data.h"
 
+#include "fare/benchmarks/registry.h"
+#include "fare/benchmarks/study_from_task.h"
 #include "fare/benchmarks/test_support.h"
 #include "fare/core/error.h"
 
@@ -91,6 +93,48 @@ TEST(StudyData, ReadsUtilityAndRefusesBadGold) {
   EXPECT_NE(refusal(R"([" 1"])", "0").find("at least 2"), std::string::npos);
   EXPECT_NE(refusal(R"([" 1",""])", "0").find("entry 1 is empty"), std::string::npos);
   EXPECT_NE(refusal(R"("x")", "0").find("must be a list of texts"), std::string::npos);
+}
+
+TEST(StudyFromTask, PairsLeaveOutDuplicatesAndUtilityKeepsGold) {
+  LoadedTask loaded;
+  for (const char* item : {"7", "8"}) {
+    Document document;
+    document.item = item;
+    document.cluster = "a1";
+    document.axis = "age";
+    document.requests = {{"", "more"}, {"", "less"}};
+    document.flags = {{"direction", "stereo"}, {"duplicate_of", nullptr}};
+    loaded.documents.push_back(document);
+  }
+  loaded.documents[1].flags["duplicate_of"] = "7";
+  const auto pairs = study_pairs(find_task("fare_crows_pairs"), loaded);
+  ASSERT_EQ(pairs.size(), 1u);
+  EXPECT_EQ(pairs[0].id, "fare_crows_pairs/7");
+  EXPECT_EQ(pairs[0].stereo, "more");
+  EXPECT_EQ(pairs[0].anti, "less");
+  EXPECT_EQ(pairs[0].cluster, "a1");
+  EXPECT_THROW(study_utility(find_task("fare_crows_pairs"), loaded), UsageError);
+
+  loaded.documents[0].requests = {{"Q", " a"}, {"Q", " b"}};
+  loaded.documents[0].gold = {1};
+  loaded.documents[1] = loaded.documents[0];
+  loaded.documents[0].flags = loaded.documents[1].flags = OrderedJson::object();
+  const auto items = study_utility(find_task("truthfulqa_mc1"), loaded);
+  ASSERT_EQ(items.size(), 2u);
+  EXPECT_EQ(items[0].context, "Q");
+  EXPECT_EQ(items[0].choices, (std::vector<std::string>{" a", " b"}));
+  EXPECT_EQ(items[0].gold, (std::vector<int64_t>{1}));
+  EXPECT_THROW(study_pairs(find_task("truthfulqa_mc1"), loaded), UsageError);
+}
+
+TEST(StudyFromTask, PublicFilesGiveTheirPairsAndQuestions) {
+  FARE_NEED_DATA("crows-pairs");
+  FARE_NEED_DATA("truthfulqa");
+  const LoadOptions options{testing::data_folder(), false};
+  const Task& crows = find_task("fare_crows_pairs");
+  EXPECT_EQ(study_pairs(crows, crows.load(options)).size(), 1507u);  // one pair of 1,508 is there twice
+  const Task& truthful = find_task("truthfulqa_mc1");
+  EXPECT_EQ(study_utility(truthful, truthful.load(options)).size(), 817u);
 }
 
 TEST(StudyData, ReadsNeutralAndGeneration) {

@@ -31,6 +31,7 @@ struct Document {
   std::string item;         // the data set's own name of the item, unique within the task
   OrderedJson doc;          // the record after preprocessing, with the harness's field names
   std::string target;       // the gold answer as the harness prints it
+  std::vector<int64_t> gold;  // indices of the requests that hold a right answer; empty where nothing is right or wrong
   std::string cluster;      // items of one cluster are not independent; the unit of splitting and resampling
   std::string axis;         // bias axis or subject; "" where the data set has none
   OrderedJson flags = OrderedJson::object();  // facts about the item: direction, known flaws, sub-sets

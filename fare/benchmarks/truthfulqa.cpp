@@ -122,6 +122,9 @@ LoadedTask load(const LoadOptions& options, const char* targets) {
     const std::string context = primer + "\n\nQ: " + text + "\nA:";
     for (const auto& choice : document.doc[targets]["choices"])
       document.requests.push_back({context, " " + choice.get<std::string>()});
+    const auto& labels = document.doc[targets]["labels"];
+    for (size_t k = 0; k < labels.size(); ++k)
+      if (labels[k] == 1) document.gold.push_back(static_cast<int64_t>(k));
     document.flags = {{"category", category != categories.end() ? OrderedJson(category->second) : OrderedJson(nullptr)}};
     task.documents.push_back(std::move(document));
   }
@@ -138,12 +141,9 @@ std::vector<MetricValue> score_mc1(const Document& document, std::span<const Req
   check_result_count(document, results);
   const auto& targets = document.doc.at("mc1_targets");
   const ChoiceScores scores{loglikelihoods(results), targets.at("choices").get<std::vector<std::string>>(), {}, {}};
-  std::vector<int64_t> gold;  // by label; the harness takes index 0, which is the same in the published file
-  for (size_t k = 0; k < targets.at("labels").size(); ++k)
-    if (targets["labels"][k] == 1) gold.push_back(static_cast<int64_t>(k));
-  const int64_t harness_gold[] = {0};
+  const int64_t harness_gold[] = {0};  // by position; the fair profile goes by label, the same in the published file
   return {{"acc", choice_metrics(scores, harness_gold).acc, ""},
-          {"fare_acc", choice_metrics(scores, gold).acc_fair_ties, ""}};
+          {"fare_acc", choice_metrics(scores, document.gold).acc_fair_ties, ""}};
 }
 
 std::vector<MetricValue> score_mc2(const Document& document, std::span<const RequestResult> results) {
