@@ -23,6 +23,17 @@ TEST(Nfc, OrdersMarksByClassBeforeComposing) {
   EXPECT_EQ(normalized("a\u0327\u0301\u0304").text, "\u00E1\u0327\u0304");
 }
 
+TEST(Nfc, AMarkOfTheSameClassBlocksTheNext) {
+  EXPECT_EQ(normalized("a\u0305\u0301e\u0301").text, "a\u0305\u0301é");
+  EXPECT_EQ(normalized("ab\u0301\u0301").text, "ab\u0301\u0301");
+}
+
+TEST(Nfc, CharactersNewerThanUnicode9DoNotCombine) {
+  // U+1DF6 (Unicode 10) would reorder and let the grave through; U+11938 (Unicode 13) is composed of these two.
+  EXPECT_EQ(normalized("a\u1DF6\u0300").text, "a\u1DF6\u0300");
+  EXPECT_EQ(normalized("\U00011935\U00011930").text, "\U00011935\U00011930");
+}
+
 TEST(Nfc, KeepsExclusionsDecomposed) {
   EXPECT_EQ(normalized("\u0958").text, "\u0915\u093C");
   EXPECT_EQ(normalized("\u212B").text, "\u00C5");

@@ -81,7 +81,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,;:-_
 
 
 def character_bpe(**options):
-    """One token a character, a few merges, unknown characters as <unk>: shows where pieces begin and end."""
+    """One token a character, a few merges, unknown characters as <unk>."""
     vocabulary = {c: i for i, c in enumerate(LETTERS)}
     merges = [("t", "h"), ("th", "e"), ("a", "n"), ("an", "d"), (" ", " "), ("  ", "  "), (" ", "the"), ("-", "-"), ("0", "0"), ("1", "2"),
               ("a", "a"), ("aa", "aa"), ("aaaa", "aaaa"), ("e", "r"), ("▁", "the"), ("▁", "a")]
@@ -191,17 +191,19 @@ def cases():
     yield "word_prefix_and_suffix", tokenizer(decorated_bpe("##", "</w>", fuse_unk=False), None, {"type": "Whitespace"})
 
     plain = character_bpe()
+    # One token a piece, known or not: the offsets show where pieces begin and end.
+    words = word_level()
     for behavior in ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]:
         for invert in [False, True]:
             name = f"split_{behavior}{'_inverted' if invert else ''}"
-            yield name + "_spaces", tokenizer(plain, None, split(r"\s", behavior, invert))
-            yield name + "_literal", tokenizer(plain, None, split("-", behavior, invert, "String"))
-            yield name + "_empty_matches", tokenizer(plain, None, split(r"[0-9]*", behavior, invert))
-            yield name + "_empty_literal", tokenizer(plain, None, split("", behavior, invert, "String"))
+            yield name + "_spaces", tokenizer(words, None, split(r"\s", behavior, invert))
+            yield name + "_literal", tokenizer(words, None, split("-", behavior, invert, "String"))
+            yield name + "_empty_matches", tokenizer(words, None, split(r"[0-9]*", behavior, invert))
+            yield name + "_empty_literal", tokenizer(words, None, split("", behavior, invert, "String"))
     for name, expression in EXPRESSIONS.items():
-        yield "regex_" + name, tokenizer(plain, None, split(expression))
+        yield "regex_" + name, tokenizer(words, None, split(expression))
     for individual in [False, True]:
-        yield f"digits_{individual}", tokenizer(plain, None, {"type": "Digits", "individual_digits": individual})
+        yield f"digits_{individual}", tokenizer(words, None, {"type": "Digits", "individual_digits": individual})
     for scheme in ["first", "never", "always"]:
         for do_split in [False, True]:
             yield f"metaspace_{scheme}_{do_split}", tokenizer(dict(marked), None, metaspace(scheme, do_split), bos, metaspace(scheme, do_split), special)
@@ -210,7 +212,6 @@ def cases():
     yield "metaspace_after_split", tokenizer(dict(marked), None, sequence("pretokenizers", split("-", "Isolated", False, "String"), metaspace("first", True)), None, metaspace("first"), special)
     yield "metaspace_after_strip", tokenizer(dict(marked), replace(r"^\s+", "", "Regex"), metaspace("first", True), None, metaspace("first"), special)
 
-    words = word_level()
     yield "word_level", tokenizer(words, None, split_words, None, None, added([1, 2], ["<s>", "</s>"]))
     yield "word_level_whitespace", tokenizer(words, None, {"type": "Whitespace"}, template(["<s>"], ["</s>"], {"<s>": [1], "</s>": [2]}), None, added([1, 2], ["<s>", "</s>"]))
     yield "word_level_whole_text", tokenizer(words)
@@ -245,6 +246,10 @@ def cases():
     for fallback in [False, True]:
         yield f"unigram_bytes_{fallback}", tokenizer(unigram(fallback), None, metaspace("always"), None, metaspace("always"), added([1], ["<s>"]))
         yield f"unigram_whole_{fallback}", tokenizer(unigram(fallback), replace(" ", "▁"), None, None, None)
+    yield "unigram_unknown_is_dear", tokenizer(unigram(False, [["qw", -15.0], ["w", 3.0]]), None, split_words)
+    yield "trim_more_than_the_text", tokenizer(bytes_bpe, sequence("normalizers", replace("x", "    "), replace("é", " e ")), byte_level(regex=False), byte_level(prefix=False), byte_level())
+    spaced = character_bpe(vocab={"e": 0, "Ġ": 1, "eĠ": 2, "eĠĠ": 3, "a": 4, "<unk>": 5}, merges=[["e", "Ġ"], ["eĠ", "Ġ"]])
+    yield "trim_the_end_of_a_short_text", tokenizer(spaced, replace("é", "e  "), byte_level(regex=False), byte_level(), byte_level())
     yield "unigram_fused_unknown_known", tokenizer(unigram(False, [["ßß", -4.0]]), None, split_words)
 
 
@@ -252,7 +257,7 @@ SHORT = ["", " ", "  ", "the router", " the router  ", "The thenurse-said--that 
          "x12y00z٣", "CamelCase ABC aBc", "don't DON'T we'll", "é e\u0301 q\u0307\u0323 ﬁ", "東京 タワー", "Москва мир", "👩‍👩‍👧 👍🏽", "\ue000\u0378\U0010ffff",
          "a\tb\nc\r\n d\n", "\u3000a\u00a0b\u180e c\u2028", "<s> x</s><unk>", "x<m>y <m> z <m>x  <m>", "he the he hello  he ", "<|endoftext|>a<|endoftext|> b",
          "a b nurse nurses", "  sp sp  ", "é\u0301 \u0301", "ßß xßßy ß", "[]a-^\\.", "the▁the ▁a", "a\nb \n", "\nthe\n\nthe", "aaaa. the", "\x00\x1f\x7f", "½ Ⅷ ² ① a1",
-         "ﷺ ꜳ ǅ ʰ", "a{3} e}", "deadBEEF xyz"]
+         "ﷺ ꜳ ǅ ʰ", "a{3} e}", "deadBEEF xyz", "qw wqw qq", "x", "xx é", "a\u1df6\u0300", "\U00011935\U00011930", "\u0301\u0315\u05b0", "a\u0305\u0301e\u0301", "é", "aé", "e  e "]
 
 
 FAILED = []  # what the library itself cannot do (it panics); nothing to compare there
