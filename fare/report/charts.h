@@ -26,8 +26,8 @@ struct ForestRow {
   std::optional<double> value;
   std::optional<Range> range;
   std::string absent;
-  bool is_strong = false;      // drawn in the accent colour
-  std::vector<double> cloud;   // draws behind the mark, drawn as small dots
+  bool is_strong = false;     // drawn in the accent colour
+  std::vector<double> cloud;  // draws behind the mark, drawn as small dots
 };
 struct ForestLine {
   double value = 0;
@@ -35,7 +35,7 @@ struct ForestLine {
 };
 struct Forest {
   std::string title;
-  std::string axis;             // "shift, percentage points (positive = less bias)"
+  std::string axis;  // "shift, percentage points (positive = less bias)"
   std::vector<ForestRow> rows;
   std::vector<ForestLine> lines;  // vertical reference lines (0 is always drawn)
 };

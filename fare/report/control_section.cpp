@@ -19,20 +19,28 @@ std::string effect_name(const Node& row) {
 std::string axes_part(const Node& report) {
   Forest forest{"Shift by axis, test split", "shift, pp (positive = less bias)", {}, {}};
   for (const Node& row : report.rows("per_axis")) {
-    ForestRow entry{row.text("candidate") + ", " + row.text("axis"), row.number_or_null("shift_pp"), range_or_null(row, "interval"), "", false, {}};
+    ForestRow entry{row.text("candidate") + ", " + row.text("axis"),
+                    row.number_or_null("shift_pp"),
+                    range_or_null(row, "interval"),
+                    "",
+                    false,
+                    {}};
     if (!entry.value) entry.absent = "undefined: " + row.reason("shift_pp");
     forest.rows.push_back(entry);
   }
   return figure(draw_forest(forest), "Bars are 95% intervals over clusters.") +
-         html_table("", {code_column("Candidate", "candidate"), text_column("Axis", "axis"), number_column("Base, %", "pct_base", 1),
-                         number_column("Edited, %", "pct_edited", 1), estimate_column("Shift, pp", "shift_pp", "interval", 1),
-                         number_column("Remaining", "remaining", 2), flag_column("Overshoot", "overshoot"), number_column("p", "p"),
-                         number_column("n", "n"), number_column("Clusters", "clusters")},
+         html_table("",
+                    {code_column("Candidate", "candidate"), text_column("Axis", "axis"),
+                     number_column("Base, %", "pct_base", 1), number_column("Edited, %", "pct_edited", 1),
+                     estimate_column("Shift, pp", "shift_pp", "interval", 1),
+                     number_column("Remaining", "remaining", 2), flag_column("Overshoot", "overshoot"),
+                     number_column("p", "p"), number_column("n", "n"), number_column("Clusters", "clusters")},
                     report.rows("per_axis"));
 }
 
 std::string dose_part(const Node& report) {
-  if (report.at("dose_control").is_null()) return "<p>Dose control: " + undefined_html(report.reason("dose_control")) + "</p>\n";
+  if (report.at("dose_control").is_null())
+    return "<p>Dose control: " + undefined_html(report.reason("dose_control")) + "</p>\n";
   Forest forest{"Against random edits of equal dose", "shift, pp (positive = less bias)", {}, {}};
   for (const Node& entry : report.rows("dose_control")) {
     const std::string name = entry.text("candidate");
@@ -41,15 +49,20 @@ std::string dose_part(const Node& report) {
     if (!mark.value) mark.absent = "undefined: " + entry.reason("shift_pp");
     if (!draws.value) draws.absent = "undefined: " + entry.reason("percentile95_pp");
     for (const Node& draw : entry.rows("draws"))
-      if (const auto value = draw.number_or_null("shift_pp"); value && draw.at("restricted").flag()) draws.cloud.push_back(*value);
+      if (const auto value = draw.number_or_null("shift_pp"); value && draw.at("restricted").flag())
+        draws.cloud.push_back(*value);
     forest.rows.push_back(mark);
     forest.rows.push_back(draws);
   }
   return "<div class=\"figures\">" +
-         figure(draw_forest(forest), "Small dots: random directions outside the chosen experts, tuned to the candidate's dose; the larger dot of that row is their 95th percentile, above which a shift must lie. In the table also for draws from all experts (unrestricted).") +
-         html_table("", {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"), number_column("Shift, pp", "shift_pp", 1),
-                         number_column("95% of draws", "percentile95_pp", 1), number_column("unrestricted", "percentile95_unrestricted_pp", 1),
-                         flag_column("Above", "passed")},
+         figure(draw_forest(forest),
+                "Small dots: random directions outside the chosen experts, tuned to the candidate's dose; the larger "
+                "dot of that row is their 95th percentile, above which a shift must lie. In the table also for draws "
+                "from all experts (unrestricted).") +
+         html_table("",
+                    {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"),
+                     number_column("Shift, pp", "shift_pp", 1), number_column("95% of draws", "percentile95_pp", 1),
+                     number_column("unrestricted", "percentile95_unrestricted_pp", 1), flag_column("Above", "passed")},
                     report.rows("dose_control")) +
          "</div>\n";
 }
@@ -57,31 +70,50 @@ std::string dose_part(const Node& report) {
 }  // namespace
 
 std::string control_section(const Node& report) {
-  std::string body = html_table(
-      "Effects of each candidate",
-      {code_column("Candidate", "candidate"),
-       {"Effect", [](const Node& row) -> TableCell { return {"<span class=\"phrase\">" + effect_name(row) + "</span>", false}; }, false},
-       {"Value",
-        [](const Node& row) -> TableCell {
-          if (row.at("value").is_null()) return {undefined_html(row.reason("value")), true};
-          return {value_with_range_html(row, "value", "interval", row.text("unit") == "pp" ? 2 : -1) + " " + escape_html(row.text("unit")), false};
-        },
-        true},
-       number_column("One-sided bound", "bound_one_sided"), number_column("Margin", "limit"), test_column(),
-       number_column("Discordance", "discordance"), sample_column(),
-       number_column("MDE", "mde"), flag_column("Equivalent", "equivalent")},
-      report.rows("effects"));
+  std::string body =
+      html_table("Effects of each candidate",
+                 {code_column("Candidate", "candidate"),
+                  {"Effect",
+                   [](const Node& row) -> TableCell {
+                     return {"<span class=\"phrase\">" + effect_name(row) + "</span>", false};
+                   },
+                   false},
+                  {"Value",
+                   [](const Node& row) -> TableCell {
+                     if (row.at("value").is_null()) return {undefined_html(row.reason("value")), true};
+                     return {value_with_range_html(row, "value", "interval", row.text("unit") == "pp" ? 2 : -1) + " " +
+                                 escape_html(row.text("unit")),
+                             false};
+                   },
+                   true},
+                  number_column("One-sided bound", "bound_one_sided"),
+                  number_column("Margin", "limit"),
+                  test_column(),
+                  number_column("Discordance", "discordance"),
+                  sample_column(),
+                  number_column("MDE", "mde"),
+                  flag_column("Equivalent", "equivalent")},
+                 report.rows("effects"));
   body += "<h3>Axis by axis</h3>\n" + axes_part(report);
-  body += "<h3>Robustness</h3>\n" +
-          html_table("", {code_column("Candidate", "candidate"), code_column("Check", "check"), text_column("What", "what"),
-                          {"Holds",
-                           [](const Node& row) -> TableCell {
-                             if (row.at("passed").is_null()) return {undefined_html(row.reason("passed")), true};
-                             return {row.at("passed").flag() ? "<span class=\"chip yes\">✓ yes</span>" : "<span class=\"chip no\">✗ no</span>", false};
-                           },
-                           false},
-                          number_column("Value", "value"), number_column("Limit", "limit"), text_column("Unit", "unit"), text_column("Note", "note")},
-                     report.rows("robustness"));
+  body +=
+      "<h3>Robustness</h3>\n" + html_table("",
+                                           {code_column("Candidate", "candidate"),
+                                            code_column("Check", "check"),
+                                            text_column("What", "what"),
+                                            {"Holds",
+                                             [](const Node& row) -> TableCell {
+                                               if (row.at("passed").is_null())
+                                                 return {undefined_html(row.reason("passed")), true};
+                                               return {row.at("passed").flag() ? "<span class=\"chip yes\">✓ yes</span>"
+                                                                               : "<span class=\"chip no\">✗ no</span>",
+                                                       false};
+                                             },
+                                             false},
+                                            number_column("Value", "value"),
+                                            number_column("Limit", "limit"),
+                                            text_column("Unit", "unit"),
+                                            text_column("Note", "note")},
+                                           report.rows("robustness"));
   body += "<h3>Dose control</h3>\n" + dose_part(report);
   return section("control", "Control on the test split", body);
 }

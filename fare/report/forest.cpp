@@ -41,7 +41,8 @@ std::string draw_forest(const Forest& forest) {
   for (size_t i = 0; i < forest.rows.size(); ++i) {
     const ForestRow& row = forest.rows[i];
     const double y = top + step * (static_cast<double>(i) + 0.5);
-    svg.text(left - 8, y + 4, fit_text(row.label, kWidestLabel), "end", row.is_strong ? "strong" : "", false, row.label);
+    svg.text(left - 8, y + 4, fit_text(row.label, kWidestLabel), "end", row.is_strong ? "strong" : "", false,
+             row.label);
     for (const double value : row.cloud) svg.circle(x(value), y, 2.2, "cloud");
     const std::string css = row.is_strong ? "mark strong" : "mark";
     if (row.range) {

@@ -31,8 +31,10 @@ std::string draw_front(const Front& front) {
   for (const FrontPoint& point : front.points) reach(point.drop, point.shift);
   for (const FrontEstimate& estimate : front.estimates) {
     reach(estimate.drop, estimate.shift);
-    if (estimate.drop_range) reach(estimate.drop_range->low, estimate.shift), reach(estimate.drop_range->high, estimate.shift);
-    if (estimate.shift_range) reach(estimate.drop, estimate.shift_range->low), reach(estimate.drop, estimate.shift_range->high);
+    if (estimate.drop_range)
+      reach(estimate.drop_range->low, estimate.shift), reach(estimate.drop_range->high, estimate.shift);
+    if (estimate.shift_range)
+      reach(estimate.drop, estimate.shift_range->low), reach(estimate.drop, estimate.shift_range->high);
   }
   if (front.tau) reach(*front.tau, 0);
   if (front.delta) reach(0, *front.delta);
@@ -58,7 +60,8 @@ std::string draw_front(const Front& front) {
   at = 8;
   row = 57;
   legend("front", 84, [&](double cx, double cy) { svg.line(cx - 7, cy, cx + 7, cy, "front"); });
-  legend("front of random rankings", 196, [&](double cx, double cy) { svg.line(cx - 7, cy, cx + 7, cy, "random-front"); });
+  legend("front of random rankings", 196,
+         [&](double cx, double cy) { svg.line(cx - 7, cy, cx + 7, cy, "random-front"); });
   legend("carried to the test split, 95% intervals", 200, [&](double cx, double cy) {
     svg.line(cx - 7, cy, cx + 7, cy, "bar strong");
     svg.circle(cx, cy, 4.4, "mark strong");
@@ -76,17 +79,21 @@ std::string draw_front(const Front& front) {
   }
   for (const FrontPoint& point : front.points) {
     if (point.is_random) svg.cross(x(point.drop), y(point.shift), 3.4, "random", point.hover);
-    else svg.circle(x(point.drop), y(point.shift), point.level >= 2 ? 4.4 : 3.6, "point l" + std::to_string(std::clamp(point.level, 0, 2)), point.hover);
+    else
+      svg.circle(x(point.drop), y(point.shift), point.level >= 2 ? 4.4 : 3.6,
+                 "point l" + std::to_string(std::clamp(point.level, 0, 2)), point.hover);
   }
   svg.polyline(staircase(front.random_front, x, y, right), "random-front");
   svg.polyline(staircase(front.front, x, y, right), "front");
   for (const FrontEstimate& estimate : front.estimates) {
     const double cx = x(estimate.drop), cy = y(estimate.shift);
     if (estimate.drop_range) svg.line(x(estimate.drop_range->low), cy, x(estimate.drop_range->high), cy, "bar strong");
-    if (estimate.shift_range) svg.line(cx, y(estimate.shift_range->low), cx, y(estimate.shift_range->high), "bar strong");
+    if (estimate.shift_range)
+      svg.line(cx, y(estimate.shift_range->low), cx, y(estimate.shift_range->high), "bar strong");
     svg.circle(cx, cy, 5, "mark strong", estimate.label);
     const bool at_right = cx > (left + right) / 2;
-    svg.text(cx + (at_right ? -9 : 9), cy - 9, fit_text(estimate.label, (right - left) / 2), at_right ? "end" : "start", "strong halo");
+    svg.text(cx + (at_right ? -9 : 9), cy - 9, fit_text(estimate.label, (right - left) / 2), at_right ? "end" : "start",
+             "strong halo");
   }
   return svg.str();
 }

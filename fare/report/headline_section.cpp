@@ -13,14 +13,18 @@ std::vector<Node> ladder_of(const Node& report) {
   for (const Node& stage : stages) {
     if (stage.text("control_class") != "static") continue;
     const auto& name = stage.at("candidate").json();
-    if (candidate.is_null() ? (ladder.empty() || name == ladder.front().at("candidate").json()) : name == candidate.json())
+    if (candidate.is_null() ? (ladder.empty() || name == ladder.front().at("candidate").json())
+                            : name == candidate.json())
       ladder.push_back(stage);
   }
   return ladder;
 }
 
 std::string chip(const std::string& answer) {
-  const std::string sign = answer == "yes" ? "✓ yes" : answer == "no" ? "✗ no" : answer == "not_run" ? "– not run" : "? " + answer;
+  const std::string sign = answer == "yes"       ? "✓ yes"
+                           : answer == "no"      ? "✗ no"
+                           : answer == "not_run" ? "– not run"
+                                                 : "? " + answer;
   const std::string css = answer == "yes" || answer == "no" || answer == "not_run" ? answer : "unresolved";
   return "<span class=\"chip " + css + "\">" + escape_html(sign) + "</span>";
 }
@@ -34,7 +38,8 @@ std::string facts(const Node& row) {
   if (row.has("limit")) add("limit", "held against ", " " + escape_html(row.text("unit")));
   add("p", "p ");
   if (const auto family = row.number_or_null("family_size"); family && row.number_or_null("p_bh"))
-    parts.push_back("p<sub>BH</sub> " + compact_text(*row.number_or_null("p_bh")) + " (family of " + compact_text(*family) + ")");
+    parts.push_back("p<sub>BH</sub> " + compact_text(*row.number_or_null("p_bh")) + " (family of " +
+                    compact_text(*family) + ")");
   // A stage's detectable effect is in pp, whatever its statistic; that of stage 1 in standard deviations.
   const bool is_effect_size = row.has("stage") && row.number("stage") == 1;
   add("mde", "MDE ", is_effect_size ? " sd" : " pp");
@@ -51,7 +56,8 @@ std::string facts(const Node& row) {
   return out;
 }
 
-std::string number_card(const Node& numbers, const std::string& key, const std::string& title, const std::string& what) {
+std::string number_card(const Node& numbers, const std::string& key, const std::string& title,
+                        const std::string& what) {
   std::string out = "<div class=\"card\"><h3>" + title + "</h3>";
   const Node estimate = numbers.at(key);
   if (estimate.is_null()) return out + "<p>" + undefined_html(numbers.reason(key)) + "</p></div>\n";
@@ -60,7 +66,8 @@ std::string number_card(const Node& numbers, const std::string& key, const std::
     out += "<p>" + undefined_html(estimate.reason("value")) + "</p>";
   } else {
     out += "<p class=\"big\">" + fixed_text(estimate.number("value"), 1) + " <small>" + unit + "</small></p>";
-    out += "<p>" + fixed_text(100 * estimate.number("level"), 0) + "% interval " + range_html(estimate, "interval", 1) + "</p>";
+    out += "<p>" + fixed_text(100 * estimate.number("level"), 0) + "% interval " + range_html(estimate, "interval", 1) +
+           "</p>";
   }
   return out + "<p class=\"small\">" + what + "</p><p class=\"small\">" + facts(estimate) + "</p></div>\n";
 }
@@ -69,16 +76,18 @@ std::string number_card(const Node& numbers, const std::string& key, const std::
 
 std::string headline_section(const Node& report) {
   const Node headline = report.at("headline");
-  std::string out = "<section id=\"verdict\">\n<p class=\"headline\">" + escape_html(headline.text("sentence")) + "</p>\n";
+  std::string out =
+      "<section id=\"verdict\">\n<p class=\"headline\">" + escape_html(headline.text("sentence")) + "</p>\n";
   out += "<p class=\"small\">verdict <code>" + escape_html(headline.text("code")) + "</code>";
-  if (!headline.at("candidate").is_null()) out += " · candidate <code>" + escape_html(headline.text("candidate")) + "</code>";
+  if (!headline.at("candidate").is_null())
+    out += " · candidate <code>" + escape_html(headline.text("candidate")) + "</code>";
   if (headline.text("code") == "unresolved")
-    out += " · at stage " + number_html(headline, "stage", 0) + ", minimum detectable effect, pp: " + number_html(headline, "mde_pp", 2);
+    out += " · at stage " + number_html(headline, "stage", 0) +
+           ", minimum detectable effect, pp: " + number_html(headline, "mde_pp", 2);
   if (const Node same = headline.at("same_headline"); !same.is_null())
     out += " · the same in " + compact_text(same.number("same")) + " of " + compact_text(same.number("settings")) +
            " settings of the margins";
-  else
-    out += " · stability over other margins " + undefined_html(headline.reason("same_headline"));
+  else out += " · stability over other margins " + undefined_html(headline.reason("same_headline"));
   out += "</p>\n";
   for (const Node& note : headline.rows("notes")) out += "<p class=\"note\">" + escape_html(note.text()) + "</p>\n";
 
@@ -98,28 +107,32 @@ std::string headline_section(const Node& report) {
   }
   out += "</ol>\n<div class=\"cards\">\n";
   const Node numbers = headline.at("numbers");
-  out += number_card(numbers, "shift", "Shift", "fewer stereotyped preferences than the base model; positive = less bias");
+  out +=
+      number_card(numbers, "shift", "Shift", "fewer stereotyped preferences than the base model; positive = less bias");
   out += number_card(numbers, "cost", "Cost", "loss of utility under the same edit; positive = worse");
   out += number_card(numbers, "transfer", "Transfer", "change in generated text under the same edit");
   return out + "</div>\n</section>\n";
 }
 
 std::string stages_section(const Node& report) {
-  const std::vector<TableColumn> columns = {
-      code_column("Candidate", "candidate"),
-      text_column("Control", "control_class"),
-      number_column("Stage", "stage", 0),
-      text_column("Question", "name"),
-      {"Answer", [](const Node& row) -> TableCell { return {chip(row.text("answer")), false}; }, false},
-      text_column("Statistic", "statistic"),
-      estimate_column("Value", "value", "interval", 2),
-      text_column("Unit", "unit"),
-      number_column("Held against", "limit"),
-      test_column(),
-      sample_column(),
-      number_column("MDE", "mde"),
-      text_column("Split", "split"),
-      text_column("Why", "reason")};
+  const std::vector<TableColumn> columns = {code_column("Candidate", "candidate"),
+                                            text_column("Control", "control_class"),
+                                            number_column("Stage", "stage", 0),
+                                            text_column("Question", "name"),
+                                            {"Answer",
+                                             [](const Node& row) -> TableCell {
+                                               return {chip(row.text("answer")), false};
+                                             },
+                                             false},
+                                            text_column("Statistic", "statistic"),
+                                            estimate_column("Value", "value", "interval", 2),
+                                            text_column("Unit", "unit"),
+                                            number_column("Held against", "limit"),
+                                            test_column(),
+                                            sample_column(),
+                                            number_column("MDE", "mde"),
+                                            text_column("Split", "split"),
+                                            text_column("Why", "reason")};
   std::string body =
       "<p>Every stage is computed for every candidate. The verdict is that of the candidate that gets furthest; an "
       "unresolved stage never becomes a no.</p>\n" +
@@ -130,8 +143,8 @@ std::string stages_section(const Node& report) {
                      report.rows("verdicts"));
   body += html_table("Candidates, in the order fixed on validation",
                      {number_column("", "order", 0), code_column("Candidate", "candidate"), text_column("Role", "role"),
-                      text_column("What it does", "description"), flag_column("Within tau on validation", "within_tau_on_validation"),
-                      code_column("File", "file")},
+                      text_column("What it does", "description"),
+                      flag_column("Within tau on validation", "within_tau_on_validation"), code_column("File", "file")},
                      report.rows("candidates"));
   return section("stages", "Every stage of every candidate", body);
 }

@@ -34,7 +34,8 @@ std::string fixed_text(double value, int digits) {
 std::string compact_text(double value) {
   if (value == std::floor(value) && std::abs(value) < 1e15) {
     std::string digits = fmt::format("{:.0f}", std::abs(value));
-    for (int at = static_cast<int>(digits.size()) - 3; at > 0 && digits.size() > 4; at -= 3) digits.insert(at, "\u202F");
+    for (int at = static_cast<int>(digits.size()) - 3; at > 0 && digits.size() > 4; at -= 3)
+      digits.insert(at, "\u202F");
     return (value < 0 ? "\u2212" : "") + digits;
   }
   return (value < 0 ? "\u2212" : "") + fmt::format("{:.3g}", std::abs(value));
@@ -58,7 +59,7 @@ std::string range_html(const Node& object, const std::string& key, int digits) {
 }
 
 std::string value_with_range_html(const Node& object, const std::string& value_key, const std::string& range_key,
-                             int digits) {
+                                  int digits) {
   const std::string value = number_html(object, value_key, digits);
   if (object.at(value_key).is_null()) return value;
   return value + " <span class=\"range\">" + range_html(object, range_key, digits) + "</span>";

@@ -27,6 +27,7 @@ std::string number_html(const Node& object, const std::string& key, int digits);
 std::string range_html(const Node& object, const std::string& key, int digits);
 
 // "9.8 [7.6, 12.0]": value and interval in one phrase; only one "undefined" where both are null.
-std::string value_with_range_html(const Node& object, const std::string& value_key, const std::string& range_key, int digits);
+std::string value_with_range_html(const Node& object, const std::string& value_key, const std::string& range_key,
+                                  int digits);
 
 }  // namespace fare

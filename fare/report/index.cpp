@@ -18,34 +18,49 @@ std::string answers(const Node& report) {
   const auto& winner = report.at("headline").at("candidate").json();
   std::string out;
   for (const Node& stage : report.rows("stages")) {
-    if (stage.text("control_class") != "static" || (!winner.is_null() && stage.at("candidate").json() != winner)) continue;
+    if (stage.text("control_class") != "static" || (!winner.is_null() && stage.at("candidate").json() != winner))
+      continue;
     const std::string answer = stage.text("answer");
     const std::string css = answer == "yes" || answer == "no" || answer == "not_run" ? answer : "unresolved";
-    out += "<span class=\"chip " + css + "\" title=\"stage " + number_html(stage, "stage", 0) + " " + escape_html(stage.text("name")) + ": " +
-           escape_html(answer) + "\">" + number_html(stage, "stage", 0) + (answer == "yes" ? "✓" : answer == "no" ? "✗" : answer == "not_run" ? "–" : "?") + "</span> ";
+    out += "<span class=\"chip " + css + "\" title=\"stage " + number_html(stage, "stage", 0) + " " +
+           escape_html(stage.text("name")) + ": " + escape_html(answer) + "\">" + number_html(stage, "stage", 0) +
+           (answer == "yes"       ? "✓"
+            : answer == "no"      ? "✗"
+            : answer == "not_run" ? "–"
+                                  : "?") +
+           "</span> ";
     if (stage.number("stage") == 5) break;
   }
   return out;
 }
 
 std::string reports_table(const std::vector<IndexEntry>& entries) {
-  std::string out = "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">Model</th><th scope=\"col\">Verdict</th>"
-                    "<th scope=\"col\">Stages 0 to 5</th><th scope=\"col\" class=\"num\">Shift, pp</th><th scope=\"col\" class=\"num\">Cost, pp</th>"
-                    "<th scope=\"col\">In words</th></tr></thead>\n<tbody>\n";
+  std::string out =
+      "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">Model</th><th "
+      "scope=\"col\">Verdict</th>"
+      "<th scope=\"col\">Stages 0 to 5</th><th scope=\"col\" class=\"num\">Shift, pp</th><th scope=\"col\" "
+      "class=\"num\">Cost, pp</th>"
+      "<th scope=\"col\">In words</th></tr></thead>\n<tbody>\n";
   for (const IndexEntry& entry : entries) {
     const Node report(entry.report, "");
     const Node headline = report.at("headline"), numbers = headline.at("numbers");
-    out += "<tr><td><a href=\"" + escape_html(entry.href) + "\"><strong>" + escape_html(report.at("model").text("name")) + "</strong></a></td><td><code>" +
-           escape_html(headline.text("code")) + "</code></td><td class=\"num\">" + answers(report) + "</td>" + number_cell(numbers, "shift") + number_cell(numbers, "cost") +
-           "<td>" + escape_html(headline.text("sentence")) + (entry.note.empty() ? "" : "<br/><small>" + escape_html(entry.note) + "</small>") + "</td></tr>\n";
+    out += "<tr><td><a href=\"" + escape_html(entry.href) + "\"><strong>" +
+           escape_html(report.at("model").text("name")) + "</strong></a></td><td><code>" +
+           escape_html(headline.text("code")) + "</code></td><td class=\"num\">" + answers(report) + "</td>" +
+           number_cell(numbers, "shift") + number_cell(numbers, "cost") + "<td>" +
+           escape_html(headline.text("sentence")) +
+           (entry.note.empty() ? "" : "<br/><small>" + escape_html(entry.note) + "</small>") + "</td></tr>\n";
   }
   return out + "</tbody></table></div>\n";
 }
 
 // The harness names a metric "acc,none" and its error "acc_stderr,none".
 std::string scores_table(const OrderedJson& results) {
-  std::string out = "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">Task</th><th scope=\"col\">Metric</th>"
-                    "<th scope=\"col\" class=\"num\">Value</th><th scope=\"col\" class=\"num\">Standard error</th></tr></thead>\n<tbody>\n";
+  std::string out =
+      "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">Task</th><th "
+      "scope=\"col\">Metric</th>"
+      "<th scope=\"col\" class=\"num\">Value</th><th scope=\"col\" class=\"num\">Standard "
+      "error</th></tr></thead>\n<tbody>\n";
   for (const auto& [task, metrics] : results.items()) {
     if (!metrics.is_object()) continue;
     for (const auto& [name, value] : metrics.items()) {
@@ -53,11 +68,14 @@ std::string scores_table(const OrderedJson& results) {
       if (comma == std::string::npos || name.substr(0, comma).ends_with("_stderr")) continue;
       const std::string error_name = name.substr(0, comma) + "_stderr" + name.substr(comma);
       std::string error = "not given";
-      if (metrics.contains(error_name)) error = metrics[error_name].is_number() ? fixed_text(metrics[error_name].get<double>(), 4) : "undefined";
+      if (metrics.contains(error_name))
+        error = metrics[error_name].is_number() ? fixed_text(metrics[error_name].get<double>(), 4) : "undefined";
       std::string reason = "no reason was given";
-      if (metrics.contains(name + "_reason") && metrics[name + "_reason"].is_string()) reason = metrics[name + "_reason"].get<std::string>();
+      if (metrics.contains(name + "_reason") && metrics[name + "_reason"].is_string())
+        reason = metrics[name + "_reason"].get<std::string>();
       out += "<tr><td>" + escape_html(task) + "</td><td><code>" + escape_html(name) + "</code></td><td class=\"num\">" +
-             (value.is_number() ? fixed_text(value.get<double>(), 4) : undefined_html(reason)) + "</td><td class=\"num\">" + error + "</td></tr>\n";
+             (value.is_number() ? fixed_text(value.get<double>(), 4) : undefined_html(reason)) +
+             "</td><td class=\"num\">" + error + "</td></tr>\n";
     }
   }
   return out + "</tbody></table></div>\n";
@@ -66,10 +84,12 @@ std::string scores_table(const OrderedJson& results) {
 }  // namespace
 
 std::string render_index(const IndexPage& page) {
-  std::string body = "<header><h1>" + escape_html(page.title) + "</h1></header>\n<main>\n<p>" + escape_html(page.introduction) + "</p>\n";
+  std::string body = "<header><h1>" + escape_html(page.title) + "</h1></header>\n<main>\n<p>" +
+                     escape_html(page.introduction) + "</p>\n";
   if (!page.reports.empty()) body += section("reports", "Diagnoses", reports_table(page.reports));
   std::string scores;
-  for (const IndexScores& entry : page.scores) scores += "<h3>" + escape_html(entry.title) + "</h3>\n" + scores_table(entry.results);
+  for (const IndexScores& entry : page.scores)
+    scores += "<h3>" + escape_html(entry.title) + "</h3>\n" + scores_table(entry.results);
   if (!scores.empty()) body += section("scores", "Benchmark scores", scores);
   if (!page.reports.empty()) body += limits_section(Node(page.reports.front().report, ""));
   return html_page(page.title, body + "</main>\n");

@@ -11,17 +11,19 @@ namespace fare {
 ReportFiles render_report(const OrderedJson& report) {
   const Node root(report, "");
   if (const std::string format = root.text("format"); format != "fare-report/1")
-    throw FormatError("report.json", "format", "expected fare-report/1, found " + format + "; make it again with fare diagnose");
+    throw FormatError("report.json", "format",
+                      "expected fare-report/1, found " + format + "; make it again with fare diagnose");
   const std::string title = "FARE report: " + root.at("model").text("name");
   std::string body = "<header><h1>" + escape_html(title) + "</h1></header>\n<main>\n" + headline_section(root);
-  body += R"(<nav aria-label="Contents"><a href="#subject">What was measured</a> <a href="#rules">Rules</a> <a href="#bias">Base preference</a>
+  body +=
+      R"(<nav aria-label="Contents"><a href="#subject">What was measured</a> <a href="#rules">Rules</a> <a href="#bias">Base preference</a>
 <a href="#sensitivity">Sensitivity</a> <a href="#router">Router</a> <a href="#experts">Experts</a> <a href="#search">Search</a>
 <a href="#control">Control</a> <a href="#masking">Masking</a> <a href="#stages">All stages</a> <a href="#absent">Not run</a>
 <a href="#repeat">Repeat</a> <a href="#limits">Limits</a></nav>
 )";
-  for (const auto part : {subject_section, rules_section, bias_section, sensitivity_section, router_section, experts_section,
-                          search_section, control_section, masking_section, generation_section, stages_section, absent_section,
-                          repeat_section, limits_section})
+  for (const auto part : {subject_section, rules_section, bias_section, sensitivity_section, router_section,
+                          experts_section, search_section, control_section, masking_section, generation_section,
+                          stages_section, absent_section, repeat_section, limits_section})
     body += part(root);
   return {html_page(title, body + "</main>\n"), csv_tables(root)};
 }

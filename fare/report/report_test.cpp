@@ -28,9 +28,10 @@ size_t lines(const std::string& text) { return count(text, "\n"); }
 // Appends `poison` to every text of the report that may come from data or a model. Words with a fixed set of values
 // (codes, answers, splits) keep their meaning.
 void poison_texts(OrderedJson& value, const std::string& poison, const std::string& key = "") {
-  static const std::set<std::string> kFixed = {"format", "code", "answer", "control_class", "measure", "subset", "split", "span",
-                                               "null", "primary_span", "primary_null", "weight_mode", "scoring", "group", "mode",
-                                               "conclusion", "check", "role", "sha256", "profile"};
+  static const std::set<std::string> kFixed = {
+      "format", "code",       "answer",       "control_class", "measure",     "subset",  "split",
+      "span",   "null",       "primary_span", "primary_null",  "weight_mode", "scoring", "group",
+      "mode",   "conclusion", "check",        "role",          "sha256",      "profile"};
   if (value.is_string() && !kFixed.contains(key)) value = value.get<std::string>() + poison;
   if (value.is_array())
     for (auto& item : value) poison_texts(item, poison, key);
@@ -74,7 +75,8 @@ TEST(Report, EveryTextFromDataIsEscaped) {
 TEST(Report, TheIndexEscapesToo) {
   OrderedJson report = example();
   poison_texts(report, "<b>");
-  const std::string html = render_index({"a<b>", "i<b>", {{"x\"<b>.html", "n<b>", report}}, {{"t<b>", {{"task<b>", {{"acc,none", 0.5}}}}}}});
+  const std::string html =
+      render_index({"a<b>", "i<b>", {{"x\"<b>.html", "n<b>", report}}, {{"t<b>", {{"task<b>", {{"acc,none", 0.5}}}}}}});
   EXPECT_EQ(html.find("<b>"), std::string::npos);
   EXPECT_NE(html.find("href=\"x&quot;&lt;b&gt;.html\""), std::string::npos);
   EXPECT_NE(html.find("task&lt;b&gt;"), std::string::npos);
@@ -94,7 +96,8 @@ TEST(Report, UndefinedIsSaidWithItsReasonNeverAsANumber) {
 
 TEST(Report, PartsThatWereNotRunAreNamed) {
   OrderedJson report = example();
-  for (const char* part : {"sensitivity", "router_profile", "experts", "expert_scores", "search", "reach", "masking", "dose_control"}) {
+  for (const char* part :
+       {"sensitivity", "router_profile", "experts", "expert_scores", "search", "reach", "masking", "dose_control"}) {
     report[part] = nullptr;
     report[std::string(part) + "_reason"] = std::string("no ") + part + " today";
   }
@@ -149,7 +152,8 @@ TEST(Report, TablesHoldEveryRow) {
   EXPECT_EQ(lines(csv.at("stages.csv")), report["stages"].size() + 1);
   EXPECT_EQ(lines(csv.at("dose_control_draws.csv")), 81u);
   EXPECT_FALSE(csv.contains("generation.csv"));
-  EXPECT_EQ(csv.at("optimism.csv"), "candidate,validation_pp,test_pp,difference_pp\npure,10.7,9.8,0.9\nreach,12.3,10.9,1.4\n");
+  EXPECT_EQ(csv.at("optimism.csv"),
+            "candidate,validation_pp,test_pp,difference_pp\npure,10.7,9.8,0.9\nreach,12.3,10.9,1.4\n");
   EXPECT_EQ(csv.at("bias_axes.csv").substr(0, csv.at("bias_axes.csv").find('\n')),
             "axis,n,clusters,pct_stereo,interval_low,interval_high,sign,bias_pp,bias_interval_low,bias_interval_high");
 }
@@ -161,8 +165,9 @@ TEST(Report, TablesQuoteAndKeepReasons) {
   report["search"]["optimism"][0]["test_pp_reason"] = "no test";
   const auto csv = render_report(report).csv;
   EXPECT_NE(csv.at("data_axes.csv").find("\"age, \"\"old\"\"\nand new\",754"), std::string::npos);
-  EXPECT_EQ(csv.at("optimism.csv"),
-            "candidate,validation_pp,test_pp,difference_pp,test_pp_reason\npure,10.7,,0.9,no test\nreach,12.3,10.9,1.4,\n");
+  EXPECT_EQ(
+      csv.at("optimism.csv"),
+      "candidate,validation_pp,test_pp,difference_pp,test_pp_reason\npure,10.7,,0.9,no test\nreach,12.3,10.9,1.4,\n");
 }
 
 TEST(Report, TheSameReportGivesTheSameBytes) {
@@ -177,7 +182,11 @@ TEST(Html, NumbersHaveATrueMinusAndNoNegativeZero) {
   EXPECT_EQ(compact_text(754), "754");
 }
 
-TEST(Html, ControlCharactersBecomeVisible) { EXPECT_EQ(escape_html(std::string_view("a\0b\x1b", 4)), "a\uFFFD" "b\uFFFD"); }
+TEST(Html, ControlCharactersBecomeVisible) {
+  EXPECT_EQ(escape_html(std::string_view("a\0b\x1b", 4)),
+            "a\uFFFD"
+            "b\uFFFD");
+}
 
 TEST(Svg, TicksAreRoundAndInside) {
   EXPECT_EQ(round_ticks(-1, 11, 6), (std::vector<double>{0, 2, 4, 6, 8, 10}));
@@ -198,8 +207,11 @@ TEST(Report, IsWrittenWhereAsked) {
   write_file(std::string(folder) + "/long-texts.html", render_report(hostile).html);
   for (const auto& [name, bytes] : files.csv) write_file(std::string(folder) + "/" + name, bytes);
   IndexPage page{"FARE demo", "Control models with a planted answer, and what the diagnosis said.", {}, {}};
-  for (int i = 0; i < 4; ++i) page.reports.push_back({"report.html", "the answer planted: stereotype rows in two experts", example()});
-  page.scores.push_back({"random OLMoE-shaped model", {{"crows_pairs_english", {{"pct_stereotype,none", 0.5012}, {"pct_stereotype_stderr,none", 0.0122}}}}});
+  for (int i = 0; i < 4; ++i)
+    page.reports.push_back({"report.html", "the answer planted: stereotype rows in two experts", example()});
+  page.scores.push_back(
+      {"random OLMoE-shaped model",
+       {{"crows_pairs_english", {{"pct_stereotype,none", 0.5012}, {"pct_stereotype_stderr,none", 0.0122}}}}});
   write_file(std::string(folder) + "/index.html", render_index(page));
 }
 

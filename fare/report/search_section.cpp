@@ -25,8 +25,10 @@ Front front_of(const Node& report, const Node& search) {
     const std::string id = row.text("id");
     place[id] = {*drop, *shift};
     front.points.push_back({*drop, *shift,
-                            id + ": " + row.text("family") + " " + row.text("score") + ", k " + compact_text(row.number("k")) + ", lambda " +
-                                compact_text(row.number("lambda")) + ", " + row.text("layers") + ": shift " + fixed_text(*shift, 1) + ", drop " + fixed_text(*drop, 1),
+                            id + ": " + row.text("family") + " " + row.text("score") + ", k " +
+                                compact_text(row.number("k")) + ", lambda " + compact_text(row.number("lambda")) +
+                                ", " + row.text("layers") + ": shift " + fixed_text(*shift, 1) + ", drop " +
+                                fixed_text(*drop, 1),
                             static_cast<int>(row.number("rung")), row.at("random_ranking").flag()});
   }
   for (const Node& id : search.rows("front"))
@@ -36,10 +38,16 @@ Front front_of(const Node& report, const Node& search) {
   const auto effects = report.rows("effects");
   for (const Node& candidate : report.rows("candidates")) {
     const std::string name = candidate.text("candidate");
-    const Node* shift = find_row(effects, {{"candidate", name}, {"measure", "shift"}, {"scoring", primary_scoring(report)}, {"subset", "all"}, {"split", "test"}});
-    const Node* drop = find_row(effects, {{"candidate", name}, {"measure", "drop"}, {"task", "pooled"}, {"split", "test"}});
+    const Node* shift = find_row(effects, {{"candidate", name},
+                                           {"measure", "shift"},
+                                           {"scoring", primary_scoring(report)},
+                                           {"subset", "all"},
+                                           {"split", "test"}});
+    const Node* drop =
+        find_row(effects, {{"candidate", name}, {"measure", "drop"}, {"task", "pooled"}, {"split", "test"}});
     if (!shift || !drop || shift->at("value").is_null() || drop->at("value").is_null()) continue;
-    front.estimates.push_back({name, drop->number("value"), shift->number("value"), range_or_null(*drop, "interval"), range_or_null(*shift, "interval")});
+    front.estimates.push_back({name, drop->number("value"), shift->number("value"), range_or_null(*drop, "interval"),
+                               range_or_null(*shift, "interval")});
   }
   for (const Node& row : report.at("thresholds").rows("values")) {
     if (row.text("name") == "delta_B") front.delta = row.number("value");
@@ -52,39 +60,54 @@ Front front_of(const Node& report, const Node& search) {
 
 std::string search_section(const Node& report) {
   const Node search = report.at("search");
-  if (search.is_null()) return section("search", "Search for control", "<p>" + undefined_html(report.reason("search")) + "</p>\n");
-  std::string body = "<p>" + number_html(search, "num_configurations", -1) + " configurations were tried on the validation split, and " +
-                     number_html(search, "num_random_controls", -1) +
-                     " with a random ranking of experts, which are never eligible. Whatever is picked from so many looks better on "
-                     "validation than it is: only the test values (with bars) count.</p>\n";
+  if (search.is_null())
+    return section("search", "Search for control", "<p>" + undefined_html(report.reason("search")) + "</p>\n");
+  std::string body =
+      "<p>" + number_html(search, "num_configurations", -1) +
+      " configurations were tried on the validation split, and " + number_html(search, "num_random_controls", -1) +
+      " with a random ranking of experts, which are never eligible. Whatever is picked from so many looks better on "
+      "validation than it is: only the test values (with bars) count.</p>\n";
   body += figure(draw_front(front_of(report, search)),
-                 "Each point is one configuration on validation, after the last round of halving it reached (early rounds hold few items). "
+                 "Each point is one configuration on validation, after the last round of halving it reached (early "
+                 "rounds hold few items). "
                  "Dashed: the smallest shift that counts and the largest loss allowed.",
                  true);
   BudgetCurve curve{"Expected best validation value", "best shift, pp", {}};
   for (const Node& row : search.rows("expected_best"))
     if (const auto value = row.number_or_null("shift_pp")) curve.points.emplace_back(row.number("budget"), *value);
-  body += "<div class=\"figures\">" + figure(draw_budget_curve(curve), "Mean of the best shift over all subsets of that many configurations: what searching harder buys on validation.") + "<div>" +
+  body += "<div class=\"figures\">" +
+          figure(draw_budget_curve(curve),
+                 "Mean of the best shift over all subsets of that many configurations: what searching harder buys on "
+                 "validation.") +
+          "<div>" +
           html_table("Optimism: validation minus test",
-                     {code_column("Candidate", "candidate"), number_column("Validation, pp", "validation_pp", 1), number_column("Test, pp", "test_pp", 1),
-                      number_column("Difference, pp", "difference_pp", 1)},
+                     {code_column("Candidate", "candidate"), number_column("Validation, pp", "validation_pp", 1),
+                      number_column("Test, pp", "test_pp", 1), number_column("Difference, pp", "difference_pp", 1)},
                      search.rows("optimism")) +
-          html_table("Rounds of halving", {number_column("Round", "rung", 0), number_column("Pairs", "pairs", -1), number_column("Utility items", "utility_items", -1),
-                                           number_column("Entered", "entered", -1), number_column("Kept", "kept", -1)},
+          html_table("Rounds of halving",
+                     {number_column("Round", "rung", 0), number_column("Pairs", "pairs", -1),
+                      number_column("Utility items", "utility_items", -1), number_column("Entered", "entered", -1),
+                      number_column("Kept", "kept", -1)},
                      search.rows("rungs")) +
-          html_table("Solutions", {text_column("Solution", "solution"), code_column("Configuration", "configuration"),
-                                   number_column("Remaining bias, worst axis", "worst_axis_remaining", 2)},
+          html_table("Solutions",
+                     {text_column("Solution", "solution"), code_column("Configuration", "configuration"),
+                      number_column("Remaining bias, worst axis", "worst_axis_remaining", 2)},
                      search.rows("solutions")) +
           "</div></div>\n";
   body += "<p class=\"small\">Equilibrium certificate: " +
-          (search.at("certificate").is_null() ? undefined_html(search.reason("certificate")) : escape_html(search.at("certificate").json().dump())) + "</p>\n";
+          (search.at("certificate").is_null() ? undefined_html(search.reason("certificate"))
+                                              : escape_html(search.at("certificate").json().dump())) +
+          "</p>\n";
   if (const Node reach = report.at("reach"); reach.is_null())
     body += "<p>Reach: " + undefined_html(report.reason("reach")) + "</p>\n";
   else
-    body += html_table("Reach: the most that was found, whatever the cost (\"not found by\" these searches, not a proof)",
-                       {code_column("Search", "bound"), code_column("Candidate", "candidate"), number_column("Validation, pp", "validation_pp", 1),
-                        estimate_column("Test, pp", "test_pp", "test_interval", 1), number_column("Upper bound, pp", "upper_bound_pp", 1), number_column("Dose, nats", "dose_nats")},
-                       reach.rows("rows"));
+    body +=
+        html_table("Reach: the most that was found, whatever the cost (\"not found by\" these searches, not a proof)",
+                   {code_column("Search", "bound"), code_column("Candidate", "candidate"),
+                    number_column("Validation, pp", "validation_pp", 1),
+                    estimate_column("Test, pp", "test_pp", "test_interval", 1),
+                    number_column("Upper bound, pp", "upper_bound_pp", 1), number_column("Dose, nats", "dose_nats")},
+                   reach.rows("rows"));
   return section("search", "Search for control", body);
 }
 

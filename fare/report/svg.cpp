@@ -92,22 +92,23 @@ Svg::Svg(double width, double height, std::string_view title) : width_(width), h
 }
 
 void Svg::line(double x1, double y1, double x2, double y2, std::string_view css_class) {
-  body_ += fmt::format("<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" class=\"{}\"/>\n", u(x1), u(y1), u(x2), u(y2), css_class);
-}
-
-void Svg::rect(double x, double y, double width, double height, std::string_view css_class) {
-  body_ += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"{}\"/>\n", u(x), u(y), u(width), u(height),
+  body_ += fmt::format("<line x1=\"{}\" y1=\"{}\" x2=\"{}\" y2=\"{}\" class=\"{}\"/>\n", u(x1), u(y1), u(x2), u(y2),
                        css_class);
 }
 
+void Svg::rect(double x, double y, double width, double height, std::string_view css_class) {
+  body_ += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"{}\"/>\n", u(x), u(y), u(width),
+                       u(height), css_class);
+}
+
 void Svg::circle(double x, double y, double radius, std::string_view css_class, std::string_view hover) {
-  body_ += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"{}\" class=\"{}\">{}</circle>\n", u(x), u(y), u(radius), css_class,
-                       hover_title(hover));
+  body_ += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"{}\" class=\"{}\">{}</circle>\n", u(x), u(y), u(radius),
+                       css_class, hover_title(hover));
 }
 
 void Svg::cross(double x, double y, double arm, std::string_view css_class, std::string_view hover) {
-  body_ += fmt::format("<path d=\"M{0} {1}l{2} {2}M{0} {3}l{2} -{2}\" class=\"{4}\">{5}</path>\n", u(x - arm), u(y - arm),
-                       u(2 * arm), u(y + arm), css_class, hover_title(hover));
+  body_ += fmt::format("<path d=\"M{0} {1}l{2} {2}M{0} {3}l{2} -{2}\" class=\"{4}\">{5}</path>\n", u(x - arm),
+                       u(y - arm), u(2 * arm), u(y + arm), css_class, hover_title(hover));
 }
 
 void Svg::polyline(const std::vector<std::pair<double, double>>& points, std::string_view css_class) {

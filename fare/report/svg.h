@@ -1,5 +1,5 @@
-// A small drawing surface: shapes in, one inline <svg> out. Colours come from CSS classes of the page, so that dark mode
-// and print need no second drawing. Coordinates are the units of the view box; y grows downwards.
+// A small drawing surface: shapes in, one inline <svg> out. Colours come from CSS classes of the page, so that dark
+// mode and print need no second drawing. Coordinates are the units of the view box; y grows downwards.
 #pragma once
 
 #include <string>
@@ -12,9 +12,7 @@ namespace fare {
 struct Scale {
   double data_low = 0, data_high = 1;
   double from = 0, to = 1;
-  double operator()(double value) const {
-    return from + (value - data_low) / (data_high - data_low) * (to - from);
-  }
+  double operator()(double value) const { return from + (value - data_low) / (data_high - data_low) * (to - from); }
 };
 
 // About `count` round numbers inside [low, high], ascending.

@@ -8,7 +8,8 @@ namespace fare {
 namespace {
 
 // TableCell of a field that may be null.
-TableColumn nullable(std::string title, std::string key, bool is_numeric, std::function<std::string(const Node&)> show) {
+TableColumn nullable(std::string title, std::string key, bool is_numeric,
+                     std::function<std::string(const Node&)> show) {
   return {std::move(title),
           [key = std::move(key), show = std::move(show)](const Node& row) -> TableCell {
             if (row.at(key).is_null()) return {undefined_html(row.reason(key)), true};
@@ -84,8 +85,7 @@ TableColumn number_column(std::string title, std::string key, int digits) {
 }
 
 TableColumn range_column(std::string title, std::string key, int digits) {
-  return nullable(std::move(title), key, true,
-                  [key, digits](const Node& row) { return range_html(row, key, digits); });
+  return nullable(std::move(title), key, true, [key, digits](const Node& row) { return range_html(row, key, digits); });
 }
 
 TableColumn estimate_column(std::string title, std::string value_key, std::string range_key, int digits) {
@@ -112,7 +112,8 @@ TableColumn sample_column() {
   });
 }
 
-std::string html_table(const std::string& caption, const std::vector<TableColumn>& columns, const std::vector<Node>& rows) {
+std::string html_table(const std::string& caption, const std::vector<TableColumn>& columns,
+                       const std::vector<Node>& rows) {
   std::vector<std::vector<TableCell>> cells;
   for (const Node& row : rows) {
     cells.emplace_back();
@@ -121,9 +122,11 @@ std::string html_table(const std::string& caption, const std::vector<TableColumn
   Notes notes(cells);
   std::string out = "<div class=\"block\">\n";
   if (!caption.empty()) out += "<p class=\"caption\">" + escape_html(caption) + "</p>\n";
-  out += "<div class=\"scroll\" tabindex=\"0\"><table" + (caption.empty() ? "" : " aria-label=\"" + escape_html(caption) + "\"") + ">\n<thead><tr>";
+  out += "<div class=\"scroll\" tabindex=\"0\"><table" +
+         (caption.empty() ? "" : " aria-label=\"" + escape_html(caption) + "\"") + ">\n<thead><tr>";
   for (const TableColumn& column : columns)
-    out += std::string("<th scope=\"col\"") + (column.is_numeric ? " class=\"num\"" : "") + ">" + escape_html(column.title) + "</th>";
+    out += std::string("<th scope=\"col\"") + (column.is_numeric ? " class=\"num\"" : "") + ">" +
+           escape_html(column.title) + "</th>";
   out += "</tr></thead>\n<tbody>\n";
   for (const auto& row : cells) {
     out += "<tr>";
@@ -146,9 +149,8 @@ std::string html_plain_table(const std::string& caption, const std::vector<Node>
   std::vector<TableColumn> columns;
   for (const auto& [key, value] : rows[0].json().items()) {
     if (key.ends_with("_reason")) continue;
-    columns.push_back(nullable(key, key, value.is_number(), [key = key](const Node& row) {
-      return show_any(row.at(key).json());
-    }));
+    columns.push_back(
+        nullable(key, key, value.is_number(), [key = key](const Node& row) { return show_any(row.at(key).json()); }));
   }
   return html_table(caption, columns, rows);
 }

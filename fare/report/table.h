@@ -11,7 +11,7 @@
 namespace fare {
 
 struct TableCell {
-  std::string content;     // HTML
+  std::string content;        // HTML
   bool is_undefined = false;  // `content` then is the "undefined: reason" phrase
 };
 
@@ -22,16 +22,17 @@ struct TableColumn {
 };
 
 TableColumn text_column(std::string title, std::string key);
-TableColumn code_column(std::string title, std::string key);                        // a text set in code style
-TableColumn number_column(std::string title, std::string key, int digits = -1);     // -1: compact
-TableColumn range_column(std::string title, std::string key, int digits);           // [low, high]
+TableColumn code_column(std::string title, std::string key);                     // a text set in code style
+TableColumn number_column(std::string title, std::string key, int digits = -1);  // -1: compact
+TableColumn range_column(std::string title, std::string key, int digits);        // [low, high]
 TableColumn estimate_column(std::string title, std::string value_key, std::string range_key, int digits);
-TableColumn flag_column(std::string title, std::string key);                        // yes / no
-TableColumn test_column();    // "p, p BH (family)" of the fields p, p_bh, family_size
-TableColumn sample_column();  // "n (effective)" of the fields n, n_eff
+TableColumn flag_column(std::string title, std::string key);  // yes / no
+TableColumn test_column();                                    // "p, p BH (family)" of the fields p, p_bh, family_size
+TableColumn sample_column();                                  // "n (effective)" of the fields n, n_eff
 
 // `caption` is plain text, may be empty. The table scrolls sideways inside its own box where it is too wide.
-std::string html_table(const std::string& caption, const std::vector<TableColumn>& columns, const std::vector<Node>& rows);
+std::string html_table(const std::string& caption, const std::vector<TableColumn>& columns,
+                       const std::vector<Node>& rows);
 
 // A table of whatever fields the rows have (first row decides), for parts whose fields are not fixed.
 std::string html_plain_table(const std::string& caption, const std::vector<Node>& rows);

@@ -59,7 +59,8 @@ std::string csv(const std::vector<Row>& rows) {
   out += "\n";
   for (const Row& row : rows) {
     for (size_t i = 0; i < columns.size(); ++i) {
-      const auto found = std::find_if(row.begin(), row.end(), [&](const auto& cell) { return cell.first == columns[i]; });
+      const auto found =
+          std::find_if(row.begin(), row.end(), [&](const auto& cell) { return cell.first == columns[i]; });
       out += (i ? "," : "") + (found == row.end() ? "" : csv_quoted(found->second));
     }
     out += "\n";
@@ -67,18 +68,43 @@ std::string csv(const std::vector<Row>& rows) {
   return out;
 }
 
-const struct { const char *file, *part, *list; } kTables[] = {
-    {"verdicts", "verdicts", ""}, {"data_files", "data", "files"}, {"data_axes", "data", "axes"}, {"data_nulls", "data", "nulls"},
-    {"thresholds", "thresholds", "values"}, {"test_families", "thresholds", "families"}, {"items_needed", "thresholds", "needs"},
-    {"splits", "splits", "counts"}, {"self_checks", "self_checks", ""}, {"calibration", "calibration", "rows"},
-    {"bias_scorings", "bias", "scorings"}, {"bias_axes", "bias", "axes"}, {"candidates", "candidates", ""}, {"stages", "stages", ""},
-    {"effects", "effects", ""}, {"per_axis", "per_axis", ""}, {"robustness", "robustness", ""}, {"dose_control", "dose_control", ""},
-    {"sensitivity", "sensitivity", "rows"}, {"router_profile", "router_profile", "layers"}, {"experts", "experts", ""},
-    {"score_honesty", "expert_scores", "honesty"}, {"search", "search", "configurations"}, {"search_rungs", "search", "rungs"},
-    {"search_solutions", "search", "solutions"}, {"expected_best", "search", "expected_best"}, {"optimism", "search", "optimism"},
-    {"reach", "reach", "rows"}, {"masking", "masking", "groups"}, {"masking_draws", "masking", "draw_values"},
-    {"masking_tests", "masking", "tests"}, {"masking_singles", "masking", "singles"}, {"conditions", "conditions", "rows"},
-    {"generation", "generation", "rows"}, {"runtime", "runtime", "parts"}};
+const struct {
+  const char *file, *part, *list;
+} kTables[] = {{"verdicts", "verdicts", ""},
+               {"data_files", "data", "files"},
+               {"data_axes", "data", "axes"},
+               {"data_nulls", "data", "nulls"},
+               {"thresholds", "thresholds", "values"},
+               {"test_families", "thresholds", "families"},
+               {"items_needed", "thresholds", "needs"},
+               {"splits", "splits", "counts"},
+               {"self_checks", "self_checks", ""},
+               {"calibration", "calibration", "rows"},
+               {"bias_scorings", "bias", "scorings"},
+               {"bias_axes", "bias", "axes"},
+               {"candidates", "candidates", ""},
+               {"stages", "stages", ""},
+               {"effects", "effects", ""},
+               {"per_axis", "per_axis", ""},
+               {"robustness", "robustness", ""},
+               {"dose_control", "dose_control", ""},
+               {"sensitivity", "sensitivity", "rows"},
+               {"router_profile", "router_profile", "layers"},
+               {"experts", "experts", ""},
+               {"score_honesty", "expert_scores", "honesty"},
+               {"search", "search", "configurations"},
+               {"search_rungs", "search", "rungs"},
+               {"search_solutions", "search", "solutions"},
+               {"expected_best", "search", "expected_best"},
+               {"optimism", "search", "optimism"},
+               {"reach", "reach", "rows"},
+               {"masking", "masking", "groups"},
+               {"masking_draws", "masking", "draw_values"},
+               {"masking_tests", "masking", "tests"},
+               {"masking_singles", "masking", "singles"},
+               {"conditions", "conditions", "rows"},
+               {"generation", "generation", "rows"},
+               {"runtime", "runtime", "parts"}};
 
 }  // namespace
 
