@@ -87,8 +87,12 @@ TEST(Report, UndefinedIsSaidWithItsReasonNeverAsANumber) {
   OrderedJson report = example();
   report["per_axis"][0]["shift_pp"] = nullptr;
   report["per_axis"][0]["shift_pp_reason"] = "an empty axis";
+  report["search"]["optimism"][0]["test_pp"] = nullptr;
+  report["search"]["optimism"][0]["test_pp_reason"] = "no such test";
   const std::string html = render_report(report).html;
   EXPECT_GE(count(html, "undefined: an empty axis"), 2u);  // in the figure and in the table
+  EXPECT_EQ(count(html, "<td class=\"gap\"><span class=\"undef\">undefined: no such test</span></td>"), 1u);
+  EXPECT_EQ(count(html, "(a) <span class=\"undef\">undefined: the model has no shared expert</span>"), 1u);
   EXPECT_NE(html.find("undefined: generation transfer is not part of this build"), std::string::npos);
   EXPECT_EQ(html.find(">nan"), std::string::npos);
   EXPECT_EQ(html.find(">null<"), std::string::npos);
