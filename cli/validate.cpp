@@ -85,6 +85,9 @@ const Checker kCheckers[] = {
      [](const fs::path& path, const ValidateFlags&) {
        print_items(path, "shard index", read_shard_index(path).file_of.size(), "tensors");
      }},
+    {"tokenizer", "a tokenizer.json",
+     [](const Look& look) { return !look.is_lines && look.has({"model", "pre_tokenizer"}); },
+     [](const fs::path& path, const ValidateFlags&) { check_tokenizer_file(path); }},
     {"intervention", "an intervention (fare-intervention/1)",
      [](const Look& look) { return look.says("fare-intervention/") || (!look.is_lines && look.has({"edits"})); },
      [](const fs::path& path, const ValidateFlags&) {
@@ -186,7 +189,7 @@ int validate(const ValidateFlags& flags) {
 void add_validate_command(CLI::App& program, int& exit_status) {
   auto flags = std::make_shared<ValidateFlags>();
   CLI::App* command = program.add_subcommand(
-      "validate", "Checks model folders, requests, interventions and study data without running a model");
+      "validate", "Checks model folders, tokenizers, requests, interventions and study data without running a model");
   command->add_option("PATH", flags->paths, "folders and files; every one is checked, status 1 if any is wrong")->required();
   std::vector<std::string> names;
   for (const Checker& checker : kCheckers) names.push_back(checker.kind);

@@ -13,7 +13,7 @@
 #include "fare/core/error.h"
 #include "fare/core/parallel.h"
 #include "fare/models/model.h"
-#include "fare/models/registry.h"
+#include "fare/tokenizer/tokenizer.h"
 
 namespace fare::cli {
 namespace {
@@ -24,8 +24,12 @@ struct Sum {
 
 // 6919161856 -> "6 919 161 856": the digits stay countable and can be pasted once the spaces are gone.
 std::string grouped(int64_t value) {
-  std::string text = std::to_string(value);
-  for (int64_t at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) text.insert(static_cast<size_t>(at), " ");
+  const std::string digits = std::to_string(value);
+  std::string text;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ' ';
+    text += digits[i];
+  }
   return text;
 }
 
@@ -80,6 +84,11 @@ void check_family(const std::filesystem::path& folder) {
   print_row("sizes", fmt::format("hidden {}, vocabulary {}", spec.hidden_size, spec.vocab_size));
 }
 
+void print_tokenizer(const Tokenizer& tokenizer) {
+  print_row("tokenizer", fmt::format("{} ids", tokenizer.vocab_size()));
+  for (const auto& note : tokenizer.notes()) print_row("note", note);
+}
+
 }  // namespace
 
 void check_model_folder(const std::filesystem::path& folder, const ModelChecks& checks) {
@@ -97,8 +106,16 @@ void check_model_folder(const std::filesystem::path& folder, const ModelChecks& 
     for (const auto& note : checkpoint->notes()) print_row("note", note);
     check_family(folder);
   }
+  if (std::error_code ignored; std::filesystem::exists(folder / "tokenizer.json", ignored))
+    print_tokenizer(*Tokenizer::open(folder));
   if (checks.read_weights) scan(tensors, [&](const TensorView& tensor) { checkpoint->release(tensor.name); });
   if (checks.fingerprint) print_row("fingerprint", checkpoint->fingerprint());
+}
+
+void check_tokenizer_file(const std::filesystem::path& path) {
+  const auto tokenizer = Tokenizer::open(path);
+  fmt::print("{}: tokenizer\n", path.string());
+  print_tokenizer(*tokenizer);
 }
 
 void check_weight_file(const std::filesystem::path& path, const ModelChecks& checks) {

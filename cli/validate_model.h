@@ -1,4 +1,4 @@
-// What `fare validate` says about a model folder and about a single weight file.
+// What `fare validate` says about a model folder, and about a weight file or a tokenizer alone.
 #pragma once
 
 #include <filesystem>
@@ -13,6 +13,7 @@ struct ModelChecks {
 
 // Each prints what the file holds to stdout and throws the error of the reader that refuses it.
 void check_model_folder(const std::filesystem::path& folder, const ModelChecks& checks);
+void check_tokenizer_file(const std::filesystem::path& path);
 void check_weight_file(const std::filesystem::path& path, const ModelChecks& checks);
 
 }  // namespace fare::cli

@@ -1,0 +1,112 @@
+"""Runs `fare validate` as a user would: sound and broken files of every kind, status, and what the messages name.
+
+  FARE=build/fare python3 tests/validate_test.py
+"""
+
+import json
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+FARE = os.environ.get("FARE", "build/fare")
+GOLDEN = pathlib.Path(__file__).parent / "golden/safetensors"
+failures = 0
+
+
+def expect(arguments, status, *parts):
+    """Runs the program; status and every part of stdout and stderr together must be there."""
+    global failures
+    run = subprocess.run([FARE, "validate", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    text = run.stdout + run.stderr
+    wrong = [part for part in parts if part not in text]
+    if run.returncode != status or wrong:
+        failures += 1
+        print(f"fare validate {' '.join(map(str, arguments))}\n  status {run.returncode}, expected {status}; "
+              f"missing {wrong}\n{text}")
+
+
+def lines(path, *objects):
+    path.write_text("".join(json.dumps(o) + "\n" for o in objects))
+    return path
+
+
+def safetensors(path, shape, values):
+    header = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * len(values)]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack(f"<{len(values)}f", *values))
+    return path
+
+
+def files(folder):
+    request = {"id": "a", "context_ids": [1, 2], "continuation_ids": [3]}
+    pair = {"id": "p", "cluster": "c", "axis": "x", "stereo": "one text", "anti": "another text"}
+    utility = {"id": "u", "cluster": "c", "task": "t", "context": "Q", "choices": [" yes", " no"], "gold": 0}
+    prompt = {"id": "g", "cluster": "c", "axis": "x", "prompt": "The", "stereo": ["s"], "anti": ["a"]}
+    edit = {"format": "fare-intervention/1", "name": "n", "edits": [{"op": "mask", "layers": [0], "experts": [1], "mode": "zero"}]}
+
+    expect([lines(folder / "requests.jsonl", request)], 0, "requests      1", "sound: 1")
+    expect([lines(folder / "r.jsonl", request, {"id": "b", "context": "x", "continuation": " y"}, request)], 1, "r.jsonl", "line 3")
+    expect([lines(folder / "pairs.jsonl", pair)], 0, "pairs         1")
+    expect([lines(folder / "p.jsonl", pair, {**pair, "id": "q", "anti": ""})], 1, "p.jsonl: line 2", "anti")
+    expect([lines(folder / "utility.jsonl", utility)], 0, "questions     1")
+    expect([lines(folder / "u.jsonl", {**utility, "gold": 2})], 1, "u.jsonl: line 1", "gold")
+    expect([lines(folder / "neutral.jsonl", {"text": "Some words."})], 0, "texts         1")
+    expect([lines(folder / "generation.jsonl", prompt)], 0, "prompts       1")
+    (folder / "edit.json").write_text(json.dumps(edit))
+    expect([folder / "edit.json"], 0, "edits         1")
+    (folder / "bad.json").write_text(json.dumps({**edit, "edits": [{"op": "mosk"}]}))
+    expect([folder / "bad.json"], 1, "bad.json", "mosk")
+
+    (folder / "seven.jsonl").write_text((json.dumps({"text": "t"}) + "\n") * 6 + "{broken\n")
+    expect([folder / "seven.jsonl"], 1, "seven.jsonl: line 7")
+    (folder / "first.jsonl").write_text("{broken\n")
+    expect([folder / "first.jsonl"], 1, "first.jsonl: line 1")
+    (folder / "empty.jsonl").write_text("")
+    expect([folder / "empty.jsonl"], 1, "empty.jsonl", "empty")
+    expect([lines(folder / "odd.jsonl", {"colour": 1})], 1, "odd.jsonl", "colour", "--kind")
+    expect([folder / "absent.jsonl"], 1, "absent.jsonl", "no such file")
+    expect([folder / "bad.json", folder / "pairs.jsonl", folder / "r.jsonl"], 1, "bad.json", "pairs         1", "line 3", "2 of 3")
+    expect([folder / "pairs.jsonl", "--kind", "utility"], 1, "pairs.jsonl", "line 1")
+    expect([folder / "pairs.jsonl", "--kind", "poem"], 2, "poem")
+    expect([], 2, "PATH")
+    expect(["--help"], 0, "Examples:", "requests")
+
+
+def models(folder):
+    expect([GOLDEN / "python_written/model.safetensors"], 0, "10 tensors", "BF16", "kind = golden")
+    expect([GOLDEN / "python_sharded/model.safetensors.index.json"], 0, "tensors       10")
+    broken = folder / "broken.safetensors"
+    broken.write_bytes((GOLDEN / "python_written/model.safetensors").read_bytes()[:-1])
+    expect([broken], 1, "broken.safetensors", "cut short")
+    expect([safetensors(folder / "nan.safetensors", [2, 2], [0, 1, float("nan"), 2])], 0, "4 parameters")
+    expect([folder / "nan.safetensors", "--weights"], 1, "'w' holds NaN at index [1, 0]")
+
+    model = folder / "model"
+    model.mkdir()
+    expect([model], 1, "config.json")
+    config = {"architectures": ["OtherForCausalLM"], "model_type": "other"}
+    (model / "config.json").write_text(json.dumps(config))
+    expect([model], 1, "no weights")
+    expect([model, "--config-only"], 0, "OtherForCausalLM (model_type other)", "none in the folder")
+    safetensors(model / "model.safetensors", [1], [0])
+    expect([model], 1, "other", "OlmoeForCausalLM")
+    (model / "model.safetensors").rename(model / "part.safetensors")
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "../part.safetensors"}}))
+    expect([model], 1, "'w'", "plain name")
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "lost.safetensors"}}))
+    expect([model], 1, "lost.safetensors: no such file")
+
+    made = folder / "random"
+    lab = subprocess.run([FARE, "lab", "make", "random", "--family", "olmoe", "--out", str(made)], capture_output=True, text=True)
+    if lab.returncode == 0:
+        expect([made, "--weights", "--fingerprint"], 0, "OlmoeForCausalLM", "all finite", "sha256:", "experts")
+    else:
+        print("the sound model folder was left out: fare lab make random is not in this build")
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    files(pathlib.Path(temporary))
+    models(pathlib.Path(temporary))
+sys.exit(1 if failures else 0)
