@@ -96,35 +96,37 @@ class Bpe : public TokenModel {
     if (!node.json().is_array()) node.fail("expected a list of merges");
     merges_.reserve(node.json().size());
     uint32_t rank = 0;
+    std::string joined;
     const auto& list = node.json();
     for (size_t i = 0; i < list.size(); ++i) {
       const auto fail = [&](const std::string& what) {
         JsonNode(list[i], node.file(), node.place() + "[" + std::to_string(i) + "]").fail(what);
       };
-      std::string left, right;
+      std::string_view left, right;
       if (list[i].is_string()) {
         const std::string& line = list[i].get_ref<const std::string&>();
         if (line.starts_with("#version")) continue;
         const size_t space = line.find(' ');
         if (space == std::string::npos || line.find(' ', space + 1) != std::string::npos)
           fail("the merge '" + line + "' must be two tokens with one space between them");
-        left = line.substr(0, space);
-        right = line.substr(space + 1);
+        left = std::string_view(line).substr(0, space);
+        right = std::string_view(line).substr(space + 1);
       } else if (list[i].is_array() && list[i].size() == 2 && list[i][0].is_string() && list[i][1].is_string()) {
-        left = list[i][0].get<std::string>();
-        right = list[i][1].get<std::string>();
+        left = list[i][0].get_ref<const std::string&>();
+        right = list[i][1].get_ref<const std::string&>();
       } else {
         fail("expected a merge: \"a b\" or [\"a\", \"b\"]");
       }
-      if (right.size() < prefix_.size()) fail("'" + right + "' is shorter than the continuing_subword_prefix");
-      const auto known = [&](const std::string& token) {
+      if (right.size() < prefix_.size()) fail("'" + std::string(right) + "' is shorter than the continuing_subword_prefix");
+      const auto known = [&](std::string_view token) {
         const auto id = vocabulary_.find(token);
-        if (!id) fail("the merge of '" + left + "' and '" + right + "' names '" + token + "', which is not in the vocabulary");
+        if (!id)
+          fail("the merge of '" + std::string(left) + "' and '" + std::string(right) + "' names '" + std::string(token) + "', which is not in the vocabulary");
         return *id;
       };
       const int32_t left_id = known(left);
       const int32_t right_id = known(right);
-      merges_[pair_of(left_id, right_id)] = {rank++, known(left + right.substr(prefix_.size()))};
+      merges_[pair_of(left_id, right_id)] = {rank++, known(joined.assign(left).append(right.substr(prefix_.size())))};
     }
   }
 

@@ -108,7 +108,9 @@ Item white_space() {
 }
 
 Item categories(uint32_t mask, const std::string& name) {
-  if ((mask & U_GC_CN_MASK) != 0) return item_of_set(set_of_categories(mask));
+  // Some marks changed their kind from one Unicode version to the next; additions alone would not do.
+  const bool part_of_marks = (mask & U_GC_M_MASK) != 0 && (mask & U_GC_M_MASK) != U_GC_M_MASK;
+  if ((mask & U_GC_CN_MASK) != 0 || part_of_marks) return item_of_set(set_of_categories(mask));
   return {std::string("\\p{").append(name).append("}").append(class_items(newer_than_pcre2(mask))), [mask] { return set_of_categories(mask); }};
 }
 
@@ -131,8 +133,18 @@ Item binary_property(UProperty property, uint32_t added_categories = 0) {
   }));
 }
 
+// The property Alphabetic of Unicode 16: marks that carry a letter were added to it, beside the new letters.
+Item alphabetic() {
+  UnicodeSet set = binary_property(UCHAR_ALPHABETIC, U_GC_L_MASK | U_GC_NL_MASK).code_points();
+  constexpr UChar32 kMarks[][2] = {{0x363, 0x36F},     {0x897, 0x897},     {0x1DD3, 0x1DE6},   {0x10D69, 0x10D69}, {0x10EFC, 0x10EFC},
+                                   {0x113B8, 0x113C0}, {0x113C2, 0x113C2}, {0x113C5, 0x113C5}, {0x113C7, 0x113CA}, {0x113CC, 0x113CD},
+                                   {0x1611E, 0x1612E}};
+  for (const auto& [first, last] : kMarks) set.add(first, last);
+  return item_of_set(set);
+}
+
 Item posix_class(const std::string& name) {
-  if (name == "alpha") return binary_property(UCHAR_ALPHABETIC, U_GC_L_MASK | U_GC_NL_MASK);
+  if (name == "alpha") return alphabetic();
   if (name == "digit") return digits();
   if (name == "space") return white_space();
   if (name == "upper") return binary_property(UCHAR_UPPERCASE, U_GC_LU_MASK);
@@ -143,7 +155,7 @@ Item posix_class(const std::string& name) {
   if (name == "xdigit") return hex_digits();
   if (name == "word") return word();
   if (name == "alnum") {
-    UnicodeSet set = binary_property(UCHAR_ALPHABETIC, U_GC_L_MASK | U_GC_NL_MASK).code_points();
+    UnicodeSet set = alphabetic().code_points();
     set.addAll(set_of_categories(U_GC_ND_MASK));
     return item_of_set(set);
   }
@@ -163,6 +175,7 @@ Item property(const std::string& name) {
   const int32_t script = u_getPropertyValueEnum(UCHAR_SCRIPT, name.c_str());
   if (script != UCHAR_INVALID_CODE) {
     return item_of_set(set_where([&](UChar32 c) {
+      if (script == USCRIPT_HAN && c >= 0x2EBF0 && c <= 0x2EE5D) return true;  // ideographs of Unicode 15.1
       UErrorCode status = U_ZERO_ERROR;
       return uscript_getScript(c, &status) == script;
     }));
@@ -176,8 +189,8 @@ Item property(const std::string& name) {
     if (lower == known) return posix_class(lower);
   const UProperty binary = u_getPropertyEnum(name.c_str());
   if (binary >= UCHAR_BINARY_START && binary < UCHAR_BINARY_LIMIT) {
+    if (binary == UCHAR_ALPHABETIC) return alphabetic();
     uint32_t added = 0;
-    if (binary == UCHAR_ALPHABETIC) added = U_GC_L_MASK | U_GC_NL_MASK;
     if (binary == UCHAR_UPPERCASE) added = U_GC_LU_MASK;
     if (binary == UCHAR_LOWERCASE) added = U_GC_LL_MASK;
     return binary_property(binary, added);

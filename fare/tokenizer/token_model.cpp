@@ -22,11 +22,15 @@ std::string model_type(const JsonNode& node) {
 
 Vocabulary read_vocabulary(const JsonNode& node) {
   if (!node.json().is_object()) node.fail("expected an object of tokens and ids");
+  constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() - 1;
   Vocabulary vocabulary;
+  vocabulary.reserve(node.json().size());
   for (const auto& [token, id] : node.json().items()) {
-    const JsonNode entry(id, node.file(), node.place() + "[\"" + token + "\"]");
-    const auto number = static_cast<int32_t>(entry.integer(0, std::numeric_limits<int32_t>::max() - 1));
-    if (!vocabulary.add(token, number)) entry.fail("id " + std::to_string(number) + " is that of '" + *vocabulary.token(number) + "' already");
+    // The place is only spelled out for errors: a vocabulary has 100,000 of them.
+    const auto entry = [&] { return JsonNode(id, node.file(), node.place() + "[\"" + token + "\"]"); };
+    const bool sound = id.is_number_unsigned() && id.get<uint64_t>() <= static_cast<uint64_t>(kLargest);
+    const auto number = static_cast<int32_t>(sound ? id.get<int64_t>() : entry().integer(0, kLargest));
+    if (!vocabulary.add(token, number)) entry().fail("id " + std::to_string(number) + " is that of '" + *vocabulary.token(number) + "' already");
   }
   if (vocabulary.size() == 0) node.fail("the vocabulary is empty");
   return vocabulary;

@@ -13,6 +13,10 @@ namespace fare {
 
 class Vocabulary {
  public:
+  void reserve(size_t count) {
+    ids_.reserve(count);
+    tokens_.reserve(count);
+  }
   // False when the token or the id is taken already (nothing is added then). `id` >= 0.
   bool add(std::string_view token, int32_t id);
 
