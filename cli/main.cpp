@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/config_file.h"
+#include "cli/lab.h"
 #include "cli/score.h"
 #include "cli/tokenize.h"
 #include "cli/validate.h"
@@ -23,6 +24,7 @@ int run(int argc, char** argv) {
   program.fallthrough(false);
   int status = kDone;
   fare::cli::add_score_command(program, status);
+  fare::add_lab_command(program, status);
   fare::cli::add_tokenize_command(program, status);
   fare::cli::add_validate_command(program, status);
 

@@ -36,7 +36,8 @@ std::vector<Text> texts_of_file(const fs::path& path) {
     const std::string where = "line " + std::to_string(number);
     if (!line.contains("id")) throw FormatError(path.string(), where, "field 'id' is missing");
     const Json& id = line["id"];
-    if (!id.is_string() && !id.is_number_integer()) throw FormatError(path.string(), where, "field 'id' has the wrong type: " + id.dump());
+    if (!id.is_string() && !id.is_number_integer())
+      throw FormatError(path.string(), where, "field 'id' has the wrong type: " + id.dump());
     texts.push_back({id, require<std::string>(line, "text", path.string(), where), where});
   });
   return texts;
@@ -74,7 +75,8 @@ void tokenize(const TokenizeFlags& flags) {
   const std::string source = flags.input.empty() ? "stdin" : flags.input.string();
   const auto tokenizer = Tokenizer::open(flags.tokenizer);
   if (!flags.quiet)
-    for (const auto& note : tokenizer->notes()) std::fprintf(stderr, "fare tokenize: %s: %s\n", flags.tokenizer.c_str(), note.c_str());
+    for (const auto& note : tokenizer->notes())
+      std::fprintf(stderr, "fare tokenize: %s: %s\n", flags.tokenizer.c_str(), note.c_str());
   const auto each = [&](auto&& write) {
     for (const auto& text : texts) write(result_line(*tokenizer, text, !flags.no_special_tokens, source));
   };
@@ -95,9 +97,14 @@ void tokenize(const TokenizeFlags& flags) {
 void add_tokenize_command(CLI::App& program, int& /*exit_status*/) {
   const auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* command = program.add_subcommand("tokenize", "Ids and pieces of a text");
-  command->add_option("--tokenizer", flags->tokenizer, "tokenizer.json (or .json.gz), or a checkpoint folder that holds one")->required();
-  command->add_option("--input", flags->input, "JSON lines with \"id\" and \"text\"; without it plain lines are read from stdin");
-  command->add_option("--out", flags->out, "JSON lines with id, ids, pieces, offsets, decoded; without it they go to stdout");
+  command
+      ->add_option("--tokenizer", flags->tokenizer,
+                   "tokenizer.json (or .json.gz), or a checkpoint folder that holds one")
+      ->required();
+  command->add_option("--input", flags->input,
+                      "JSON lines with \"id\" and \"text\"; without it plain lines are read from stdin");
+  command->add_option("--out", flags->out,
+                      "JSON lines with id, ids, pieces, offsets, decoded; without it they go to stdout");
   command->add_flag("--no-special-tokens", flags->no_special_tokens, "put no tokens around the text, such as a BOS");
   command->add_flag("--quiet", flags->quiet, "say nothing on stderr about oddities of the tokenizer file");
   command->footer(
