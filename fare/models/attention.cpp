@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -30,10 +31,19 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
   const int64_t first_query = num_rows - num_queries;
   at::Tensor out_TNv = at::empty({num_queries, num_heads, value_dim}, at::kFloat);
 
-  // Segments that hold queries, longest work first so that threads finish together.
-  std::vector<size_t> work;
-  for (size_t s = 0; s < segments.size(); ++s)
-    if (segments[s].first_row + segments[s].num_rows > first_query) work.push_back(s);
+  // Segments that hold queries, most work first so that threads finish together. Cost: queries times keys.
+  struct Work {
+    size_t segment;
+    int64_t cost;
+  };
+  std::vector<int64_t> length(segments.size());  // of each segment's path
+  std::vector<Work> work;
+  for (size_t s = 0; s < segments.size(); ++s) {
+    const Segment& part = segments[s];
+    length[s] = part.num_rows + (part.parent >= 0 ? length[static_cast<size_t>(part.parent)] : 0);
+    if (part.first_row + part.num_rows > first_query) work.push_back({s, part.num_rows * length[s]});
+  }
+  std::stable_sort(work.begin(), work.end(), [](const Work& a, const Work& b) { return a.cost > b.cost; });
 
   const KernelArguments arguments{.q = q_TNd.const_data_ptr<float>(),
                                   .k = k_RGd.const_data_ptr<float>(),
@@ -46,21 +56,26 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
                                   .first_query = first_query,
                                   .window = shape.sliding_window.value_or(std::numeric_limits<int64_t>::max()),
                                   .scale = static_cast<float>(shape.scale)};
-  at::parallel_for(0, static_cast<int64_t>(work.size()) * num_kv, 1, [&](int64_t begin, int64_t end) {
+  // Workers take (segment, key-value head) one by one; which worker computes what does not change any value.
+  const int64_t num_tasks = static_cast<int64_t>(work.size()) * num_kv;
+  std::atomic<int64_t> next{0};
+  const auto worker = [&] {
     std::vector<int32_t> rows;
     std::vector<float> scratch;
-    int64_t at_segment = -1;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t segment = i / num_kv;
-      if (segment != at_segment) {
-        rows = path_rows(segments, work[static_cast<size_t>(segment)]);
+    int64_t known = -1;
+    for (int64_t i = next++; i < num_tasks; i = next++) {
+      const size_t segment = work[static_cast<size_t>(i / num_kv)].segment;
+      if (static_cast<int64_t>(segment) != known) {
+        rows = path_rows(segments, segment);
         scratch.resize(rows.size());
-        at_segment = segment;
+        known = static_cast<int64_t>(segment);
       }
-      const Segment& part = segments[work[static_cast<size_t>(segment)]];
-      attend_segment(arguments, rows, part.first_row, part.num_rows, i % num_kv, scratch.data());
+      attend_segment(arguments, rows, segments[segment].first_row, segments[segment].num_rows, i % num_kv, scratch.data());
     }
-  });
+  };
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), num_tasks);
+  if (threads <= 1) worker();
+  else at::parallel_for(0, threads, 1, [&](int64_t, int64_t) { worker(); });
   return out_TNv;
 }
 

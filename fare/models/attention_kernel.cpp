@@ -4,14 +4,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fare/models/clones.h"
+
 namespace fare {
 namespace {
-
-#if defined(__x86_64__)
-#define FARE_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FARE_CLONES
-#endif
 
 // Scores of one query against the rows path[begin..end), softmaxed in place, then the weighted sum of values.
 FARE_CLONES void attend_query(const float* __restrict q, const float* __restrict k, const float* __restrict v,

@@ -11,12 +11,16 @@ struct CommonDefaults {
   double rope_theta = 10000;
   int64_t max_positions = 4096;
   bool tied_head = false;
+  bool kv_heads_may_be_absent = false;  // absent means num_attention_heads, as null does
 };
 
 // Sizes, heads, norms, rope, activation, tying. What decides the architecture is required; the rest has the family's
-// defaults. `head_dim_key`: whether the family reads an explicit head_dim. Refuses unknown activations and quantised
+// defaults. `head_dim_key`: whether the family takes a head_dim that is not hidden_size / heads. Refuses unknown activations and quantised
 // checkpoints by their key.
 DecoderSpec read_common(const ConfigReader& config, const std::string& model_type, const CommonDefaults& defaults,
                         bool head_dim_key);
+
+// Experts per token: 1 to `num_experts`; refused by its key otherwise.
+int64_t read_top_k(const ConfigReader& config, const ConfigKey& key, int64_t num_experts);
 
 }  // namespace fare

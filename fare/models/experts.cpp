@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "fare/core/error.h"
+#include "fare/models/row_kernels.h"
 
 namespace fare {
 namespace {
@@ -49,25 +51,19 @@ void copy_rows(const at::Tensor& from, const int64_t* rows, int64_t num_rows, at
     std::memcpy(target + static_cast<size_t>(i) * row_bytes, source + static_cast<size_t>(rows[i]) * row_bytes, row_bytes);
 }
 
-// Weighted sum over slots, in slot order: y [T, D] float32 from outputs [entries, D].
+// Weighted sum over slots, in slot order: y [T, D] float32. entry_rows[i]: output row of entry i.
 template <typename Scalar>
-at::Tensor combine(const Grouped& grouped, const at::Tensor& outputs, const Route& route, int64_t width) {
+at::Tensor combine(const Grouped& grouped, const std::vector<const void*>& entry_rows, const Route& route, int64_t width) {
   const int64_t num_rows = route.ids_TK.size(0), k = route.ids_TK.size(1);
-  at::Tensor y_TD = at::zeros({num_rows, width}, at::kFloat);
+  at::Tensor y_TD = at::empty({num_rows, width}, at::kFloat);
   const float* weights = route.weights_TK.const_data_ptr<float>();
-  const Scalar* data = outputs.const_data_ptr<Scalar>();
   float* y = y_TD.mutable_data_ptr<float>();
   at::parallel_for(0, num_rows, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      for (int64_t slot = 0; slot < k; ++slot) {
-        const int64_t entry = grouped.entry_TK[static_cast<size_t>(t * k + slot)];
-        if (entry < 0) continue;
-        const float weight = weights[t * k + slot];
-        const Scalar* from = data + entry * width;
-        float* to = y + t * width;
-        for (int64_t i = 0; i < width; ++i) to[i] += weight * static_cast<float>(from[i]);
-      }
-    }
+    std::fill(y + begin * width, y + end * width, 0.0f);
+    for (int64_t i = begin * k; i < end * k; ++i)
+      if (const int64_t entry = grouped.entry_TK[static_cast<size_t>(i)]; entry >= 0)
+        kernels::add_scaled(static_cast<const Scalar*>(entry_rows[static_cast<size_t>(entry)]), weights[i], width,
+                            y + i / k * width);
   });
   return y_TD;
 }
@@ -98,7 +94,15 @@ at::Tensor routed_output_differentiable(const at::Tensor& x_TD, const Route& rou
 at::Tensor expert_output(const at::Tensor& x_MD, const ExpertWeights& w, MatmulBackend backend) {
   const at::Tensor gate = linear(x_MD, w.gate_ID, w.gate_bias_I, backend);
   const at::Tensor up = linear(x_MD, w.up_ID, w.up_bias_I, backend);
-  return linear(at::silu(gate) * up, w.down_DI, w.down_bias_D, backend);
+  if (at::GradMode::is_enabled() && x_MD.requires_grad())
+    return linear(at::silu(gate) * up, w.down_DI, w.down_bias_D, backend);
+  // Both are fresh tensors that nobody else holds.
+  if (gate.scalar_type() == at::kFloat)
+    kernels::silu_times(gate.mutable_data_ptr<float>(), up.const_data_ptr<float>(), gate.numel());
+  else
+    kernels::silu_times(static_cast<kernels::Bf16*>(gate.mutable_data_ptr()),
+                        static_cast<const kernels::Bf16*>(up.const_data_ptr()), gate.numel());
+  return linear(gate, w.down_DI, w.down_bias_D, backend);
 }
 
 at::Tensor routed_output(const at::Tensor& x_TD, const Route& route, int64_t num_experts,
@@ -116,12 +120,18 @@ at::Tensor routed_output(const at::Tensor& x_TD, const Route& route, int64_t num
   std::stable_sort(busy.begin(), busy.end(), [&](int64_t a, int64_t b) { return count_of(a) > count_of(b); });
 
   const int64_t width = x_TD.size(1);
-  at::Tensor outputs = at::empty({static_cast<int64_t>(grouped.row.size()), width}, x_TD.options());
+  std::vector<at::Tensor> outputs(static_cast<size_t>(num_experts));  // kept until they are combined
+  std::vector<const void*> entry_rows(grouped.row.size());
   const auto run = [&](int64_t e) {
     const int64_t begin = grouped.first[static_cast<size_t>(e)], count = count_of(e);
     at::Tensor rows_x = at::empty({count, width}, x_TD.options());
     copy_rows(x_TD, grouped.row.data() + begin, count, rows_x);
-    outputs.narrow(0, begin, count).copy_(expert_output(rows_x, weights_of(e), backend));
+    const at::Tensor output = expert_output(rows_x, weights_of(e), backend).contiguous();
+    const char* data = static_cast<const char*>(output.const_data_ptr());
+    const size_t row_bytes = static_cast<size_t>(width) * output.element_size();
+    for (int64_t i = 0; i < count; ++i)
+      entry_rows[static_cast<size_t>(begin + i)] = data + static_cast<size_t>(i) * row_bytes;
+    outputs[static_cast<size_t>(e)] = output;
   };
 
   const int64_t threads = at::get_num_threads();
@@ -146,8 +156,8 @@ at::Tensor routed_output(const at::Tensor& x_TD, const Route& route, int64_t num
   } else {
     for (const int64_t e : busy) run(e);
   }
-  return x_TD.scalar_type() == at::kBFloat16 ? combine<at::BFloat16>(grouped, outputs, route, width)
-                                             : combine<float>(grouped, outputs, route, width);
+  return x_TD.scalar_type() == at::kBFloat16 ? combine<kernels::Bf16>(grouped, entry_rows, route, width)
+                                             : combine<float>(grouped, entry_rows, route, width);
 }
 
 }  // namespace fare

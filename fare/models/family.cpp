@@ -1,6 +1,9 @@
 #include "fare/models/family.h"
 
+#include <ATen/Parallel.h>
+
 #include "fare/core/error.h"
+#include "fare/models/row_kernels.h"
 
 namespace fare {
 
@@ -32,9 +35,24 @@ at::Tensor Family::project_linear(const at::Tensor& x_TD, const std::string& nam
   return linear(x_TD, weights_.get(name + ".weight"), bias ? weights_.get(name + ".bias") : at::Tensor(), backend_);
 }
 
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType out_type) {
   const at::Tensor x_float = x.to(at::kFloat);
-  return x_float * at::rsqrt(x_float.pow(2).mean(-1, true) + eps) * weight;
+  if (at::GradMode::is_enabled() && x.requires_grad())
+    return (x_float * at::rsqrt(x_float.pow(2).mean(-1, true) + eps) * weight).to(out_type);
+  FARE_CHECK(out_type == at::kFloat || out_type == at::kBFloat16, "norms are written as float32 or bfloat16");
+  const at::Tensor from = x_float.contiguous(), scale = weight.contiguous();
+  at::Tensor out = at::empty(from.sizes(), from.options().dtype(out_type));
+  const int64_t width = from.size(-1), num_rows = width == 0 ? 0 : from.numel() / width;
+  const float* rows = from.const_data_ptr<float>();
+  const float* weights = scale.const_data_ptr<float>();
+  at::parallel_for(0, num_rows, 64, [&](int64_t begin, int64_t end) {
+    const auto run = [&](auto* to) {
+      kernels::rms_norm(rows + begin * width, weights, static_cast<float>(eps), end - begin, width, to + begin * width);
+    };
+    if (out_type == at::kFloat) run(out.mutable_data_ptr<float>());
+    else run(static_cast<kernels::Bf16*>(out.mutable_data_ptr()));
+  });
+  return out;
 }
 
 }  // namespace fare

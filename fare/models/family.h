@@ -58,7 +58,8 @@ class Family {
   MatmulBackend backend_;
 };
 
-// x / sqrt(mean(x^2) + eps) * weight in float32 over the last axis.
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+// x / sqrt(mean(x^2) + eps) * weight over the last axis, computed in float32 (`weight` is float32), rounded once to
+// `out_type` (float32 or bfloat16). Differentiable in x.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType out_type = at::kFloat);
 
 }  // namespace fare

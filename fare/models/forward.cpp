@@ -1,5 +1,6 @@
 #include "fare/models/forward.h"
 
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <limits>
@@ -7,6 +8,7 @@
 #include "fare/core/error.h"
 #include "fare/models/attention.h"
 #include "fare/models/attribution.h"
+#include "fare/models/row_kernels.h"
 
 namespace fare {
 namespace {
@@ -15,10 +17,31 @@ AttentionShape attention_shape(const DecoderSpec& spec) { return {spec.attention
 
 // Throws naming the layer when a value that every later layer depends on is not a number.
 void check_finite(const at::Tensor& logits_TE, int64_t layer) {
-  if (!at::isfinite(logits_TE).all().item<bool>())
+  if (!kernels::all_finite(logits_TE.const_data_ptr<float>(), logits_TE.numel()))
     throw NumericError("layer " + std::to_string(layer) + ": the router logits hold a NaN or Inf; the weights or an "
                        "earlier layer's output are out of range for this working type");
 }
+
+// out = a + b; a and out float32, b float32 or bfloat16. out may be a.
+void add_tensors(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
+  const at::Tensor other = b.contiguous();
+  const float* from = a.const_data_ptr<float>();
+  float* to = out.mutable_data_ptr<float>();
+  at::parallel_for(0, a.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
+    if (other.scalar_type() == at::kFloat)
+      kernels::add(from + begin, other.const_data_ptr<float>() + begin, end - begin, to + begin);
+    else
+      kernels::add(from + begin, static_cast<const kernels::Bf16*>(other.const_data_ptr()) + begin, end - begin, to + begin);
+  });
+}
+
+at::Tensor sum_of(const at::Tensor& h_TD, const at::Tensor& branch_TD) {
+  at::Tensor out = at::empty_like(h_TD);
+  add_tensors(h_TD, branch_TD, out);
+  return out;
+}
+
+void add_into(at::Tensor& h_TD, const at::Tensor& branch_TD) { add_tensors(h_TD, branch_TD, h_TD); }
 
 // Weights of the route's experts as a differentiable function of the logits.
 at::Tensor differentiable_weights(const at::Tensor& logits_TE, const Route& route, const RouterSpec& spec) {
@@ -37,18 +60,40 @@ at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rota
   const DecoderSpec& spec = model.spec();
   const at::ScalarType working = model.execution().dtype;
   const at::Tensor x =
-      rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps).to(working);
+      rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
   const Projected p = family.project(l, x, rotary);
   const at::Tensor heads = attend_differentiable(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(spec));
   const at::Tensor middle = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
   const at::Tensor x_ffn =
-      rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps).to(working);
+      rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
   if (route == nullptr) return middle + family.dense_output(l, x_ffn).to(at::kFloat);
   const at::Tensor weights = differentiable_weights(family.router_logits(l, x_ffn), *route, spec.router);
   at::Tensor out = middle + routed_output(x_ffn, {route->ids_TK, weights}, spec.router.num_experts,
                                           [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
   const at::Tensor shared = family.shared_output(l, x_ffn);
   return shared.defined() ? out + shared.to(at::kFloat) : out;
+}
+
+// dM/dh after the last layer. Logits exist for a block of scored rows at a time.
+at::Tensor head_gradient(const Model& model, const at::Tensor& h_TD, std::span<const ScoredToken> scored) {
+  constexpr size_t kBlock = 256;
+  at::Tensor gradient_TD = at::zeros_like(h_TD);
+  for (size_t begin = 0; begin < scored.size(); begin += kBlock) {
+    std::vector<int64_t> rows, tokens;
+    std::vector<float> coefficients;
+    for (const ScoredToken& token : scored.subspan(begin, std::min(kBlock, scored.size() - begin))) {
+      rows.push_back(token.row);
+      tokens.push_back(token.token);
+      coefficients.push_back(static_cast<float>(token.coefficient));
+    }
+    const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(rows));
+    const at::Tensor leaf = h_TD.index_select(0, index).requires_grad_(true);
+    const at::Tensor log_p =
+        model.head(leaf).log_softmax(-1).gather(1, at::tensor(at::ArrayRef<int64_t>(tokens)).unsqueeze(1)).squeeze(1);
+    const at::Tensor total = (log_p * at::tensor(at::ArrayRef<float>(coefficients))).sum();
+    gradient_TD.index_add_(0, index, torch::autograd::grad({total}, {leaf})[0]);
+  }
+  return gradient_TD;
 }
 
 // u . E_e(x) for the experts that ran, or for every expert.
@@ -92,11 +137,11 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
   };
   const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
 
-  at::Tensor h_TD = options.h_TD.defined() ? options.h_TD : model.embed(pack.token_ids);
+  at::Tensor h_TD = options.h_TD.defined() ? options.h_TD.contiguous() : model.embed(pack.token_ids);
   for (int64_t l = options.first_layer; l < spec.num_layers; ++l) {
     tap(Site::kLayerInput, l, h_TD);
     const at::Tensor x =
-        rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps).to(working);
+        rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
     Projected p = family.project(l, x, rotary);
     at::Tensor keys = p.k_TGd.contiguous(), values = p.v_TGv.contiguous();
     if (options.cache != nullptr) {
@@ -104,12 +149,13 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
       values = options.cache->append(options.cache->values_, l, values);
     }
     const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(spec));
-    h_TD = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
+    // A new tensor: taps may have kept the layer's input.
+    h_TD = sum_of(h_TD, family.attention_output(l, heads.flatten(1).to(working)));
 
     const at::Tensor x_ffn =
-        rms_norm(h_TD, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps).to(working);
+        rms_norm(h_TD, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
     if (!spec.is_moe[static_cast<size_t>(l)]) {
-      h_TD = h_TD + family.dense_output(l, x_ffn).to(at::kFloat);
+      add_into(h_TD, family.dense_output(l, x_ffn));
       continue;
     }
     tap(Site::kRouterInput, l, x_ffn);
@@ -127,12 +173,12 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
     const at::Tensor routed = routed_output(x_ffn, decision.after, spec.router.num_experts,
                                             [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
     tap(Site::kRoutedOutput, l, routed);
-    h_TD = h_TD + routed;
+    add_into(h_TD, routed);
     at::Tensor shared = family.shared_output(l, x_ffn);
     if (shared.defined()) {
       if (decision.shared_scale_T.defined()) shared = shared * decision.shared_scale_T.unsqueeze(1);
       tap(Site::kSharedOutput, l, shared);
-      h_TD = h_TD + shared.to(at::kFloat);
+      add_into(h_TD, shared);
     }
   }
   if (options.cache != nullptr) options.cache->num_rows_ += pack.num_rows();
@@ -158,24 +204,8 @@ void router_gradients(const Model& model, const Pack& pack, std::span<const Scor
   };
   const at::Tensor last_TD = forward(model, pack, options);
 
-  // dM/dh after the last layer.
-  std::vector<int64_t> rows, tokens;
-  std::vector<float> coefficients;
-  for (const ScoredToken& token : scored) {
-    rows.push_back(token.row);
-    tokens.push_back(token.token);
-    coefficients.push_back(static_cast<float>(token.coefficient));
-  }
   const at::AutoGradMode with_grad(true);
-  at::Tensor gradient_TD;
-  {
-    at::Tensor leaf = last_TD.detach().clone().requires_grad_(true);
-    const at::Tensor logits = model.head(leaf.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows))));
-    const at::Tensor log_p =
-        logits.log_softmax(-1).gather(1, at::tensor(at::ArrayRef<int64_t>(tokens)).unsqueeze(1)).squeeze(1);
-    const at::Tensor total = (log_p * at::tensor(at::ArrayRef<float>(coefficients))).sum();
-    gradient_TD = torch::autograd::grad({total}, {leaf})[0];
-  }
+  at::Tensor gradient_TD = head_gradient(model, last_TD, scored);
   const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
   for (int64_t l = spec.num_layers - 1; l >= 0; --l) {
     Saved& layer = saved[static_cast<size_t>(l)];

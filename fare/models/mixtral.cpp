@@ -13,7 +13,7 @@ DecoderSpec read_spec(const ConfigReader& config) {
   spec.sliding_window = config.optional_int("sliding_window", {}, kPositive);
   spec.expert_width = config.required_int("intermediate_size");
   spec.router.num_experts = config.required_int({"num_local_experts", "num_experts"});
-  spec.router.top_k = config.required_int("num_experts_per_tok", {1, spec.router.num_experts});
+  spec.router.top_k = read_top_k(config, "num_experts_per_tok", spec.router.num_experts);
   spec.router.weight_mode = WeightMode::kRenormalised;
   spec.is_moe.assign(static_cast<size_t>(spec.num_layers), true);
   return spec;

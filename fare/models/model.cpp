@@ -13,6 +13,15 @@ namespace {
 // Tensors that checkpoints carry and no forward pass reads.
 bool is_ignorable(const std::string& name) { return name.ends_with("rotary_emb.inv_freq"); }
 
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
+
+// Equal bytes. A head stored in another type than the embedding counts as different.
+bool same_values(const Checkpoint& checkpoint, const char* first, const char* second) {
+  const TensorView a = checkpoint.tensor(first), b = checkpoint.tensor(second);
+  return a.dtype == b.dtype && a.num_bytes == b.num_bytes && std::memcmp(a.data, b.data, a.num_bytes) == 0;
+}
+
 }  // namespace
 
 Model::Model(std::shared_ptr<const Checkpoint> checkpoint, Execution execution)
@@ -25,16 +34,16 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& folder, Executio
 
   auto expected = model->family_->tensors();
   const DecoderSpec& spec = model->spec();
-  if (spec.tied_head && checkpoint->has("lm_head.weight")) {
-    // A stored head beside a tied one is harmless only when it is the embedding.
-    expected.push_back({"lm_head.weight", {spec.vocab_size, spec.hidden_size}});
-    const TensorView head = checkpoint->tensor("lm_head.weight"), embedding = checkpoint->tensor("model.embed_tokens.weight");
-    if (head.num_bytes != embedding.num_bytes || std::memcmp(head.data, embedding.data, head.num_bytes) != 0)
-      throw ModelMismatch(folder.string() + ": config.json says tie_word_embeddings true, but the stored lm_head.weight "
-                          "differs from model.embed_tokens.weight; set tie_word_embeddings to false to use the stored "
-                          "head, or remove it to use the embedding");
-  }
+  const bool two_heads = spec.tied_head && checkpoint->has(kHead);
+  if (two_heads) expected.push_back({kHead, {spec.vocab_size, spec.hidden_size}});
   model->weights_.check(expected, &is_ignorable);
+
+  model->head_name_ = spec.tied_head ? kEmbedding : kHead;
+  if (two_heads && execution.head == Execution::Head::kStored) model->head_name_ = kHead;
+  if (two_heads && execution.head == Execution::Head::kAsk && !same_values(*checkpoint, kHead, kEmbedding))
+    throw ModelMismatch(folder.string() + ": config.json says tie_word_embeddings true, but the stored lm_head.weight "
+                        "differs from model.embed_tokens.weight; choose with --head stored (the stored head) or --head "
+                        "tied (the embedding)");
   return model;
 }
 
@@ -49,15 +58,19 @@ RoutedModel Model::routed() const {
 }
 
 at::Tensor Model::embed(const std::vector<int32_t>& token_ids) const {
-  const at::Tensor table = weights_.get("model.embed_tokens.weight");
+  for (const int32_t id : token_ids)
+    if (id < 0 || id >= spec().vocab_size)
+      throw ModelMismatch("token id " + std::to_string(id) + " is outside the vocabulary of " +
+                          std::to_string(spec().vocab_size) + " rows");
+  const at::Tensor table = weights_.get(kEmbedding);
   const at::Tensor ids = at::tensor(at::ArrayRef<int32_t>(token_ids), at::kInt);
   return table.index_select(0, ids).to(at::kFloat);
 }
 
 at::Tensor Model::head(const at::Tensor& h_RD) const {
-  const at::Tensor normed = rms_norm(h_RD, weights_.get_float("model.norm.weight"), spec().rms_norm_eps);
-  const std::string name = spec().tied_head ? "model.embed_tokens.weight" : "lm_head.weight";
-  return linear(normed.to(execution_.dtype), weights_.get(name), {}, execution_.backend).to(at::kFloat);
+  const at::Tensor normed = rms_norm(h_RD, weights_.get_float("model.norm.weight"), spec().rms_norm_eps,
+                                     execution_.dtype);
+  return linear(normed, weights_.get(head_name_), {}, execution_.backend).to(at::kFloat);
 }
 
 }  // namespace fare

@@ -16,6 +16,10 @@ namespace fare {
 struct Execution {
   at::ScalarType dtype = at::kFloat;  // working type: at::kFloat or at::kBFloat16
   MatmulBackend backend = MatmulBackend::kOneDnn;
+  // For a checkpoint that says its head is tied to the embedding and yet stores another one (published readers disagree):
+  // kAsk refuses it, the others choose.
+  enum class Head { kAsk, kStored, kTied };
+  Head head = Head::kAsk;
 };
 
 class Model {
@@ -42,6 +46,7 @@ class Model {
   Execution execution_;
   Weights weights_;
   std::unique_ptr<Family> family_;
+  std::string head_name_;  // tensor of the output head
 };
 
 }  // namespace fare

@@ -10,12 +10,14 @@ namespace fare {
 namespace {
 
 DecoderSpec read_spec(const ConfigReader& config) {
-  DecoderSpec spec = read_common(config, "olmoe", {.rms_norm_eps = 1e-5, .rope_theta = 10000, .max_positions = 4096}, false);
+  DecoderSpec spec = read_common(config, "olmoe", {.rms_norm_eps = 1e-5, .rope_theta = 10000, .max_positions = 4096,
+                                              .kv_heads_may_be_absent = true}, false);
   spec.attention_bias = config.bool_or("attention_bias", false);
   spec.clip_qkv = config.optional_number("clip_qkv");
+  if (spec.clip_qkv && !(*spec.clip_qkv > 0)) throw config.error("clip_qkv", "must be a positive number or null");
   spec.expert_width = config.required_int("intermediate_size");
   spec.router.num_experts = config.required_int({"num_experts", "num_local_experts"});
-  spec.router.top_k = config.required_int("num_experts_per_tok", {1, spec.router.num_experts});
+  spec.router.top_k = read_top_k(config, "num_experts_per_tok", spec.router.num_experts);
   spec.router.weight_mode = config.bool_or("norm_topk_prob", false) ? WeightMode::kRenormalised : WeightMode::kRaw;
   spec.is_moe.assign(static_cast<size_t>(spec.num_layers), true);
   return spec;

@@ -1,21 +1,24 @@
 #include "fare/models/rope.h"
 
+#include <ATen/Parallel.h>
+
 #include <cmath>
 #include <map>
 #include <numbers>
 
 #include "fare/core/error.h"
+#include "fare/models/row_kernels.h"
 
 namespace fare {
 namespace {
 
 double yarn_mscale(double scale, double mscale) { return scale <= 1 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0; }
 
+// 2j/d for j < d/2.
+at::Tensor exponents(int64_t dim) { return at::arange(0, dim, 2, at::kLong).to(at::kFloat) / static_cast<double>(dim); }
+
 // base^(2j/d) for j < d/2, as the reference computes it.
-at::Tensor powers(double base, int64_t dim) {
-  const at::Tensor exponent = at::arange(0, dim, 2, at::kLong).to(at::kFloat) / static_cast<double>(dim);
-  return at::pow(base, exponent);
-}
+at::Tensor powers(double base, int64_t dim) { return at::pow(base, exponents(dim)); }
 
 RopeFrequencies yarn(const RopeSpec& spec) {
   const double d = static_cast<double>(spec.dim);
@@ -91,9 +94,12 @@ RopeFrequencies rope_frequencies(const RopeSpec& spec, int64_t sequence_length) 
     case RopeSpec::Type::kDynamic: {
       const double longest = static_cast<double>(std::max(sequence_length, spec.max_positions));
       const double dim = static_cast<double>(spec.dim);
-      const double base = spec.theta * std::pow(spec.factor * longest / static_cast<double>(spec.max_positions) -
-                                                    (spec.factor - 1), dim / (dim - 2));
-      return {1.0 / powers(base, spec.dim), 1};
+      if (sequence_length <= spec.max_positions) return {1.0 / powers(spec.theta, spec.dim), 1};
+      // In float32, as the reference, whose length is a tensor here.
+      const at::Tensor stretch = at::scalar_tensor(longest, at::kFloat) * spec.factor /
+                                     static_cast<double>(spec.max_positions) - (spec.factor - 1);
+      const at::Tensor base = at::pow(stretch, dim / (dim - 2)) * spec.theta;
+      return {1.0 / at::pow(base, exponents(spec.dim)), 1};
     }
     case RopeSpec::Type::kYarn:
       return yarn(spec);
@@ -140,8 +146,21 @@ Rotary make_rotary(const RopeSpec& spec, const std::vector<int32_t>& positions_T
 }
 
 at::Tensor rotate(const at::Tensor& x_TNd, const Rotary& rotary) {
-  const at::Tensor cos = rotary.cos_Th.unsqueeze(1), sin = rotary.sin_Th.unsqueeze(1);
   const int64_t half = x_TNd.size(-1) / 2;
+  if (!(at::GradMode::is_enabled() && x_TNd.requires_grad())) {
+    const at::Tensor from = x_TNd.contiguous();
+    at::Tensor out = at::empty(from.sizes(), from.options());
+    const int64_t num_heads = from.size(1), row = num_heads * 2 * half;
+    const float *x = from.const_data_ptr<float>(), *c = rotary.cos_Th.const_data_ptr<float>(),
+                *s = rotary.sin_Th.const_data_ptr<float>();
+    float* to = out.mutable_data_ptr<float>();
+    at::parallel_for(0, from.size(0), 64, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t)
+        kernels::rotate(x + t * row, c + t * half, s + t * half, num_heads, half, rotary.interleaved, to + t * row);
+    });
+    return out;
+  }
+  const at::Tensor cos = rotary.cos_Th.unsqueeze(1), sin = rotary.sin_Th.unsqueeze(1);
   if (rotary.interleaved) {
     const at::Tensor pairs = x_TNd.reshape({x_TNd.size(0), x_TNd.size(1), half, 2});
     const at::Tensor even = pairs.select(-1, 0), odd = pairs.select(-1, 1);

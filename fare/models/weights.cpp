@@ -1,7 +1,8 @@
 #include "fare/models/weights.h"
 
 #include <cstring>
-#include <unordered_set>
+#include <mutex>
+#include <optional>
 
 #include "fare/checkpoint/finite.h"
 #include "fare/core/error.h"
@@ -9,8 +10,11 @@
 namespace fare {
 namespace {
 
-at::ScalarType torch_type(const TensorView& view) {
-  switch (view.dtype) {
+// Converted copies up to this size are kept (norms, biases, routers and whole tiny models), up to this sum.
+constexpr size_t kSmallCopyBytes = size_t{1} << 18, kAllCopiesBytes = size_t{64} << 20;
+
+std::optional<at::ScalarType> torch_type(Dtype dtype) {
+  switch (dtype) {
     case Dtype::kF32:
       return at::kFloat;
     case Dtype::kBF16:
@@ -18,9 +22,13 @@ at::ScalarType torch_type(const TensorView& view) {
     case Dtype::kF16:
       return at::kHalf;
     default:
-      throw ModelMismatch("tensor '" + view.name + "' is stored as " + std::string(dtype_name(view.dtype)) +
-                          "; weights must be F32, F16 or BF16");
+      return std::nullopt;
   }
+}
+
+std::string dtype_problem(const TensorView& view) {
+  return "tensor '" + view.name + "' is stored as " + std::string(dtype_name(view.dtype)) +
+         "; weights must be F32, F16 or BF16";
 }
 
 }  // namespace
@@ -28,44 +36,63 @@ at::ScalarType torch_type(const TensorView& view) {
 Weights::Weights(std::shared_ptr<const Checkpoint> checkpoint, at::ScalarType working)
     : checkpoint_(std::move(checkpoint)), working_(working) {}
 
-at::Tensor Weights::as_tensor(const TensorView& view, at::ScalarType type) const {
-  const at::ScalarType stored = torch_type(view);
+at::Tensor Weights::kept(const std::string& key, at::ScalarType type, const std::function<TensorView()>& find) const {
+  bool scanned = false;
   {
-    const std::lock_guard lock(guard_);
-    if (!scanned_.contains(view.name)) {
-      fare::check_finite(view);
-      scanned_.insert(view.name);
-    }
+    const std::shared_lock lock(guard_);
+    if (const auto found = ready_.find(key); found != ready_.end()) return found->second;
+    scanned = scanned_.contains(key);
   }
-  const size_t element = c10::elementSize(stored);
-  const bool aligned = reinterpret_cast<uintptr_t>(view.data) % element == 0;
+  const TensorView view = find();
+  const auto stored = torch_type(view.dtype);
+  if (!stored) throw ModelMismatch(checkpoint_->folder().string() + ": " + dtype_problem(view));
+  if (!scanned) fare::check_finite(view);
+
+  const bool aligned = reinterpret_cast<uintptr_t>(view.data) % c10::elementSize(*stored) == 0;
   at::Tensor tensor;
   if (aligned) {
-    tensor = at::from_blob(const_cast<std::byte*>(view.data), view.shape, at::TensorOptions(stored));
+    tensor = at::from_blob(const_cast<std::byte*>(view.data), view.shape, at::TensorOptions(*stored));
   } else {
-    tensor = at::empty(view.shape, at::TensorOptions(stored));
+    tensor = at::empty(view.shape, at::TensorOptions(*stored));
     std::memcpy(tensor.mutable_data_ptr(), view.data, view.num_bytes);
   }
-  return tensor.to(type);
+  tensor = tensor.to(type);
+  const bool mapped = aligned && type == *stored;
+  const std::unique_lock lock(guard_);
+  scanned_.insert(key);
+  const bool keep = mapped || (tensor.nbytes() <= kSmallCopyBytes && copied_bytes_ + tensor.nbytes() <= kAllCopiesBytes);
+  if (!keep) return tensor;
+  const auto [place, inserted] = ready_.emplace(key, tensor);
+  if (inserted && !mapped) copied_bytes_ += tensor.nbytes();
+  return place->second;
 }
 
-at::Tensor Weights::get(const std::string& name) const { return as_tensor(checkpoint_->tensor(name), working_); }
+at::Tensor Weights::get(const std::string& name) const {
+  return kept(name, working_, [&] { return checkpoint_->tensor(name); });
+}
 
-at::Tensor Weights::get_float(const std::string& name) const { return as_tensor(checkpoint_->tensor(name), at::kFloat); }
+at::Tensor Weights::get_float(const std::string& name) const {
+  if (working_ == at::kFloat) return get(name);
+  return kept(name + " as float32", at::kFloat, [&] { return checkpoint_->tensor(name); });
+}
 
 at::Tensor Weights::get_slice(const std::string& name, int64_t index, int64_t begin, int64_t count) const {
-  TensorView view = checkpoint_->tensor(name);
-  FARE_CHECK(view.shape.size() == 3 && index < view.shape[0] && begin + count <= view.shape[1], name);
-  const size_t row_bytes = view.num_bytes / static_cast<size_t>(view.shape[0] * view.shape[1]);
-  view.data += static_cast<size_t>(index * view.shape[1] + begin) * row_bytes;
-  view.num_bytes = static_cast<size_t>(count) * row_bytes;
-  view.name = name + "[" + std::to_string(index) + ", " + std::to_string(begin) + ":]";
-  view.shape = {count, view.shape[2]};
-  return as_tensor(view, working_);
+  const std::string key = name + "[" + std::to_string(index) + ", " + std::to_string(begin) + ":" +
+                          std::to_string(begin + count) + "]";
+  return kept(key, working_, [&] {
+    TensorView view = checkpoint_->tensor(name);
+    FARE_CHECK(view.shape.size() == 3 && index < view.shape[0] && begin + count <= view.shape[1], name);
+    const size_t row_bytes = view.num_bytes / static_cast<size_t>(view.shape[0] * view.shape[1]);
+    view.data += static_cast<size_t>(index * view.shape[1] + begin) * row_bytes;
+    view.num_bytes = static_cast<size_t>(count) * row_bytes;
+    view.name = key;  // positions in errors count from the start of the slice
+    view.shape = {count, view.shape[2]};
+    return view;
+  });
 }
 
 void Weights::check(const std::vector<TensorSlot>& expected, bool (*ignorable)(const std::string&)) const {
-  constexpr size_t kMostShown = 20;
+  constexpr size_t kMostShown = 2000;
   std::vector<std::string> problems;
   std::unordered_set<std::string> known;
   for (const TensorSlot& slot : expected) {
@@ -74,7 +101,8 @@ void Weights::check(const std::vector<TensorSlot>& expected, bool (*ignorable)(c
       problems.push_back("missing tensor '" + slot.name + "' " + shape_text(slot.shape));
       continue;
     }
-    const TensorView view = checkpoint_->tensor(slot.name);
+    const TensorView view = checkpoint_->raw_tensor(slot.name);
+    if (!torch_type(view.dtype)) problems.push_back(dtype_problem(view));
     if (view.shape != slot.shape)
       problems.push_back("tensor '" + slot.name + "' has shape " + shape_text(view.shape) + ", expected " +
                          shape_text(slot.shape));

@@ -1,14 +1,16 @@
 // Weights of a checkpoint in the working type: mapped where the stored type is the working type, converted at use where
-// it is not. Checked for NaN and Inf when first used.
+// it is not. Checked for NaN and Inf when first used. May be used from several threads.
 #pragma once
 
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <mutex>
-#include <set>
+#include <shared_mutex>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "fare/checkpoint/checkpoint.h"
@@ -38,17 +40,20 @@ class Weights {
   // Rows [begin, begin + count) of slice `index` along the first axis of a rank-3 tensor, in the working type.
   at::Tensor get_slice(const std::string& name, int64_t index, int64_t begin, int64_t count) const;
 
-  // Throws one ModelMismatch that lists every missing tensor, every wrong shape, and every tensor of the checkpoint
-  // that nobody expects (`ignorable` says which of those do not matter).
+  // Throws one ModelMismatch that lists every missing tensor, every wrong shape or dtype, and every tensor of the
+  // checkpoint that nobody expects (`ignorable` says which of those do not matter).
   void check(const std::vector<TensorSlot>& expected, bool (*ignorable)(const std::string& name)) const;
 
  private:
-  at::Tensor as_tensor(const TensorView& view, at::ScalarType type) const;
+  // The tensor kept under `key`, else the one made from `view()`.
+  at::Tensor kept(const std::string& key, at::ScalarType type, const std::function<TensorView()>& view) const;
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   at::ScalarType working_;
-  mutable std::mutex guard_;
-  mutable std::set<std::string> scanned_;
+  mutable std::shared_mutex guard_;
+  mutable std::unordered_set<std::string> scanned_;           // names whose values are known to be finite
+  mutable std::unordered_map<std::string, at::Tensor> ready_;  // mapped tensors, and small converted copies
+  mutable size_t copied_bytes_ = 0;                            // of the copies in ready_
 };
 
 }  // namespace fare

@@ -1,0 +1,100 @@
+// Compiled with relaxed floating-point rules (CMakeLists.txt) so that sums vectorise; all_finite looks at bits instead.
+#include "fare/models/row_kernels.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "fare/models/clones.h"
+
+namespace fare::kernels {
+namespace {
+
+inline float widen(float x) { return x; }
+inline float widen(Bf16 x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+inline void store(float value, float* to) { *to = value; }
+inline void store(float value, Bf16* to) {  // nearest, ties to even
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  *to = static_cast<Bf16>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+template <typename Out>
+inline __attribute__((always_inline)) void norm_rows(const float* __restrict x, const float* __restrict weight, float eps,
+                                                     int64_t num_rows, int64_t width, Out* __restrict out) {
+  for (int64_t r = 0; r < num_rows; ++r, x += width, out += width) {
+    float sum = 0;
+    for (int64_t i = 0; i < width; ++i) sum += x[i] * x[i];
+    const float scale = 1.0f / std::sqrt(sum / static_cast<float>(width) + eps);
+    for (int64_t i = 0; i < width; ++i) store(x[i] * scale * weight[i], out + i);
+  }
+}
+
+template <typename Value>
+inline __attribute__((always_inline)) void gate_rows(Value* __restrict gate, const Value* __restrict up, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float g = widen(gate[i]);
+    store(g / (1.0f + std::exp(-g)) * widen(up[i]), gate + i);
+  }
+}
+
+}  // namespace
+
+FARE_CLONES void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, int64_t width, float* out) {
+  norm_rows(x, weight, eps, num_rows, width, out);
+}
+
+FARE_CLONES void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, int64_t width, Bf16* out) {
+  norm_rows(x, weight, eps, num_rows, width, out);
+}
+
+FARE_CLONES void silu_times(float* gate, const float* up, int64_t n) { gate_rows(gate, up, n); }
+FARE_CLONES void silu_times(Bf16* gate, const Bf16* up, int64_t n) { gate_rows(gate, up, n); }
+
+FARE_CLONES void add_scaled(const float* __restrict x, float weight, int64_t n, float* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += weight * x[i];
+}
+FARE_CLONES void add_scaled(const Bf16* __restrict x, float weight, int64_t n, float* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) y[i] += weight * widen(x[i]);
+}
+
+FARE_CLONES void add(const float* a, const float* b, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = a[i] + b[i];
+}
+FARE_CLONES void add(const float* a, const Bf16* b, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; ++i) out[i] = a[i] + widen(b[i]);
+}
+
+FARE_CLONES void rotate(const float* __restrict x, const float* __restrict cos_h, const float* __restrict sin_h,
+                        int64_t num_heads, int64_t half, bool interleaved, float* __restrict out) {
+  for (int64_t n = 0; n < num_heads; ++n, x += 2 * half, out += 2 * half) {
+    if (interleaved) {
+      for (int64_t j = 0; j < half; ++j) {
+        out[2 * j] = x[2 * j] * cos_h[j] - x[2 * j + 1] * sin_h[j];
+        out[2 * j + 1] = x[2 * j + 1] * cos_h[j] + x[2 * j] * sin_h[j];
+      }
+    } else {
+      for (int64_t j = 0; j < half; ++j) {
+        out[j] = x[j] * cos_h[j] - x[j + half] * sin_h[j];
+        out[j + half] = x[j + half] * cos_h[j] + x[j] * sin_h[j];
+      }
+    }
+  }
+}
+
+FARE_CLONES bool all_finite(const float* x, int64_t n) {
+  uint32_t bad = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, x + i, sizeof bits);
+    bad |= (bits & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
+  }
+  return bad == 0;
+}
+
+}  // namespace fare::kernels

@@ -1,0 +1,35 @@
+// Inner loops over rows that plain tensor operations would make in several passes. Compiled for several instruction
+// sets; every row is computed on its own in a fixed order, so results do not depend on how rows are cut into ranges.
+// No gradients: callers use tensor operations where one is needed.
+#pragma once
+
+#include <cstdint>
+
+namespace fare::kernels {
+
+using Bf16 = uint16_t;  // bits of a bfloat16
+
+// out = x / sqrt(mean(x^2) + eps) * weight for each of `num_rows` rows of `width`.
+void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, int64_t width, float* out);
+void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, int64_t width, Bf16* out);
+
+// gate = silu(gate) * up, n values.
+void silu_times(float* gate, const float* up, int64_t n);
+void silu_times(Bf16* gate, const Bf16* up, int64_t n);
+
+// y += weight * x, n values.
+void add_scaled(const float* x, float weight, int64_t n, float* y);
+void add_scaled(const Bf16* x, float weight, int64_t n, float* y);
+
+// out = a + b, n values; out may be a.
+void add(const float* a, const float* b, int64_t n, float* out);
+void add(const float* a, const Bf16* b, int64_t n, float* out);
+
+// Rotates `num_heads` heads of one row: pairs (j, j + half), or (2j, 2j + 1) when interleaved.
+void rotate(const float* x, const float* cos_h, const float* sin_h, int64_t num_heads, int64_t half, bool interleaved,
+            float* out);
+
+// True when no value is NaN or infinite.
+bool all_finite(const float* x, int64_t n);
+
+}  // namespace fare::kernels
