@@ -265,6 +265,7 @@ TEST(Intervention, RefillMustLeaveEnoughExpertsInEveryChoiceOfGroups) {
   model.router.top_groups = 1;
   parse(R"({"op": "mask", "layers": [1], "experts": [0, 1]})").check(model);  // an empty group is never kept
   mismatch(parse(R"({"op": "mask", "layers": [1], "experts": [0]})"), model, {"edit 0", "can leave 1", "1 groups"});
+  mismatch(parse(R"({"op": "mask", "layers": [1], "experts": [7]})"), model, {"edit 0", "can leave 1", "1 groups"});
   model.router.top_groups = 2;
   parse(R"({"op": "mask", "layers": [1], "experts": [0]})").check(model);
   parse(R"({"op": "mask", "layers": [1], "experts": [0, 2]})").check(model);
