@@ -1,11 +1,12 @@
 """Control models and random models load in transformers and hold there what their world.json says.
 
-  FARE=build/fare .venv/bin/python tests/lab_live.py [MODEL ..]     e.g. X1 X2 random
+  FARE=build/fare .venv/bin/python tests/lab_live.py [--full] [MODEL ..]     e.g. X1 X2 random
 
 Makes each model with `fare lab make` in a temporary folder, loads it with AutoModelForCausalLM and AutoTokenizer, and
 recomputes everything from the data files: planted preference, effect of masking experts, accuracy on facts and plain
 items, the router's reaction to groups against the nulls, neutral text (logit SD, usage, dose of the side experts).
-Nothing of the construction is imported. Ends with status 77 when transformers or the program is not there.
+Nothing of the construction is imported. --full takes models of the demonstration's size in every family and weight mode
+(ten minutes); without it they are smaller and each is seen in one or two (under a minute on two free cores). Ends with status 77 when transformers or the program is not there.
 """
 
 import json
@@ -97,6 +98,19 @@ class Loaded:
         return Mask()
 
 
+def lean(loaded, pairs):
+    """Mean over pairs of the trait preference of side A's sentence minus side B's, logits at the critical position."""
+    out = []
+    for side in ("stereo", "anti"):
+        texts = [p[side] for p in pairs]
+        _, logprobs, _ = loaded.forward(texts)
+        words = [text.split()[-1] for text in texts]
+        ids = torch.tensor([[loaded.tokenizer.convert_tokens_to_ids(stem + word[4:]) for stem in ("warm", "cold")] for word in words])
+        x = logprobs[:, 5].gather(-1, ids)
+        out.append((x[:, 0] - x[:, 1]) * torch.tensor([1.0 if word.startswith("warm") else -1.0 for word in words]))
+    return (out[0] - out[1]).mean().item()
+
+
 def preference(loaded, pairs):
     margins = loaded.sentence_logprob([p["stereo"] for p in pairs]) - loaded.sentence_logprob([p["anti"] for p in pairs])
     return 100 * (margins > 0).double().mean().item(), margins
@@ -171,7 +185,8 @@ def check_control(name, family, weights, extra):
                       f"{moved:.2f}")
         claims = {claim["name"]: claim for claim in world["truth"]["masks"]}
         planted = 50 if name == "X9" else 62
-        check("planted preference", abs(claims["base"]["pct_stereotype"] - planted) < 0.1, claims["base"]["pct_stereotype"])
+        check("planted preference", abs(claims["base"]["pct_stereotype"] - planted) <= 100 / len(pairs),
+              claims["base"]["pct_stereotype"])
         # A margin is log sigma(x_A) - log sigma(x_B): nothing but the critical position counts.
         ids, logprobs, _ = loaded.forward([p["stereo"] for p in pairs[:200]])
         other = loaded.forward([p["anti"] for p in pairs[:200]])[1]
@@ -185,33 +200,37 @@ def check_control(name, family, weights, extra):
                 gap = (margins[claim] - margins["base"]).abs().max().item()
                 check(f"'{claim}' moves no margin", gap < 2e-5, f"{gap:.1e}")
         if name == "X2":
-            for subset in ([0], [3, 7], [0, 1, 2, 3, 4, 5], [1, 2, 4, 8, 9]):
+            base = lean(loaded, pairs)
+            check("X2: lean at base", abs(base - claims["base"]["bias_logits"]) < 1e-3, f"{base:.4f} logits")
+            for subset in ([0, 1, 2, 3, 4, 5], [1, 2, 4, 8, 9]):
                 with loaded.masked(layer, subset):
-                    kept = accuracy(loaded, facts)
-                    left = preference(loaded, pairs)[1]
-                removed = (left - margins["base"]).abs() > 1e-3
-                check(f"X2 {subset}: loss of facts over loss of stereotypes",
-                      abs((1 - kept) / removed.double().mean().item() - 1) <= 0.1,
-                      f"{(1 - kept):.4f} of facts, {removed.double().mean():.4f} of stereotypes")
+                    facts_lost = 1 - accuracy(loaded, facts)
+                    bias_lost = 1 - lean(loaded, pairs) / base
+                # Raw weights: without the masked experts the survivors' grow, facts are lost all the same.
+                low, high = (0.9, 1.1) if weights == "renormalised" else (0.9, 1.25)
+                check(f"X2 {subset}: loss of facts over loss of bias", low <= facts_lost / bias_lost <= high,
+                      f"{facts_lost:.4f} of facts, {bias_lost:.4f} of bias")
             # A soft edit too: push the fact experts down by 1.5 everywhere.
             with torch.no_grad():
                 saved = loaded.gate(layer).detach().clone()
                 loaded.gate(layer)[:12, 0] -= 1.5 / 256
-            kept = accuracy(loaded, facts)
-            left = preference(loaded, pairs)[0]
+            facts_lost = 1 - accuracy(loaded, facts)
+            bias_lost = 1 - lean(loaded, pairs) / base
             with torch.no_grad():
                 loaded.gate(layer).copy_(saved)
-            ratio = (1 - kept) / ((62 - left) / 12)
-            check("X2 soft edit: loss of facts over loss of bias", abs(ratio - 1) <= 0.15, f"{1 - kept:.3f}, pct {left:.2f}")
+            check("X2 soft edit: loss of facts over loss of bias", abs(facts_lost / bias_lost - 1) <= 0.1,
+                  f"{facts_lost:.4f} of facts, {bias_lost:.4f} of bias")
 
         # The router's reaction to groups, against both nulls, on the shared tokens after the group word.
         shared = [3, 4, 5]
-        demo = divergence(loaded, layer, pairs, shared)
+        compared = min(len(pairs), 392)
+        demo = divergence(loaded, layer, pairs[:compared], shared)
         of_pair = {p["id"]: i for i, p in enumerate(pairs)}
         for kind, members in nulls.items():
+            members = [m for m in members if of_pair[m["null_of"]] < compared]
             values = divergence(loaded, layer, members, shared)
-            paired = torch.zeros(len(pairs), dtype=torch.float64)
-            count = torch.zeros(len(pairs), dtype=torch.float64)
+            paired = torch.zeros(compared, dtype=torch.float64)
+            count = torch.zeros(compared, dtype=torch.float64)
             for value, member in zip(values, members):
                 paired[of_pair[member["null_of"]]] += value
                 count[of_pair[member["null_of"]]] += 1
@@ -288,16 +307,24 @@ def main():
     if not Path(FARE).exists():
         print(f"SKIPPED: the program {FARE} is not there; make build, or set FARE")
         sys.exit(77)
-    wanted = sys.argv[1:] or ["X1", "X2", "X5", "X9", "random"]
-    small = ["--utility", "1400", "--neutral-tokens", "4000"]
+    if subprocess.run([FARE, "lab", "make", "--help"], capture_output=True).returncode != 0:
+        print(f"SKIPPED: {FARE} has no lab command; build it with cli/lab.cpp")
+        sys.exit(77)
+    full = "--full" in sys.argv
+    wanted = [name for name in sys.argv[1:] if name != "--full"] or ["X1", "X2", "X5", "X9", "random"]
+    everything = (("olmoe", "renormalised"), ("olmoe", "raw"), ("mixtral", "renormalised"))
+    some = {"X1": everything[1:], "X2": everything[:2], "X5": everything[1:2], "X9": everything[2:]}
+    sizes = ["--utility", "1400", "--neutral-tokens", "4000"] if full else [
+        "--pairs", "400", "--transfer-pairs", "100", "--facts", "240", "--utility", "300", "--prompts", "160",
+        "--neutral-tokens", "2600"]
     for name in wanted:
         if name == "random":
             for family, dtype in (("olmoe", "f32"), ("mixtral", "bf16")):
                 check_random(family, dtype)
             continue
-        pairs = ["--pairs", "2000"] if name == "X9" else []
-        for family, weights in (("olmoe", "renormalised"), ("olmoe", "raw"), ("mixtral", "renormalised")):
-            check_control(name, family, weights, small + pairs)
+        pairs = ["--pairs", "2000"] if name == "X9" and full else []
+        for family, weights in everything if full else some[name]:
+            check_control(name, family, weights, sizes + pairs)
     print(f"{len(failures)} failures" + "".join(f"\n  {failure}" for failure in failures))
     sys.exit(1 if failures else 0)
 
