@@ -27,9 +27,15 @@ void prepare_output_folder(const std::filesystem::path& folder, const std::strin
   const Json old = read_json_file(stamp);
   const Json wanted = Json::parse(made_by.dump());
   const Json found = old.is_object() && old.contains("made_by") ? old["made_by"] : Json();
-  if (found != wanted)
-    throw UsageError("--out " + folder.string() + ": the folder holds another model, made by " + found.dump() +
-                     "; asked for now: " + wanted.dump() + "; name another folder");
+  if (found == wanted) return;
+  std::string difference;
+  for (const auto& [key, value] : wanted.items())
+    if (!found.is_object() || !found.contains(key) || found[key] != value)
+      difference += (difference.empty() ? "" : ", ") + key + " " +
+                    (found.is_object() && found.contains(key) ? found[key].dump() : "unknown") + " there, " + value.dump() +
+                    " asked for";
+  throw UsageError("--out " + folder.string() + ": the folder holds another model (" + difference +
+                   "); name another folder");
 }
 
 void write_json_file(const std::filesystem::path& path, const OrderedJson& json) { write_file(path, json.dump(2) + "\n"); }
