@@ -2,7 +2,7 @@
 
 #include <ATen/Parallel.h>
 
-#include <cmath>
+#include <algorithm>
 #include <vector>
 
 namespace fare {
@@ -18,6 +18,7 @@ at::Tensor logit_gradients(const at::Tensor& logits_TE, const Route& route, cons
   const float* weights = route.weights_TK.const_data_ptr<float>();
   float* dz = dz_TE.mutable_data_ptr<float>();
   const double gamma = spec.scaling_factor;
+  const auto divisor = [&](double sum) { return std::max(sum, spec.sum_minimum) + spec.sum_epsilon; };
   at::parallel_for(0, num_rows, 64, [&](int64_t begin, int64_t end) {
     std::vector<uint8_t> chosen(static_cast<size_t>(num_experts));
     for (int64_t t = begin; t < end; ++t) {
@@ -33,15 +34,22 @@ at::Tensor logit_gradients(const at::Tensor& logits_TE, const Route& route, cons
         along += static_cast<double>(weights[t * k + slot]) * a[e];
         if (last < 0 || weights[t * k + slot] < weights[t * k + last]) last = slot;
       }
-      if (spec.weight_mode == WeightMode::kRaw) {
+      double kept = 0;  // sum of the chosen scores
+      for (int64_t slot = 0; slot < k; ++slot)
+        if (ids[t * k + slot] >= 0) kept += p[ids[t * k + slot]];
+      const bool renormalised = spec.weight_mode == WeightMode::kRenormalised;
+      if (!renormalised || kept < spec.sum_minimum) {
+        // Raw weights, or a sum below the floor, where the divisor is a constant.
+        const double factor = renormalised ? gamma / divisor(kept) : gamma;
         for (int64_t e = 0; e < num_experts; ++e)
           dz[t * num_experts + e] =
-              static_cast<float>(p[e] * ((chosen[static_cast<size_t>(e)] ? gamma * a[e] : 0.0) - along));
-        continue;
-      }
-      for (int64_t slot = 0; slot < k; ++slot) {
-        const int32_t e = ids[t * k + slot];
-        if (e >= 0) dz[t * num_experts + e] = static_cast<float>(weights[t * k + slot] * (a[e] - along));
+              static_cast<float>(p[e] * ((chosen[static_cast<size_t>(e)] ? factor * a[e] : 0.0) - along));
+        if (!renormalised) continue;
+      } else {
+        for (int64_t slot = 0; slot < k; ++slot) {
+          const int32_t e = ids[t * k + slot];
+          if (e >= 0) dz[t * num_experts + e] = static_cast<float>(weights[t * k + slot] * (a[e] - along / gamma));
+        }
       }
       if (last < 0) continue;
       const int32_t leaving = ids[t * k + last];
@@ -54,7 +62,7 @@ at::Tensor logit_gradients(const at::Tensor& logits_TE, const Route& route, cons
           sum += p[other];
           along_after += static_cast<double>(p[other]) * a[other];
         }
-        dz[t * num_experts + e] = static_cast<float>(gamma * along_after / sum - along);
+        dz[t * num_experts + e] = static_cast<float>(gamma * along_after / divisor(sum) - along);
       }
     }
   });

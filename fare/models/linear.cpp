@@ -29,21 +29,25 @@ at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tens
   return bias.defined() ? at::linear(x, weight, bias) : at::linear(x, weight);
 }
 
+// What the product does not get a gradient for; kept out of autograd's sight, which cannot take undefined tensors.
+struct Operands {
+  at::Tensor weight, bias;
+  MatmulBackend backend;
+};
+
 class ActivationOnlyLinear : public torch::autograd::Function<ActivationOnlyLinear> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias, int64_t backend) {
-    context->save_for_backward({weight});
-    context->saved_data["backend"] = backend;
-    return product(x, weight, bias, static_cast<MatmulBackend>(backend));
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const Operands& operands) {
+    context->saved_data["weight"] = operands.weight;
+    context->saved_data["backend"] = static_cast<int64_t>(operands.backend);
+    return product(x, operands.weight, operands.bias, operands.backend);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grad_outputs) {
-    const at::Tensor weight = context->get_saved_variables()[0];
+    const at::Tensor weight = context->saved_data["weight"].toTensor();
     const auto backend = static_cast<MatmulBackend>(context->saved_data["backend"].toInt());
-    const at::Tensor grad_x = product(grad_outputs[0].contiguous(), weight.t().contiguous(), {}, backend);
-    return {grad_x, at::Tensor(), at::Tensor(), at::Tensor()};
+    return {product(grad_outputs[0].contiguous(), weight.t().contiguous(), {}, backend), at::Tensor()};
   }
 };
 
@@ -71,7 +75,7 @@ MatmulBackend faster_backend() {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, MatmulBackend backend) {
   if (at::GradMode::is_enabled() && x.requires_grad())
-    return ActivationOnlyLinear::apply(x, weight, bias, static_cast<int64_t>(backend));
+    return ActivationOnlyLinear::apply(x, Operands{weight, bias, backend});
   return product(x, weight, bias, backend);
 }
 
