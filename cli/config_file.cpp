@@ -52,7 +52,7 @@ std::vector<std::string> with_config_file(const std::vector<std::string>& argume
   }
   for (const auto& [key_node, node] : table) {
     const std::string key(key_node.str()), flag = "--" + key;
-    if (key == "command") continue;  // written by run folders to say what the file repeats
+    if (key == "command" || key == "inputs") continue;  // run folders say there what the file repeats and what it read
     if (command->get_option_no_throw(flag) == nullptr) {
       std::vector<std::string> known;
       for (const CLI::Option* option : command->get_options()) known.push_back(option->get_name().substr(2));

@@ -9,6 +9,7 @@
 #include "fare/core/json.h"
 #include "fare/diagnosis/measure.h"
 #include "fare/diagnosis/options.h"
+#include "fare/diagnosis/router_profile.h"
 
 namespace fare {
 
@@ -50,8 +51,8 @@ struct ExpertScores {
   static double value(const ExpertScore& expert, const std::string& score);
 };
 
-// Scores on the pairs of the train split, usage on neutral text.
-ExpertScores score_experts(Measurer& measurer, const DiagnosisOptions& options);
+// Scores on the pairs of the train split; usage, gates and norms from the router's profile on neutral text.
+ExpertScores score_experts(Measurer& measurer, const RouterProfile& profile, const DiagnosisOptions& options);
 
 OrderedJson experts_json(const ExpertScores& scores);        // the "experts" list of report.json
 OrderedJson expert_scores_json(const ExpertScores& scores);  // "expert_scores"

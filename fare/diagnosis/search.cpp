@@ -1,0 +1,263 @@
+#include "fare/diagnosis/search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "fare/core/error.h"
+#include "fare/stats/power.h"
+#include "fare/stats/search_effort.h"
+
+namespace fare {
+namespace {
+
+constexpr int64_t kLogReplicates = 1000;
+
+// Items of a rung: a beginning of one fixed order, so that a longer rung adds items to a shorter one.
+struct RungItems {
+  std::vector<int64_t> pairs, utility;
+};
+
+RungItems validation_order(const Study& study, uint64_t seed) {
+  const std::vector<int64_t> pairs = study.pairs_in(SplitPart::kValidation);
+  const std::vector<int64_t> utility = study.utility_in(SplitPart::kValidation);
+  if (pairs.empty())
+    throw NumericError("search: the validation split holds no pair; give at least three clusters of pairs for an axis");
+  std::vector<int32_t> axes, tasks;
+  for (const int64_t i : pairs) axes.push_back(study.axis_of[static_cast<size_t>(i)]);
+  std::map<std::string, int32_t> task_index;
+  for (const int64_t i : utility) {
+    const std::string& task = study.utility[static_cast<size_t>(i)].item.task;
+    tasks.push_back(task_index.emplace(task, static_cast<int32_t>(task_index.size())).first->second);
+  }
+  return {balanced_order(pairs, axes, seed, "search/rung"), balanced_order(utility, tasks, seed, "search/rung/utility")};
+}
+
+void append(Outcomes& to, const Outcomes& from) {
+  to.pairs.insert(to.pairs.end(), from.pairs.begin(), from.pairs.end());
+  to.utility.insert(to.utility.end(), from.utility.begin(), from.utility.end());
+}
+
+double half_width_se(const stats::Interval& interval) { return (interval.high - interval.low) / 2 / 1.959964; }
+
+class Search {
+ public:
+  Search(Measurer& measurer, const std::vector<int>& signs, const DiagnosisOptions& options, SearchResult& result)
+      : measurer_(measurer), study_(measurer.study()), signs_(signs), options_(options), result_(result),
+        order_(validation_order(study_, options.seed)), outcomes_(result.rows.size()) {
+    log_options_ = options;
+    log_options_.bootstrap_replicates = std::min(options.bootstrap_replicates, kLogReplicates);
+    log_options_.permutations = 1;  // the log holds no p
+  }
+
+  // Measures the rows on the items of rung 1, 2 or 3 (all of validation) and fills in what it said.
+  void measure(int rung, const std::vector<size_t>& rows) {
+    const auto size = [&](int64_t asked, size_t all) {
+      return rung == 3 ? all : std::min(static_cast<size_t>(std::max<int64_t>(asked, 1)), all);
+    };
+    const int at = std::min(rung, 2) - 1;
+    const size_t pairs = std::max(base_.pairs.size(), size(options_.rung_pairs[at], order_.pairs.size()));
+    const size_t utility = std::max(base_.utility.size(), size(options_.rung_utility[at], order_.utility.size()));
+    Items items;
+    items.part = "search-rung" + std::to_string(rung);
+    items.pairs.assign(order_.pairs.begin() + static_cast<int64_t>(base_.pairs.size()),
+                       order_.pairs.begin() + static_cast<int64_t>(pairs));
+    items.utility.assign(order_.utility.begin() + static_cast<int64_t>(base_.utility.size()),
+                         order_.utility.begin() + static_cast<int64_t>(utility));
+    if (!items.pairs.empty() || !items.utility.empty()) {
+      std::vector<const Intervention*> asked = {nullptr};
+      for (const size_t i : rows) asked.push_back(&result_.rows[i].intervention);
+      const std::vector<Outcomes> added = measurer_.evaluate(items, asked);
+      append(base_, added[0]);
+      for (size_t r = 0; r < rows.size(); ++r) append(outcomes_[rows[r]], added[r + 1]);
+    }
+    for (const size_t i : rows) describe(rung, i);
+  }
+
+ private:
+  void describe(int rung, size_t i) {
+    SearchRow& row = result_.rows[i];
+    const Outcomes& edited = outcomes_[i];
+    const std::span<const int64_t> pairs = std::span(order_.pairs).first(base_.pairs.size());
+    const std::span<const int64_t> utility = std::span(order_.utility).first(base_.utility.size());
+    row.rung = rung;
+    row.pairs = static_cast<int64_t>(pairs.size());
+    row.utility_items = static_cast<int64_t>(utility.size());
+    row.no_effect = same_outcomes(base_, edited);
+    const Shift shift = measure_shift(study_, pairs, base_.pairs, edited.pairs, signs_, MarginScoring::kSum, log_options_,
+                                      "search");
+    row.shift_pp = shift.value_pp;
+    row.shift_interval = shift.interval95;
+    row.shift_se_pp = half_width_se(shift.interval95);
+    if (rung == 1) row.first_shift_pp = row.shift_pp;
+    if (!utility.empty()) {
+      const Drop drop = measure_drop(study_, utility, base_.utility, edited.utility, log_options_, "search/utility");
+      row.drop_pp = drop.value_pp;
+      row.drop_interval = drop.interval95;
+      // Zero when nothing changed: exact bounds would let any drop through on few items.
+      row.drop_se_pp = 100 * std::sqrt(drop.discordance / std::max(1.0, drop.n_eff));
+      row.drop_discordance = drop.discordance;
+    }
+    row.worst_axis_remaining = worst_remaining(study_, pairs, base_.pairs, edited.pairs, signs_);
+  }
+
+  Measurer& measurer_;
+  const Study& study_;
+  const std::vector<int>& signs_;
+  const DiagnosisOptions& options_;
+  DiagnosisOptions log_options_;
+  SearchResult& result_;
+  RungItems order_;
+  Outcomes base_;                   // on the items of the rungs so far, in their order
+  std::vector<Outcomes> outcomes_;  // per row
+};
+
+std::vector<Standing> standings_of(const SearchResult& result, const std::vector<size_t>& rows) {
+  std::vector<Standing> standings;
+  for (const size_t i : rows) standings.push_back(standing_of(result.rows[i]));
+  return standings;
+}
+
+std::vector<size_t> picked(const std::vector<size_t>& rows, const std::vector<size_t>& kept) {
+  std::vector<size_t> chosen;
+  for (const size_t i : kept) chosen.push_back(rows[i]);
+  return chosen;
+}
+
+void measure_doses(Measurer& measurer, SearchResult& result, const std::vector<size_t>& rows, int64_t tokens) {
+  for (SearchRow& row : result.rows) row.dose_reason = "doses are measured for configurations of the last rung";
+  if (measurer.study().neutral.empty()) {
+    for (SearchRow& row : result.rows) row.dose_reason = "no neutral text was given";
+    return;
+  }
+  std::vector<const Intervention*> asked;
+  for (const size_t i : rows) asked.push_back(&result.rows[i].intervention);
+  const std::vector<Dose> doses = measurer.doses(asked, tokens);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    result.rows[rows[r]].dose = doses[r];
+    result.rows[rows[r]].dose_reason.clear();
+  }
+}
+
+void choose_candidates(SearchResult& result, const DiagnosisOptions& options) {
+  const std::vector<Standing> standings = standings_of(result, result.survivors);
+  const double tau = options.thresholds.pooled_drop_pp;
+  const auto best = choose_best(standings, tau), reach = choose_best(standings, std::nullopt);
+  if (reach) result.reach = result.survivors[*reach];
+  for (const size_t i : result.survivors) {
+    const SearchRow& row = result.rows[i];
+    if ((row.drop_pp && *row.drop_pp > tau) || !row.worst_axis_remaining) continue;
+    if (!result.pure || *row.worst_axis_remaining < *result.rows[*result.pure].worst_axis_remaining) result.pure = i;
+  }
+  const auto add = [&](const std::optional<size_t>& at, const char* name, const char* role) {
+    if (!at) return;
+    const size_t row = result.survivors[*at];
+    for (const SearchCandidate& other : result.candidates)
+      if (other.row == row) return;
+    SearchCandidate candidate;
+    candidate.name = name;
+    candidate.role = role;
+    candidate.row = row;
+    candidate.within_tau = !result.rows[row].drop_pp || *result.rows[row].drop_pp <= tau;
+    candidate.intervention = result.rows[row].intervention;
+    candidate.intervention.name = name;
+    result.candidates.push_back(std::move(candidate));
+  };
+  add(best, "within-tau", "best within tau");
+  add(reach, "reach", "reach");
+  stats::PowerLevels levels{options.thresholds.alpha / static_cast<double>(std::max<size_t>(1, result.candidates.size())),
+                            0.95};
+  for (SearchCandidate& candidate : result.candidates)
+    candidate.needed_items = stats::items_for_non_inferiority(result.rows[candidate.row].drop_discordance, tau, levels);
+}
+
+}  // namespace
+
+std::optional<double> worst_remaining(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
+                                      std::span<const Margins> edited, const std::vector<int>& signs) {
+  std::vector<double> level(study.axes.size(), 0), shift(study.axes.size(), 0);
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const size_t axis = static_cast<size_t>(study.axis_of[static_cast<size_t>(pairs[i])]);
+    const double before = *prefers_stereotype(base[i], MarginScoring::kSum);
+    const double after = *prefers_stereotype(edited[i], MarginScoring::kSum);
+    level[axis] += signs[axis] * (before - 0.5);
+    shift[axis] += signs[axis] * (before - after);
+  }
+  std::optional<double> worst;
+  for (size_t a = 0; a < level.size(); ++a) {
+    if (level[a] <= 0) continue;
+    const double remaining = std::clamp(std::abs(1 - shift[a] / level[a]), 0.0, 2.0);
+    worst = std::max(worst.value_or(0), remaining);
+  }
+  return worst;
+}
+
+Standing standing_of(const SearchRow& row) {
+  Standing standing;
+  standing.shift_pp = row.shift_pp;
+  standing.shift_se_pp = row.shift_se_pp;
+  standing.drop_pp = row.drop_pp;
+  standing.drop_se_pp = row.drop_se_pp;
+  standing.breadth = static_cast<int64_t>(row.experts.size());
+  standing.lambda = row.configuration.lambda;
+  if (row.dose) standing.dose_nats = row.dose->kl_nats;
+  standing.no_effect = row.no_effect;
+  standing.key = intervention_key(&row.intervention);
+  return standing;
+}
+
+SearchResult search(Measurer& measurer, const ExpertScores& scores, const RouterProfile& profile,
+                    const std::vector<int>& signs, const DiagnosisOptions& options) {
+  SearchResult result;
+  const RoutedModel& model = measurer.model();
+  for (Configuration& configuration : make_grid(options, model)) {
+    SearchRow row;
+    row.name = configuration_name(configuration);
+    row.experts = chosen_experts(configuration, scores, model, options.seed);
+    row.intervention = make_intervention(configuration, row.experts, profile, model.router.top_k);
+    row.configuration = std::move(configuration);
+    result.rows.push_back(std::move(row));
+  }
+  std::vector<size_t> eligible, controls;
+  for (size_t i = 0; i < result.rows.size(); ++i)
+    (result.rows[i].configuration.random_ranking ? controls : eligible).push_back(i);
+
+  Search run(measurer, signs, options, result);
+  const double tau = options.thresholds.pooled_drop_pp;
+  for (int rung = 1; rung <= 3; ++rung) {
+    std::vector<size_t> entered = eligible;
+    entered.insert(entered.end(), controls.begin(), controls.end());
+    run.measure(rung, entered);
+    if (rung < 3) {
+      // The last rung takes `survivors` of the grid; controls keep their own quarter, so that their cloud exists.
+      const int64_t survivors = std::min<int64_t>(options.survivors, static_cast<int64_t>(eligible.size()));
+      const int64_t quota = rung == 1 ? quarter(static_cast<int64_t>(eligible.size()), survivors) : survivors;
+      eligible = picked(eligible, keep_best(standings_of(result, eligible), quota, tau));
+      controls = picked(controls, keep_best(standings_of(result, controls),
+                                            quarter(static_cast<int64_t>(controls.size()), 1), tau));
+    }
+    const SearchRow& one = result.rows[entered.front()];
+    result.rungs.push_back({rung, one.pairs, one.utility_items, static_cast<int64_t>(entered.size()),
+                            static_cast<int64_t>(eligible.size() + controls.size())});
+  }
+  result.survivors = eligible;
+  result.random_survivors = controls;
+  std::vector<size_t> last = eligible;
+  last.insert(last.end(), controls.begin(), controls.end());
+  measure_doses(measurer, result, last, options.neutral_tokens);
+
+  result.front = picked(eligible, front_of(standings_of(result, eligible)));
+  result.random_front = picked(controls, front_of(standings_of(result, controls)));
+  std::vector<double> first;
+  for (const SearchRow& row : result.rows)
+    if (!row.configuration.random_ranking) first.push_back(row.first_shift_pp);
+  const int64_t num_points = static_cast<int64_t>(first.size());
+  for (int64_t budget = 1;; budget = std::min(2 * budget, num_points)) {
+    result.expected_best.push_back({budget, stats::expected_best(first, budget).value()});
+    if (budget == num_points) break;
+  }
+  choose_candidates(result, options);
+  return result;
+}
+
+}  // namespace fare

@@ -1,0 +1,153 @@
+#include <fmt/format.h>
+
+#include "fare/diagnosis/null_fields.h"
+#include "fare/diagnosis/search.h"
+
+namespace fare {
+namespace {
+
+OrderedJson row_json(const SearchRow& row) {
+  const Configuration& c = row.configuration;
+  OrderedJson json;
+  json["id"] = row.name;
+  json["family"] = c.family;
+  json["score"] = c.score;
+  json["k"] = c.k;
+  json["lambda"] = c.lambda;
+  json["layers"] = c.layers;
+  json["sign"] = c.sign;
+  json["keep_sum"] = c.keep_sum;
+  json["random_ranking"] = c.random_ranking;
+  json["eligible"] = !c.random_ranking;
+  json["rung"] = row.rung;
+  json["pairs"] = row.pairs;
+  json["utility_items"] = row.utility_items;
+  json["shift_pp"] = row.shift_pp;
+  put_interval(json, "shift_interval", row.shift_interval, "");
+  const std::string no_utility = "the validation split holds no utility item";
+  put_field(json, "drop_pp", row.drop_pp, no_utility);
+  put_interval(json, "drop_interval", row.drop_interval, no_utility);
+  put_field(json, "dose_nats", row.dose ? std::optional(row.dose->kl_nats) : std::nullopt, row.dose_reason);
+  put_field(json, "worst_axis_remaining", row.worst_axis_remaining,
+            "no axis shows a preference in its own direction on these items");
+  json["no_effect"] = row.no_effect;
+  return json;
+}
+
+OrderedJson names_json(const SearchResult& search, const std::vector<size_t>& rows) {
+  OrderedJson names = OrderedJson::array();
+  for (const size_t i : rows) names.push_back(search.rows[i].name);
+  return names;
+}
+
+OrderedJson solution_json(const SearchResult& search, const std::string& name, const std::optional<size_t>& row,
+                          const std::string& reason) {
+  OrderedJson json;
+  json["solution"] = name;
+  put_field(json, "configuration", row ? std::optional(search.rows[*row].name) : std::nullopt, reason);
+  put_field(json, "worst_axis_remaining", row ? search.rows[*row].worst_axis_remaining : std::nullopt,
+            row ? "no axis shows a preference in its own direction on validation" : reason);
+  return json;
+}
+
+}  // namespace
+
+OrderedJson candidates_json(const SearchResult& search) {
+  OrderedJson list = OrderedJson::array();
+  for (size_t i = 0; i < search.candidates.size(); ++i) {
+    const SearchCandidate& candidate = search.candidates[i];
+    const SearchRow& row = search.rows[candidate.row];
+    const Configuration& c = row.configuration;
+    OrderedJson json;
+    json["candidate"] = candidate.name;
+    json["control_class"] = "static";
+    json["role"] = candidate.role;
+    json["order"] = i + 1;
+    json["configuration"] = row.name;
+    json["family"] = c.family;
+    json["score"] = c.score;
+    json["k"] = c.k;
+    json["lambda"] = c.lambda;
+    json["layers"] = c.layers;
+    json["sign"] = c.sign;
+    json["within_tau_on_validation"] = candidate.within_tau;
+    json["file"] = "interventions/" + candidate.name + ".json";
+    json["description"] = fmt::format("{} along {}{}, {} experts, lambda {:g}, {} layers", c.family,
+                                      c.sign > 0 ? "" : "minus ", c.score, row.experts.size(), c.lambda, c.layers);
+    list.push_back(json);
+  }
+  return list;
+}
+
+OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp) {
+  OrderedJson json;
+  int64_t controls = 0;
+  for (const SearchRow& row : search.rows) controls += row.configuration.random_ranking;
+  json["num_configurations"] = static_cast<int64_t>(search.rows.size()) - controls;
+  json["num_random_controls"] = controls;
+  json["rungs"] = OrderedJson::array();
+  for (const SearchRung& rung : search.rungs)
+    json["rungs"].push_back({{"rung", rung.rung},
+                             {"pairs", rung.pairs},
+                             {"utility_items", rung.utility_items},
+                             {"entered", rung.entered},
+                             {"kept", rung.kept}});
+  json["configurations"] = OrderedJson::array();
+  for (const SearchRow& row : search.rows) json["configurations"].push_back(row_json(row));
+  json["front"] = names_json(search, search.front);
+  json["random_front"] = names_json(search, search.random_front);
+  json["solutions"] = OrderedJson::array();
+  json["solutions"].push_back(
+      solution_json(search, "pure", search.pure, "no configuration of the last rung keeps the drop within tau"));
+  json["solutions"].push_back(solution_json(search, "reach", search.reach, "no configuration reached the last rung"));
+  json["solutions"].push_back(
+      solution_json(search, "mixed", std::nullopt, "the mixture of configurations is not part of this build"));
+  json["expected_best"] = OrderedJson::array();
+  for (const SearchResult::Effort& effort : search.expected_best)
+    json["expected_best"].push_back({{"budget", effort.budget}, {"shift_pp", effort.shift_pp}});
+  json["optimism"] = OrderedJson::array();
+  for (size_t i = 0; i < search.candidates.size(); ++i) {
+    const double validation = search.rows[search.candidates[i].row].shift_pp;
+    OrderedJson row;
+    row["candidate"] = search.candidates[i].name;
+    row["validation_pp"] = validation;
+    const std::string reason = "the test split was not opened";
+    const auto test = i < test_shift_pp.size() ? std::optional(test_shift_pp[i]) : std::nullopt;
+    put_field(row, "test_pp", test, reason);
+    put_field(row, "difference_pp", test ? std::optional(validation - *test) : std::nullopt, reason);
+    json["optimism"].push_back(row);
+  }
+  put_null(json, "certificate", "the certificate of an equilibrium is not part of this build");
+  return json;
+}
+
+OrderedJson reach_json(const SearchResult& search, std::span<const Shift> test_shift) {
+  OrderedJson rows = OrderedJson::array();
+  for (size_t i = 0; i < search.candidates.size() && i < test_shift.size(); ++i) {
+    if (search.candidates[i].row != search.reach) continue;
+    const SearchRow& row = search.rows[search.candidates[i].row];
+    OrderedJson json;
+    json["bound"] = "a5_reach";
+    json["candidate"] = search.candidates[i].name;
+    json["validation_pp"] = row.shift_pp;
+    json["test_pp"] = test_shift[i].value_pp;
+    put_interval(json, "test_interval", test_shift[i].interval95, "");
+    json["upper_bound_pp"] = test_shift[i].interval90.high;
+    put_field(json, "dose_nats", row.dose ? std::optional(row.dose->kl_nats) : std::nullopt, row.dose_reason);
+    rows.push_back(json);
+  }
+  for (const char* bound : {"a6_gradient", "a6_second_optimiser", "conditional_tokens", "conditional_detector",
+                            "conditional_low_rank", "oracle"}) {
+    OrderedJson json;
+    json["bound"] = bound;
+    for (const char* name :
+         {"candidate", "validation_pp", "test_pp", "test_interval", "upper_bound_pp", "dose_nats"})
+      put_null(json, name, "upper bounds on routing control are not part of this build");
+    rows.push_back(json);
+  }
+  OrderedJson json;
+  json["rows"] = rows;
+  return json;
+}
+
+}  // namespace fare
