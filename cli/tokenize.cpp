@@ -12,6 +12,7 @@
 #include "fare/core/file.h"
 #include "fare/core/json.h"
 #include "fare/tokenizer/tokenizer.h"
+#include "fare/tokenizer/unicode.h"
 
 namespace fare::cli {
 namespace {
@@ -48,6 +49,8 @@ std::vector<Text> texts_of_stdin() {
   const std::string all((std::istreambuf_iterator<char>(std::cin)), std::istreambuf_iterator<char>());
   std::vector<Text> texts;
   for_each_line(all, [&](std::string_view line, size_t number) {
+    if (const auto bad = first_invalid_utf8(line))
+      throw FormatError("stdin", "line " + std::to_string(number), "not UTF-8 at byte " + std::to_string(*bad));
     texts.push_back({std::to_string(number), std::string(line), "line " + std::to_string(number)});
   });
   return texts;

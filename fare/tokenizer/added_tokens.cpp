@@ -57,8 +57,9 @@ AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const TextNormalizer* n
     }
     ByteTrie& trie = token.normalized ? normalized_ : raw_;
     if (!trie.add(spelled, static_cast<int32_t>(i)))
-      throw FormatError(path, "added_tokens", spelled.empty() ? "nothing is left of '" + token.content + "' when it is normalised"
-                                                              : "two tokens read '" + spelled + "' in the text");
+      throw FormatError(path, "added_tokens",
+                        spelled.empty() ? "nothing is left of '" + token.content + "' when it is normalised"
+                                        : "two tokens read '" + spelled + "' in the text");
     decoded_.push_back(std::move(spelled));
   }
 }
@@ -92,7 +93,8 @@ void AddedTokens::cut(const ByteTrie& trie, std::string_view text, std::vector<A
       i = end;
       if (token.single_word && !stands_alone(text, begin, end)) continue;
       if (token.lstrip) {
-        for (size_t before = begin; before > covered && is_white_space(character_before(text, begin, &before));) begin = before;
+        for (size_t before = begin; before > covered && is_white_space(character_before(text, begin, &before));)
+          begin = before;
         begin = std::min(std::max(begin, covered), end);
       }
       if (token.rstrip) {

@@ -48,7 +48,9 @@ class AddedTokens {
   const AddedToken* of_id(int32_t id) const;  // nullptr when there is none
   const AddedToken* of_content(std::string_view content) const;
   // How the token reads when decoded: its normalised spelling where it has one.
-  const std::string& decoded(const AddedToken& token) const { return decoded_[static_cast<size_t>(&token - tokens_.data())]; }
+  const std::string& decoded(const AddedToken& token) const {
+    return decoded_[static_cast<size_t>(&token - tokens_.data())];
+  }
 
  private:
   void cut(const ByteTrie& trie, std::string_view text, std::vector<AddedTokenPart>& out) const;

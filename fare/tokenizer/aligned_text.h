@@ -41,11 +41,14 @@ struct AlignedText {
   // Appends bytes [begin, end) of `other`, with their sources.
   void append(const AlignedText& other, size_t begin, size_t end) {
     text.append(other.text, begin, end - begin);
-    if (tracked) source.insert(source.end(), other.source.begin() + static_cast<std::ptrdiff_t>(begin), other.source.begin() + static_cast<std::ptrdiff_t>(end));
+    if (tracked)
+      source.insert(source.end(), other.source.begin() + static_cast<std::ptrdiff_t>(begin),
+                    other.source.begin() + static_cast<std::ptrdiff_t>(end));
   }
   // Where byte `at` came from; the empty range at the origin when not tracked.
   ByteRange source_of(size_t at) const { return tracked ? source[at] : ByteRange{origin, origin}; }
-  // What is inserted before byte `at` is counted to the character before it; at the very start to the empty range there.
+  // What is inserted before byte `at` is counted to the character before it; at the very start to the empty range
+  // there.
   ByteRange source_before(size_t at) const { return at == 0 ? ByteRange{origin, origin} : source_of(at - 1); }
 
   void rewrite(const std::vector<RewrittenCharacter>& characters);

@@ -61,8 +61,8 @@ class Bpe : public TokenModel {
       character_ids_[c] = vocabulary_.find(spelled).value_or(-1);
     }
     read_merges(node.at("merges"));
-    node.note_other_fields({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
-                            "byte_fallback", "ignore_merges", "vocab", "merges"});
+    node.note_other_fields({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
+                            "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
   }
 
   void tokenize(std::string_view piece, std::vector<PieceToken>& out) const override {
@@ -84,7 +84,8 @@ class Bpe : public TokenModel {
     std::vector<Symbol> symbols;
     symbols.reserve(piece.size());
     spell(piece, [&](int32_t id, uint32_t num_bytes) { symbols.push_back({id, num_bytes, -1, -1}); });
-    const size_t count = symbols.size() <= kScanLimit ? merge_by_scan(symbols.data(), symbols.size()) : merge_by_heap(symbols);
+    const size_t count =
+        symbols.size() <= kScanLimit ? merge_by_scan(symbols.data(), symbols.size()) : merge_by_heap(symbols);
     emit(symbols.data(), count, out);
   }
 
@@ -117,11 +118,13 @@ class Bpe : public TokenModel {
       } else {
         fail("expected a merge: \"a b\" or [\"a\", \"b\"]");
       }
-      if (right.size() < prefix_.size()) fail("'" + std::string(right) + "' is shorter than the continuing_subword_prefix");
+      if (right.size() < prefix_.size())
+        fail("'" + std::string(right) + "' is shorter than the continuing_subword_prefix");
       const auto known = [&](std::string_view token) {
         const auto id = vocabulary_.find(token);
         if (!id)
-          fail("the merge of '" + std::string(left) + "' and '" + std::string(right) + "' names '" + std::string(token) + "', which is not in the vocabulary");
+          fail("the merge of '" + std::string(left) + "' and '" + std::string(right) + "' names '" +
+               std::string(token) + "', which is not in the vocabulary");
         return *id;
       };
       const int32_t left_id = known(left);
@@ -161,7 +164,8 @@ class Bpe : public TokenModel {
         add(id, num_bytes);
         continue;
       }
-      if (byte_fallback_ && std::all_of(spelled.begin(), spelled.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
+      if (byte_fallback_ &&
+          std::all_of(spelled.begin(), spelled.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
         for (const char byte : spelled) add(byte_id(byte), 1);
         continue;
       }
@@ -191,7 +195,8 @@ class Bpe : public TokenModel {
       symbols[best].id = merge_at[best].result;
       symbols[best].num_bytes += symbols[best + 1].num_bytes;
       std::copy(symbols + best + 2, symbols + count, symbols + best + 1);
-      if (best + 2 < count) std::copy(merge_at.begin() + best + 2, merge_at.begin() + count - 1, merge_at.begin() + best + 1);
+      if (best + 2 < count)
+        std::copy(merge_at.begin() + best + 2, merge_at.begin() + count - 1, merge_at.begin() + best + 1);
       --count;
       if (best + 1 < count) look_up(best);
       if (best > 0) look_up(best - 1);
@@ -212,7 +217,8 @@ class Bpe : public TokenModel {
     const auto candidate = [&](int32_t at, auto&& use) {
       const int32_t next = symbols[static_cast<size_t>(at)].next;
       if (next < 0) return;
-      const Merge* merge = merges_.find(pair_of(symbols[static_cast<size_t>(at)].id, symbols[static_cast<size_t>(next)].id));
+      const Merge* merge =
+          merges_.find(pair_of(symbols[static_cast<size_t>(at)].id, symbols[static_cast<size_t>(next)].id));
       if (merge != nullptr) use(Candidate{merge->rank, at, merge->result});
     };
     const auto count = static_cast<int32_t>(symbols.size());
@@ -266,6 +272,8 @@ class Bpe : public TokenModel {
 
 }  // namespace
 
-std::unique_ptr<TokenModel> make_bpe(const JsonNode& node, const Vocabulary& added) { return std::make_unique<Bpe>(node, added); }
+std::unique_ptr<TokenModel> make_bpe(const JsonNode& node, const Vocabulary& added) {
+  return std::make_unique<Bpe>(node, added);
+}
 
 }  // namespace fare

@@ -43,13 +43,13 @@ TEST_P(TokenizerGolden, GivesTheIdsOffsetsAndTextOfTheReference) {
   for (const auto& row : golden["decode"]) {
     if (row["text"].is_null()) continue;
     SCOPED_TRACE(row.dump());
-    EXPECT_EQ(tokenizer->decode(row["ids"].get<std::vector<int32_t>>(), row["skip_special_tokens"].get<bool>()), row["text"].get<std::string>());
+    EXPECT_EQ(tokenizer->decode(row["ids"].get<std::vector<int32_t>>(), row["skip_special_tokens"].get<bool>()),
+              row["text"].get<std::string>());
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden, testing::ValuesIn(golden_files()), [](const auto& parameter) {
-  return parameter.param.stem().string().substr(5);
-});
+INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden, testing::ValuesIn(golden_files()),
+                         [](const auto& parameter) { return parameter.param.stem().string().substr(5); });
 
 TEST(TokenizerGolden, ThereAreEnoughCases) { EXPECT_GE(golden_files().size(), 150u); }
 

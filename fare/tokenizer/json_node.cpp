@@ -36,7 +36,8 @@ std::vector<JsonNode> JsonNode::items() const {
   if (!value_->is_array()) fail("expected a list, found " + shown(*value_));
   std::vector<JsonNode> items;
   items.reserve(value_->size());
-  for (size_t i = 0; i < value_->size(); ++i) items.emplace_back((*value_)[i], *file_, place_ + "[" + std::to_string(i) + "]");
+  for (size_t i = 0; i < value_->size(); ++i)
+    items.emplace_back((*value_)[i], *file_, place_ + "[" + std::to_string(i) + "]");
   return items;
 }
 
@@ -77,9 +78,11 @@ std::optional<std::string> JsonNode::text_if(const std::string& key) const {
 }
 
 void JsonNode::note_other_fields(std::initializer_list<const char*> known) const {
-  for (const auto& [key, ignored] : value_->items()) {
+  for (const auto& item : value_->items()) {
+    const std::string& key = item.key();
     if (std::none_of(known.begin(), known.end(), [&](const char* name) { return key == name; }))
-      file_->notes.push_back((place_.empty() ? "" : place_ + ": ") + "field '" + key + "' is not known and was ignored");
+      file_->notes.push_back((place_.empty() ? "" : place_ + ": ") + "field '" + key +
+                             "' is not known and was ignored");
   }
 }
 

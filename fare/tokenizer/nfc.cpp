@@ -42,7 +42,8 @@ std::vector<Part> decompose(std::string_view text, const icu::Normalizer2& norma
     const auto c = static_cast<UChar32>(next_code_point(text, i));
     icu::UnicodeString spelled;
     if (c >= 0xC0 && known_to_reference(c) && normalizer.getDecomposition(c, spelled)) {
-      for (int32_t k = 0; k < spelled.length(); k = spelled.moveIndex32(k, 1)) push(parts, normalizer, spelled.char32At(k), k == 0 ? 0 : 1);
+      for (int32_t k = 0; k < spelled.length(); k = spelled.moveIndex32(k, 1))
+        push(parts, normalizer, spelled.char32At(k), k == 0 ? 0 : 1);
     } else {
       push(parts, normalizer, c, 0);
     }

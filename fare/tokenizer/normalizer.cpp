@@ -14,7 +14,9 @@ class Nfc : public TextNormalizer {
 
 class Prepend : public TextNormalizer {
  public:
-  explicit Prepend(const JsonNode& node) : prefix_(node.text("prepend")) { node.note_other_fields({"type", "prepend"}); }
+  explicit Prepend(const JsonNode& node) : prefix_(node.text("prepend")) {
+    node.note_other_fields({"type", "prepend"});
+  }
 
   void apply(AlignedText& text) const override {
     if (text.text.empty()) return;

@@ -78,7 +78,8 @@ const std::vector<CodePointRange>& unknown_to_pcre2() {
 UnicodeSet newer_than_pcre2(uint32_t mask) {
   UnicodeSet set;
   for (const auto& range : unknown_to_pcre2())
-    if ((U_MASK(range.category) & mask) != 0) set.add(static_cast<UChar32>(range.first), static_cast<UChar32>(range.last));
+    if ((U_MASK(range.category) & mask) != 0)
+      set.add(static_cast<UChar32>(range.first), static_cast<UChar32>(range.last));
   return set;
 }
 
@@ -90,7 +91,7 @@ UnicodeSet complement_of(UnicodeSet set) {
 
 // One member of a class: how PCRE2 writes it inside [..], and its code points where somebody computes with them.
 struct Item {
-  std::string written;                    // inside a class
+  std::string written;  // inside a class
   std::function<UnicodeSet()> code_points;
 };
 
@@ -111,7 +112,8 @@ Item categories(uint32_t mask, const std::string& name) {
   // Some marks changed their kind from one Unicode version to the next; additions alone would not do.
   const bool part_of_marks = (mask & U_GC_M_MASK) != 0 && (mask & U_GC_M_MASK) != U_GC_M_MASK;
   if ((mask & U_GC_CN_MASK) != 0 || part_of_marks) return item_of_set(set_of_categories(mask));
-  return {std::string("\\p{").append(name).append("}").append(class_items(newer_than_pcre2(mask))), [mask] { return set_of_categories(mask); }};
+  return {std::string("\\p{").append(name).append("}").append(class_items(newer_than_pcre2(mask))),
+          [mask] { return set_of_categories(mask); }};
 }
 
 Item digits() { return categories(U_GC_ND_MASK, "Nd"); }
@@ -136,9 +138,9 @@ Item binary_property(UProperty property, uint32_t added_categories = 0) {
 // The property Alphabetic of Unicode 16: marks that carry a letter were added to it, beside the new letters.
 Item alphabetic() {
   UnicodeSet set = binary_property(UCHAR_ALPHABETIC, U_GC_L_MASK | U_GC_NL_MASK).code_points();
-  constexpr UChar32 kMarks[][2] = {{0x363, 0x36F},     {0x897, 0x897},     {0x1DD3, 0x1DE6},   {0x10D69, 0x10D69}, {0x10EFC, 0x10EFC},
-                                   {0x113B8, 0x113C0}, {0x113C2, 0x113C2}, {0x113C5, 0x113C5}, {0x113C7, 0x113CA}, {0x113CC, 0x113CD},
-                                   {0x1611E, 0x1612E}};
+  constexpr UChar32 kMarks[][2] = {{0x363, 0x36F},     {0x897, 0x897},     {0x1DD3, 0x1DE6},   {0x10D69, 0x10D69},
+                                   {0x10EFC, 0x10EFC}, {0x113B8, 0x113C0}, {0x113C2, 0x113C2}, {0x113C5, 0x113C5},
+                                   {0x113C7, 0x113CA}, {0x113CC, 0x113CD}, {0x1611E, 0x1612E}};
   for (const auto& [first, last] : kMarks) set.add(first, last);
   return item_of_set(set);
 }
@@ -149,8 +151,9 @@ Item posix_class(const std::string& name) {
   if (name == "space") return white_space();
   if (name == "upper") return binary_property(UCHAR_UPPERCASE, U_GC_LU_MASK);
   if (name == "lower") return binary_property(UCHAR_LOWERCASE, U_GC_LL_MASK);
-  if (name == "punct") return {std::string("\\p{P}\\p{S}").append(class_items(newer_than_pcre2(U_GC_P_MASK | U_GC_S_MASK))),
-                               [] { return set_of_categories(U_GC_P_MASK | U_GC_S_MASK); }};
+  if (name == "punct")
+    return {std::string("\\p{P}\\p{S}").append(class_items(newer_than_pcre2(U_GC_P_MASK | U_GC_S_MASK))),
+            [] { return set_of_categories(U_GC_P_MASK | U_GC_S_MASK); }};
   if (name == "cntrl") return categories(U_GC_CC_MASK, "Cc");
   if (name == "xdigit") return hex_digits();
   if (name == "word") return word();
@@ -169,7 +172,8 @@ Item property(const std::string& name) {
     const char* brief = u_getPropertyValueName(UCHAR_GENERAL_CATEGORY_MASK, mask, U_SHORT_PROPERTY_NAME);
     // LC (cased letter) has another spelling in PCRE2.
     if (static_cast<uint32_t>(mask) == U_GC_LC_MASK)
-      return {std::string("\\p{L&}").append(class_items(newer_than_pcre2(U_GC_LC_MASK))), [] { return set_of_categories(U_GC_LC_MASK); }};
+      return {std::string("\\p{L&}").append(class_items(newer_than_pcre2(U_GC_LC_MASK))),
+              [] { return set_of_categories(U_GC_LC_MASK); }};
     return categories(static_cast<uint32_t>(mask), brief);
   }
   const int32_t script = u_getPropertyValueEnum(UCHAR_SCRIPT, name.c_str());
@@ -248,7 +252,10 @@ class Translator {
     char32_t value = 0;
     for (size_t i = 0; i < digits; ++i, ++at_) {
       const char c = peek();
-      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      const int digit = c >= '0' && c <= '9'   ? c - '0'
+                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                               : -1;
       if (digit < 0) refuse("a hexadecimal escape is cut short");
       value = value * 16 + static_cast<char32_t>(digit);
     }
@@ -260,7 +267,8 @@ class Translator {
     if (letter == 'u') return hex_number(4);
     if (peek() == '{') {
       const size_t close = in_.find('}', at_);
-      if (close == std::string_view::npos || close == at_ + 1 || close > at_ + 9) refuse("\\x{ is not closed or too long");
+      if (close == std::string_view::npos || close == at_ + 1 || close > at_ + 9)
+        refuse("\\x{ is not closed or too long");
       ++at_;
       const char32_t value = hex_number(close - at_);
       ++at_;
@@ -322,7 +330,8 @@ class Translator {
       case 'u': out_ += hex(static_cast<UChar32>(numeric_escape(letter))); return;
       default: break;
     }
-    const bool alphanumeric = (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z');
+    const bool alphanumeric =
+        (letter >= '0' && letter <= '9') || (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z');
     if (alphanumeric && std::string_view("tnrfaeAzZGRXKN0123456789kg").find(letter) == std::string_view::npos)
       refuse(std::string("the escape \\") + letter + " is not supported");
     out_ += '\\';

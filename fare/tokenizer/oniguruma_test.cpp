@@ -14,7 +14,8 @@ std::string matches(const char* expression, std::string_view text) {
   const TextPattern pattern = TextPattern::regex(expression, "test");
   TextPattern::Matcher matcher(pattern);
   std::string out;
-  matcher.for_each_match(text, [&](size_t begin, size_t end) { out.append("[").append(text.substr(begin, end - begin)).append("]"); });
+  matcher.for_each_match(
+      text, [&](size_t begin, size_t end) { out.append("[").append(text.substr(begin, end - begin)).append("]"); });
   return out;
 }
 
@@ -44,8 +45,10 @@ TEST(Oniguruma, OptionMMeansDotAll) {
 }
 
 TEST(Oniguruma, WhatHasNoEqualIsRefused) {
-  for (const char* expression : {"(a", "a)", "[a", "[b-a]", "\\", "\\p{Nope}", "\\pL", "(?~a)", "(?s)a", "a{2}+", "a{2}?", "\\y", "[\\q]", "(*FAIL)", "\\xFF", "*a",
-                                 "[[:nope:]]", "(?<n>a)\\k<m>", "\\x{110000}", "\\u12", "(?", "a**"}) {
+  for (const char* expression :
+       {"(a",          "a)",    "[a",  "[b-a]", "\\",      "\\p{Nope}", "\\pL", "(?~a)",      "(?s)a",
+        "a{2}+",       "a{2}?", "\\y", "[\\q]", "(*FAIL)", "\\xFF",     "*a",   "[[:nope:]]", "(?<n>a)\\k<m>",
+        "\\x{110000}", "\\u12", "(?",  "a**"}) {
     EXPECT_THROW(TextPattern::regex(expression, "test"), FormatError) << expression;
   }
 }
@@ -55,7 +58,10 @@ TEST(Oniguruma, NamesTheExpressionInTheMessage) {
     TextPattern::regex("(?~a)", "t.json");
     FAIL() << "accepted";
   } catch (const FormatError& error) {
-    EXPECT_NE(std::string(error.what()).find("t.json: the regular expression '(?~a)' does not compile: the absent operator"), std::string::npos) << error.what();
+    EXPECT_NE(
+        std::string(error.what()).find("t.json: the regular expression '(?~a)' does not compile: the absent operator"),
+        std::string::npos)
+        << error.what();
   }
 }
 

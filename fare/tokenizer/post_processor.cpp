@@ -20,7 +20,8 @@ std::vector<int32_t> read_template(const JsonNode& pieces, const JsonNode& speci
       has_text = true;
     } else if (const auto special = piece.find("SpecialToken")) {
       const std::string name = special->text("id");
-      if (!special_tokens.json().contains(name)) special->at("id").fail("'" + name + "' is not among the special_tokens");
+      if (!special_tokens.json().contains(name))
+        special->at("id").fail("'" + name + "' is not among the special_tokens");
       for (const auto& id : special_tokens.at(name).at("ids").items())
         around.push_back(static_cast<int32_t>(id.integer(0, std::numeric_limits<int32_t>::max() - 1)));
     } else {
@@ -82,8 +83,8 @@ void trim_offsets(const PostProcessor::Trim& trim, std::string_view text, Output
   // The end only moves when the text before it holds that many characters at all.
   size_t end = token.end;
   uint32_t left = token.trailing;
-  for (; left > 0 && end > 0; --left)
-    do --end;
+  for (; left > 0 && end > 0; --left) do
+      --end;
     while (end > 0 && is_continuation_byte(text[end]));
   if (left == 0) token.end = std::max(end, token.begin);
 }

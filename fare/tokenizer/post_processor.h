@@ -29,7 +29,7 @@ struct PostProcessor {
   // The tokens around the text: ids, with kText where the text stands.
   static constexpr int32_t kText = -1;
 
-  std::vector<Trim> trims_before;          // applied to the text's tokens, in order
+  std::vector<Trim> trims_before;  // applied to the text's tokens, in order
   std::optional<std::vector<int32_t>> around;
 };
 

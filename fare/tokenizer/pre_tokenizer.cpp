@@ -19,7 +19,8 @@ Behavior read_behavior(const JsonNode& node) {
   if (name == "MergedWithPrevious") return Behavior::kMergedWithPrevious;
   if (name == "MergedWithNext") return Behavior::kMergedWithNext;
   if (name == "Contiguous") return Behavior::kContiguous;
-  fail_unknown_component(node, "behavior", name, {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"});
+  fail_unknown_component(node, "behavior", name,
+                         {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"});
 }
 
 // Part of a piece, found by the pattern or lying between what it found. Parts cover the piece without gap.
@@ -105,7 +106,8 @@ auto each_character(Holds holds) {
 
 void split_by(PreTokens& tokens, const TextPattern& pattern, Behavior behavior, bool invert) {
   TextPattern::Matcher matcher(pattern);
-  split_pieces(tokens, behavior, invert, [&](std::string_view piece, auto&& report) { matcher.for_each_match(piece, report); });
+  split_pieces(tokens, behavior, invert,
+               [&](std::string_view piece, auto&& report) { matcher.for_each_match(piece, report); });
 }
 
 // Respells every piece into a new text: `write(out, piece range)` appends to it.
@@ -127,7 +129,9 @@ void respell_pieces(PreTokens& tokens, Write&& write) {
 class Split : public PreTokenizer {
  public:
   explicit Split(const JsonNode& node)
-      : pattern_(node.at("pattern")), behavior_(read_behavior(node.at("behavior"))), invert_(node.boolean_or("invert", false)) {
+      : pattern_(node.at("pattern")),
+        behavior_(read_behavior(node.at("behavior"))),
+        invert_(node.boolean_or("invert", false)) {
     node.note_other_fields({"type", "pattern", "behavior", "invert"});
   }
   void apply(PreTokens& tokens) const override { split_by(tokens, pattern_, behavior_, invert_); }
@@ -141,7 +145,9 @@ class Split : public PreTokenizer {
 class ByteLevel : public PreTokenizer {
  public:
   explicit ByteLevel(const JsonNode& node)
-      : add_prefix_space_(node.boolean("add_prefix_space")), use_regex_(node.boolean_or("use_regex", true)), words_(words()) {
+      : add_prefix_space_(node.boolean("add_prefix_space")),
+        use_regex_(node.boolean_or("use_regex", true)),
+        words_(words()) {
     node.boolean_or("trim_offsets", true);  // checked; it only matters in the post-processor
     node.note_other_fields({"type", "add_prefix_space", "trim_offsets", "use_regex"});
   }
@@ -165,7 +171,8 @@ class ByteLevel : public PreTokenizer {
 
  private:
   static TextPattern words() {
-    return TextPattern::regex(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)", "ByteLevel");
+    return TextPattern::regex(R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
+                              "ByteLevel");
   }
 
   bool add_prefix_space_;
@@ -212,7 +219,8 @@ class Metaspace : public PreTokenizer {
     });
     if (!options_.split) return;
     split_pieces(tokens, Behavior::kMergedWithNext, false, [&](std::string_view piece, auto&& report) {
-      for (size_t at = piece.find(mark); at != std::string_view::npos; at = piece.find(mark, at + mark.size())) report(at, at + mark.size());
+      for (size_t at = piece.find(mark); at != std::string_view::npos; at = piece.find(mark, at + mark.size()))
+        report(at, at + mark.size());
     });
   }
 
@@ -304,7 +312,8 @@ std::unique_ptr<PreTokenizer> make_pre_tokenizer(const JsonNode& node) {
   if (type == "Whitespace") return std::make_unique<Whitespace>();
   if (type == "WhitespaceSplit") return std::make_unique<WhitespaceSplit>();
   if (type == "Sequence") return std::make_unique<Sequence>(node);
-  fail_unknown_component(node, "pre-tokenizer", type, {"Split", "ByteLevel", "Digits", "Metaspace", "Whitespace", "WhitespaceSplit", "Sequence"});
+  fail_unknown_component(node, "pre-tokenizer", type,
+                         {"Split", "ByteLevel", "Digits", "Metaspace", "Whitespace", "WhitespaceSplit", "Sequence"});
 }
 
 }  // namespace fare

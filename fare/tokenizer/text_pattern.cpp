@@ -14,7 +14,7 @@ namespace fare {
 struct TextPattern::Compiled {
   pcre2_code* code = nullptr;
   bool jit = false;
-  std::string path;   // for errors
+  std::string path;  // for errors
   std::string place;
 
   Compiled() = default;
@@ -30,7 +30,8 @@ struct TextPattern::Compiled {
     pcre2_set_bsr(context.get(), PCRE2_BSR_UNICODE);
     int error = 0;
     size_t offset = 0;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(), options, &error, &offset, context.get());
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(), options, &error, &offset,
+                         context.get());
     if (code == nullptr) {
       PCRE2_UCHAR message[256];
       pcre2_get_error_message(error, message, sizeof message);
@@ -43,7 +44,8 @@ struct TextPattern::Compiled {
     try {
       compile(pcre2_from_oniguruma(expression), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
     } catch (const std::invalid_argument& error) {
-      throw FormatError(path, place, "the regular expression '" + std::string(expression) + "' does not compile: " + error.what());
+      throw FormatError(path, place,
+                        "the regular expression '" + std::string(expression) + "' does not compile: " + error.what());
     }
   }
 };
@@ -106,8 +108,10 @@ bool TextPattern::Matcher::match_from(size_t start) {
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text_.data());
   const auto attempt = [&] {
     // The text was checked once, where it came in; checking it at each match would be quadratic.
-    return compiled.jit ? pcre2_jit_match(compiled.code, subject, text_.size(), start, PCRE2_NO_UTF_CHECK, state_->data, state_->context)
-                         : pcre2_match(compiled.code, subject, text_.size(), start, PCRE2_NO_UTF_CHECK, state_->data, state_->context);
+    return compiled.jit ? pcre2_jit_match(compiled.code, subject, text_.size(), start, PCRE2_NO_UTF_CHECK, state_->data,
+                                          state_->context)
+                        : pcre2_match(compiled.code, subject, text_.size(), start, PCRE2_NO_UTF_CHECK, state_->data,
+                                      state_->context);
   };
   int result = attempt();
   if (result == PCRE2_ERROR_JIT_STACKLIMIT && state_->stack == nullptr) {
@@ -121,9 +125,9 @@ bool TextPattern::Matcher::match_from(size_t start) {
   if (result < 0) {
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(result, message, sizeof message);
-    throw FormatError(compiled.path, compiled.place, "the regular expression gave up at byte " + std::to_string(start) +
-                                                           " of a text of " + std::to_string(text_.size()) +
-                                                           " bytes: " + reinterpret_cast<const char*>(message));
+    throw FormatError(compiled.path, compiled.place,
+                      "the regular expression gave up at byte " + std::to_string(start) + " of a text of " +
+                          std::to_string(text_.size()) + " bytes: " + reinterpret_cast<const char*>(message));
   }
   return true;
 }

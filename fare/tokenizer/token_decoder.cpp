@@ -62,7 +62,10 @@ std::optional<char> named_byte(const std::string& token) {
   int value = 0;
   for (int i = 3; i < 5; ++i) {
     const char c = token[static_cast<size_t>(i)];
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    const int digit = c >= '0' && c <= '9'   ? c - '0'
+                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                             : -1;
     if (digit < 0) return std::nullopt;
     value = value * 16 + digit;
   }
@@ -178,7 +181,8 @@ std::unique_ptr<TokenDecoder> make_token_decoder(const JsonNode& node) {
   if (type == "Strip") return std::make_unique<Strip>(node);
   if (type == "Metaspace") return std::make_unique<Metaspace>(node);
   if (type == "Sequence") return std::make_unique<Sequence>(node);
-  fail_unknown_component(node, "decoder", type, {"ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace", "Sequence"});
+  fail_unknown_component(node, "decoder", type,
+                         {"ByteLevel", "Replace", "ByteFallback", "Fuse", "Strip", "Metaspace", "Sequence"});
 }
 
 }  // namespace fare

@@ -25,12 +25,15 @@ Vocabulary read_vocabulary(const JsonNode& node) {
   constexpr int64_t kLargest = std::numeric_limits<int32_t>::max() - 1;
   Vocabulary vocabulary;
   vocabulary.reserve(node.json().size());
-  for (const auto& [token, id] : node.json().items()) {
+  for (const auto& item : node.json().items()) {
+    const std::string& token = item.key();
+    const Json& id = item.value();
     // The place is only spelled out for errors: a vocabulary has 100,000 of them.
     const auto entry = [&] { return JsonNode(id, node.file(), node.place() + "[\"" + token + "\"]"); };
     const bool sound = id.is_number_unsigned() && id.get<uint64_t>() <= static_cast<uint64_t>(kLargest);
     const auto number = static_cast<int32_t>(sound ? id.get<int64_t>() : entry().integer(0, kLargest));
-    if (!vocabulary.add(token, number)) entry().fail("id " + std::to_string(number) + " is that of '" + *vocabulary.token(number) + "' already");
+    if (!vocabulary.add(token, number))
+      entry().fail("id " + std::to_string(number) + " is that of '" + *vocabulary.token(number) + "' already");
   }
   if (vocabulary.size() == 0) node.fail("the vocabulary is empty");
   return vocabulary;

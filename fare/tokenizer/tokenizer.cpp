@@ -48,7 +48,13 @@ struct Tokenizer::Parts {
 
 namespace {
 
-constexpr size_t kMaxTextBytes = std::numeric_limits<int32_t>::max();
+// Positions are kept in 32 bits, and a text can grow on its way.
+constexpr size_t kMaxTextBytes = size_t{1} << 29;
+
+// Protobuf of a SentencePiece model: it begins with a piece and the four bytes of its score, most often 0.
+bool looks_like_sentencepiece(std::string_view content) {
+  return content.starts_with('\n') && content.substr(0, 64).find('\0') != std::string_view::npos;
+}
 
 // The content of the added tokens, with their ids, where neither is used twice.
 Vocabulary contents_of(const std::vector<AddedToken>& tokens) {
@@ -63,7 +69,8 @@ void Tokenizer::Parts::read(const JsonNode& root) {
   if (!root.json().is_object()) root.fail("expected an object; is this a tokenizer.json?");
   if (const auto version = root.text_if("version"); version && *version != "1.0")
     root.at("version").fail("expected \"1.0\", found '" + *version + "'");
-  root.note_other_fields({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"});
+  root.note_other_fields({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
+                          "post_processor", "decoder", "model"});
   for (const char* key : {"truncation", "padding"})
     if (root.find(key)) root.file().notes.push_back(std::string(key) + " is set in the file and not applied");
 
@@ -97,7 +104,9 @@ void Tokenizer::Parts::check_added(std::vector<AddedToken>& tokens, const JsonNo
     AddedToken& token = tokens[i];
     const std::string what = "'" + token.content + "' has id " + std::to_string(token.id);
     if (const auto known = model->vocabulary().find(token.content)) {
-      if (*known != token.id) node.file().notes.push_back(node.place() + ": " + what + " there and " + std::to_string(*known) + " in the vocabulary, which counts");
+      if (*known != token.id)
+        node.file().notes.push_back(node.place() + ": " + what + " there and " + std::to_string(*known) +
+                                    " in the vocabulary, which counts");
       token.id = *known;
     } else if (const std::string* other = model->vocabulary().token(token.id)) {
       node.fail(what + ", which is that of '" + *other + "' in the vocabulary");
@@ -105,8 +114,10 @@ void Tokenizer::Parts::check_added(std::vector<AddedToken>& tokens, const JsonNo
     if (!seen.add(token.content, token.id)) {
       const std::string* other = seen.token(token.id);
       if (other == nullptr || *other != token.content)
-        node.fail(other != nullptr ? what + ", which is that of '" + *other + "' already" : "'" + token.content + "' is there twice, with two ids");
-      std::erase_if(kept, [&](const AddedToken& earlier) { return earlier.content == token.content; });  // the last one counts
+        node.fail(other != nullptr ? what + ", which is that of '" + *other + "' already"
+                                   : "'" + token.content + "' is there twice, with two ids");
+      std::erase_if(
+          kept, [&](const AddedToken& earlier) { return earlier.content == token.content; });  // the last one counts
     }
     kept.push_back(token);
   }
@@ -145,7 +156,9 @@ void Tokenizer::Parts::apply(const CheckpointSettings& settings) {
   if (!settings.llama_class) return;
   const auto needed = [&](const std::optional<int32_t>& id, const char* token, const char* flag) {
     if (!id)
-      throw FormatError(settings.path, token, std::string(flag) + " is on, but there is no such token in the vocabulary; name one or set " + flag + " to false");
+      throw FormatError(settings.path, token,
+                        std::string(flag) + " is on, but there is no such token in the vocabulary; name one or set " +
+                            flag + " to false");
     return *id;
   };
   post = PostProcessor{};
@@ -166,74 +179,103 @@ void Tokenizer::Parts::set_around() {
   after.assign(last, post.around->end());
 }
 
-std::vector<OutputToken> Tokenizer::Parts::run(std::string_view text, bool offsets, bool add_special_tokens) const {
-  if (text.size() > kMaxTextBytes) throw UsageError("a text of " + std::to_string(text.size()) + " bytes is too long; 2147483647 is the most");
-  if (const auto bad = first_invalid_utf8(text)) throw UsageError("the text is not UTF-8 at byte " + std::to_string(*bad));
-  const bool tracked = offsets || sources_needed;
-  const bool trim = offsets && !post.trims_before.empty();
+// One text on its way through the parts.
+class Tokenizer::Pass {
+ public:
+  Pass(const Parts& parts, std::string_view text, bool offsets)
+      : parts_(parts),
+        text_(text),
+        offsets_(offsets),
+        tracked_(offsets || parts.sources_needed),
+        trim_(offsets && !parts.post.trims_before.empty()) {}
 
-  std::vector<OutputToken> out;
-  const auto add = [&](int32_t id, size_t begin, size_t end, std::string_view spelled) {
+  std::vector<OutputToken> run(bool add_special_tokens) {
+    std::vector<AddedTokenPart> cut;
+    parts_.added->cut_raw(text_, cut);
+    for (const auto& part : cut) {
+      const std::string_view found = text_.substr(part.begin, part.end - part.begin);
+      if (part.token != nullptr) add(part.token->id, part.begin, part.end, found);
+      else add_section(AlignedText::part(found, part.begin, tracked_));
+    }
+    if (trim_)
+      for (const auto& rule : parts_.post.trims_before)
+        for (auto& token : out_) trim_offsets(rule, text_, token);
+    if (!parts_.post.around) return std::move(out_);
+    std::vector<OutputToken> complete;
+    complete.reserve(out_.size() + parts_.post.around->size());
+    for (const int32_t id : *parts_.post.around) {
+      if (id == PostProcessor::kText) complete.insert(complete.end(), out_.begin(), out_.end());
+      else if (add_special_tokens) complete.push_back({id});
+    }
+    return complete;
+  }
+
+ private:
+  void add(int32_t id, size_t begin, size_t end, std::string_view spelled) {
     OutputToken token{id, begin, end};
-    token.first = out.empty();
-    if (trim) count_edge_spaces(spelled, token.leading, token.trailing);
-    out.push_back(token);
-  };
-  std::vector<PieceToken> spelled;
-  const auto add_piece = [&](const PreTokens& tokens, const ByteRange& piece) {
-    spelled.clear();
-    model->tokenize(tokens.piece(piece), spelled);
-    for (const PieceToken& token : spelled) {
-      if (!offsets) {
-        out.push_back({token.id});
+    token.first = out_.empty();
+    if (trim_) count_edge_spaces(spelled, token.leading, token.trailing);
+    out_.push_back(token);
+  }
+
+  // A stretch between added tokens that are looked for in raw text.
+  void add_section(AlignedText section) {
+    if (parts_.normalizer) parts_.normalizer->apply(section);
+    std::vector<AddedTokenPart> cut;
+    parts_.added->cut_normalized(section.text, cut);
+    if (cut.size() == 1 && cut[0].token == nullptr) {
+      add_text(std::move(section));
+      return;
+    }
+    for (const auto& part : cut) {
+      if (part.token == nullptr) add_text(section.slice(part.begin, part.end));
+      else
+        add(part.token->id, section.source_of(part.begin).begin, section.source_of(part.end - 1).end,
+            std::string_view(section.text).substr(part.begin, part.end - part.begin));
+    }
+  }
+
+  // Text without added tokens.
+  void add_text(AlignedText text) {
+    if (text.text.empty()) return;
+    PreTokens tokens{std::move(text), {}};
+    tokens.pieces = {{0, static_cast<uint32_t>(tokens.text.text.size())}};
+    if (parts_.pre_tokenizer) parts_.pre_tokenizer->apply(tokens);
+    for (const ByteRange& piece : tokens.pieces) add_piece(tokens, piece);
+  }
+
+  void add_piece(const PreTokens& tokens, const ByteRange& piece) {
+    spelled_.clear();
+    parts_.model->tokenize(tokens.piece(piece), spelled_);
+    for (const PieceToken& token : spelled_) {
+      if (!offsets_) {
+        out_.push_back({token.id});
         continue;
       }
       // A model may count more bytes than the piece has; what lies behind its end belongs to the last character.
       const uint32_t length = piece.end - piece.begin;
       const uint32_t begin = piece.begin + std::min(token.begin, length - 1);
       const uint32_t end = std::max(begin + 1, piece.begin + std::min(token.end, length));
-      add(token.id, tokens.text.source[begin].begin, tokens.text.source[end - 1].end, *spelling(token.id));
+      add(token.id, tokens.text.source[begin].begin, tokens.text.source[end - 1].end, *parts_.spelling(token.id));
     }
-  };
+  }
 
-  std::vector<AddedTokenPart> raw;
-  std::vector<AddedTokenPart> normalized;
-  added->cut_raw(text, raw);
-  for (const auto& part : raw) {
-    const std::string_view found = text.substr(part.begin, part.end - part.begin);
-    if (part.token != nullptr) {
-      add(part.token->id, part.begin, part.end, found);
-      continue;
-    }
-    AlignedText section = AlignedText::part(found, part.begin, tracked);
-    if (normalizer) normalizer->apply(section);
-    added->cut_normalized(section.text, normalized);
-    for (const auto& inner : normalized) {
-      if (inner.begin == inner.end) continue;
-      if (inner.token != nullptr) {
-        add(inner.token->id, section.source_of(inner.begin).begin, section.source_of(inner.end - 1).end,
-            std::string_view(section.text).substr(inner.begin, inner.end - inner.begin));
-        continue;
-      }
-      PreTokens tokens;
-      const bool whole = inner.begin == 0 && inner.end == section.text.size();
-      tokens.text = whole ? std::move(section) : section.slice(inner.begin, inner.end);
-      tokens.pieces = {{0, static_cast<uint32_t>(tokens.text.text.size())}};
-      if (pre_tokenizer) pre_tokenizer->apply(tokens);
-      for (const ByteRange& piece : tokens.pieces) add_piece(tokens, piece);
-    }
-  }
-  if (trim)
-    for (const auto& rule : post.trims_before)
-      for (auto& token : out) trim_offsets(rule, text, token);
-  if (!post.around) return out;
-  std::vector<OutputToken> complete;
-  complete.reserve(out.size() + post.around->size());
-  for (const int32_t id : *post.around) {
-    if (id == PostProcessor::kText) complete.insert(complete.end(), out.begin(), out.end());
-    else if (add_special_tokens) complete.push_back({id});
-  }
-  return complete;
+  const Parts& parts_;
+  std::string_view text_;
+  bool offsets_;
+  bool tracked_;
+  bool trim_;
+  std::vector<OutputToken> out_;
+  std::vector<PieceToken> spelled_;
+};
+
+std::vector<OutputToken> Tokenizer::Parts::run(std::string_view text, bool offsets, bool add_special_tokens) const {
+  if (text.size() > kMaxTextBytes)
+    throw UsageError("a text of " + std::to_string(text.size()) + " bytes is too long; " +
+                     std::to_string(kMaxTextBytes) + " is the most");
+  if (const auto bad = first_invalid_utf8(text))
+    throw UsageError("the text is not UTF-8 at byte " + std::to_string(*bad));
+  return Pass(*this, text, offsets).run(add_special_tokens);
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -253,7 +295,10 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view json, const std
 std::unique_ptr<Tokenizer> Tokenizer::open(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(path)) {
     if (!std::filesystem::exists(path)) throw IoError(path.string() + ": no such file or folder");
-    return from_json(read_file(path), path.string());
+    const std::string content = read_file(path);
+    if (looks_like_sentencepiece(content))
+      throw FormatError(path.string(), "", "SentencePiece models are not read; give the tokenizer.json made from it");
+    return from_json(content, path.string());
   }
   const auto file_path = with_gz_fallback(path / "tokenizer.json");
   if (!std::filesystem::exists(file_path)) throw IoError(path.string() + ": there is no tokenizer.json in this folder");

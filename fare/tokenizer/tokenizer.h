@@ -17,9 +17,9 @@ namespace fare {
 // One entry a token in each list.
 struct Encoding {
   std::vector<int32_t> ids;
-  std::vector<std::string> pieces;                  // the vocabulary's strings ("Ġthe", "▁the", "<0xE2>")
-  std::vector<std::pair<size_t, size_t>> offsets;   // bytes [begin, end) of the text; a character split over tokens
-                                                    // gives its whole range to each; (0, 0) for tokens put around it
+  std::vector<std::string> pieces;                 // the vocabulary's strings ("Ġthe", "▁the", "<0xE2>")
+  std::vector<std::pair<size_t, size_t>> offsets;  // bytes [begin, end) of the text; a character split over tokens
+                                                   // gives its whole range to each; (0, 0) for tokens put around it
 };
 
 // Read-only after open(); all methods may be called from many threads at once.
@@ -39,7 +39,7 @@ class Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  // `text` must be UTF-8 below 2^31 bytes; UsageError naming the byte otherwise.
+  // `text` must be UTF-8 of at most 512 MiB; UsageError naming the byte otherwise.
   // FormatError when a text cannot be spelled with this vocabulary (Unigram without unk_id).
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;
   // The ids alone; faster.
@@ -53,7 +53,8 @@ class Tokenizer {
   std::optional<std::string> id_to_token(int32_t id) const;
   bool is_special(int32_t id) const;
 
-  // Of tokenizer_config.json; nothing for a bare file, or where the text is no token. unk_id() falls back to the model's.
+  // Of tokenizer_config.json; nothing for a bare file, or where the text is no token. unk_id() falls back to the
+  // model's.
   std::optional<int32_t> bos_id() const;
   std::optional<int32_t> eos_id() const;
   std::optional<int32_t> unk_id() const;
@@ -70,6 +71,7 @@ class Tokenizer {
 
  private:
   struct Parts;
+  class Pass;
   explicit Tokenizer(std::unique_ptr<Parts> parts);
   std::unique_ptr<Parts> parts_;
 };

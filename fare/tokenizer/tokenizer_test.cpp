@@ -58,7 +58,8 @@ bool has(const std::string& text, const std::string& part) { return text.find(pa
 
 class Folder {
  public:
-  explicit Folder(const std::string& name) : path_(fs::temp_directory_path() / ("fare-tokenizer-" + std::to_string(::getpid()) + "-" + name)) {
+  explicit Folder(const std::string& name)
+      : path_(fs::temp_directory_path() / ("fare-tokenizer-" + std::to_string(::getpid()) + "-" + name)) {
     fs::create_directories(path_);
   }
   ~Folder() { fs::remove_all(path_); }
@@ -123,18 +124,22 @@ TEST(Tokenizer, UnknownComponentsAreRefusedByNameAndPlace) {
   const auto with = [](const char* key, const char* value) {
     return refusal(bpe(), [&](Json& json) { json[key] = Json::parse(value); });
   };
-  std::string message = with("normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]})");
+  std::string message =
+      with("normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]})");
   EXPECT_HAS(message, "t.json: normalizer.normalizers[1]: ");
   EXPECT_HAS(message, "'Lowercase'");
   message = with("pre_tokenizer", R"({"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}]})");
   EXPECT_HAS(message, "pre_tokenizer.pretokenizers[0]: ");
   EXPECT_HAS(message, "'BertPreTokenizer'");
-  EXPECT_HAS(with("post_processor", R"({"type": "RobertaProcessing"})"), "post_processor: post-processor 'RobertaProcessing'");
+  EXPECT_HAS(with("post_processor", R"({"type": "RobertaProcessing"})"),
+             "post_processor: post-processor 'RobertaProcessing'");
   EXPECT_HAS(with("decoder", R"({"type": "WordPiece"})"), "decoder: decoder 'WordPiece'");
-  EXPECT_HAS(with("decoder", R"({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "CTC"}]})"), "decoder.decoders[1]: decoder 'CTC'");
+  EXPECT_HAS(with("decoder", R"({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "CTC"}]})"),
+             "decoder.decoders[1]: decoder 'CTC'");
   EXPECT_HAS(with("model", R"({"type": "WordPiece", "vocab": {}})"), "model: model 'WordPiece'");
   EXPECT_HAS(with("normalizer", R"({"type": "Prepnd", "prepend": "x"})"), "did you mean 'Prepend'");
-  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Split", "pattern": {"String": "-"}, "behavior": "isolated"})"), "pre_tokenizer.behavior: ");
+  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Split", "pattern": {"String": "-"}, "behavior": "isolated"})"),
+             "pre_tokenizer.behavior: ");
   EXPECT_HAS(with("version", R"("2.0")"), "version: ");
 }
 
@@ -145,21 +150,34 @@ TEST(Tokenizer, BrokenComponentsAreRefusedWithThePlace) {
   EXPECT_HAS(with("normalizer", R"({"type": "Prepend"})"), "normalizer: field 'prepend' is missing");
   EXPECT_HAS(with("normalizer", R"({"prepend": "x"})"), "normalizer: field 'type' is missing");
   EXPECT_HAS(with("normalizer", R"("NFC")"), "normalizer: expected an object");
-  EXPECT_HAS(with("normalizer", R"({"type": "Replace", "pattern": {"Glob": "x"}, "content": ""})"), "normalizer.pattern: ");
-  EXPECT_HAS(with("normalizer", R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": ""})"), "normalizer.pattern.Regex: the regular expression '(a' does not compile");
-  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Split", "pattern": {"Regex": "[a-"}, "behavior": "Isolated", "invert": false})"), "pre_tokenizer.pattern.Regex: ");
-  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Digits", "individual_digits": "yes"})"), "pre_tokenizer.individual_digits: expected true or false");
-  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Metaspace", "replacement": "__"})"), "pre_tokenizer.replacement: expected one character");
-  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "last"})"), "pre_tokenizer.prepend_scheme: ");
-  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "add_prefix_space": false})"), "add_prefix_space");
+  EXPECT_HAS(with("normalizer", R"({"type": "Replace", "pattern": {"Glob": "x"}, "content": ""})"),
+             "normalizer.pattern: ");
+  EXPECT_HAS(with("normalizer", R"({"type": "Replace", "pattern": {"Regex": "(a"}, "content": ""})"),
+             "normalizer.pattern.Regex: the regular expression '(a' does not compile");
+  EXPECT_HAS(with("pre_tokenizer",
+                  R"({"type": "Split", "pattern": {"Regex": "[a-"}, "behavior": "Isolated", "invert": false})"),
+             "pre_tokenizer.pattern.Regex: ");
+  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Digits", "individual_digits": "yes"})"),
+             "pre_tokenizer.individual_digits: expected true or false");
+  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Metaspace", "replacement": "__"})"),
+             "pre_tokenizer.replacement: expected one character");
+  EXPECT_HAS(with("pre_tokenizer", R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "last"})"),
+             "pre_tokenizer.prepend_scheme: ");
+  EXPECT_HAS(with("pre_tokenizer",
+                  R"({"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "add_prefix_space": false})"),
+             "add_prefix_space");
   EXPECT_HAS(with("decoder", R"({"type": "Strip", "content": "ab", "start": 1, "stop": 0})"), "decoder.content: ");
   EXPECT_HAS(with("decoder", R"({"type": "Strip", "content": "a", "start": -1, "stop": 0})"), "decoder.start: ");
-  const char* no_such = R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {}})";
+  const char* no_such =
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {}})";
   EXPECT_HAS(with("post_processor", no_such), "post_processor.single[0].SpecialToken.id: '<x>'");
-  const char* beyond = R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [],
+  const char* beyond =
+      R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<x>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [],
                            "special_tokens": {"<x>": {"id": "<x>", "ids": [77], "tokens": ["<x>"]}}})";
   EXPECT_HAS(with("post_processor", beyond), "id 77");
-  EXPECT_HAS(with("post_processor", R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}})"), "drops the text");
+  EXPECT_HAS(
+      with("post_processor", R"({"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}})"),
+      "drops the text");
 }
 
 TEST(Tokenizer, BrokenVocabulariesAreRefusedWithThePlace) {
@@ -175,7 +193,8 @@ TEST(Tokenizer, BrokenVocabulariesAreRefusedWithThePlace) {
   EXPECT_HAS(vocab("x", 18446744073709551615ull), "model.vocab[\"x\"]: expected a whole number");
   EXPECT_HAS(vocab("x", 70), "model: 'x' has id 70, beyond the vocabulary of 7 tokens");
   EXPECT_EQ(vocab("x", 6), "accepted");
-  EXPECT_HAS(refusal(bpe(), [](Json& json) { json["model"]["vocab"] = Json::object(); }), "model.vocab: the vocabulary is empty");
+  EXPECT_HAS(refusal(bpe(), [](Json& json) { json["model"]["vocab"] = Json::object(); }),
+             "model.vocab: the vocabulary is empty");
   EXPECT_HAS(refusal(bpe(), [](Json& json) { json["model"].erase("vocab"); }), "model: field 'vocab' is missing");
 }
 
@@ -195,8 +214,11 @@ TEST(Tokenizer, BrokenModelsAreRefusedWithThePlace) {
   EXPECT_HAS(model("dropout", "0.1"), "model.dropout: ");
   EXPECT_HAS(model("byte_fallback", "1"), "model.byte_fallback: expected true or false");
   EXPECT_HAS(refusal(word_level(), [](Json& json) { json["model"]["unk_token"] = "<none>"; }), "model.unk_token: ");
-  EXPECT_HAS(refusal(word_level(), [](Json& json) { json["model"].erase("unk_token"); }), "model: field 'unk_token' is missing");
-  const auto unigram = [](const char* text) { return refusal(bpe(), [&](Json& json) { json["model"] = Json::parse(text); }); };
+  EXPECT_HAS(refusal(word_level(), [](Json& json) { json["model"].erase("unk_token"); }),
+             "model: field 'unk_token' is missing");
+  const auto unigram = [](const char* text) {
+    return refusal(bpe(), [&](Json& json) { json["model"] = Json::parse(text); });
+  };
   EXPECT_EQ(unigram(R"({"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": null})"), "accepted");
   EXPECT_HAS(unigram(R"({"type": "Unigram", "vocab": [["a", -1.0]], "unk_id": 1})"), "model.unk_id: ");
   EXPECT_HAS(unigram(R"({"type": "Unigram", "vocab": [["a", -1.0], ["a", -2.0]]})"), "model.vocab[1]: ");
@@ -214,15 +236,20 @@ TEST(Tokenizer, BrokenAddedTokensAreRefusedWithThePlace) {
   EXPECT_HAS(added("id", "1"), "'<m>' has id 1, which is that of '<s>'");
   EXPECT_HAS(added("id", "9"), "'<m>' has id 9, beyond the vocabulary of 5 tokens");
   EXPECT_HAS(added("lstrip", "0"), "added_tokens[1].lstrip: expected true or false");
-  EXPECT_HAS(refusal(word_level(), [](Json& json) {
-               json["added_tokens"].push_back(json["added_tokens"][1]);
-               json["added_tokens"][2]["id"] = 5;
-             }), "'<m>' is there twice, with two ids");
-  EXPECT_HAS(refusal(word_level(), [](Json& json) {
-               json["added_tokens"].push_back(json["added_tokens"][1]);
-               json["added_tokens"][2]["content"] = "<n>";
-             }), "which is that of '<m>' already");
-  EXPECT_HAS(refusal(word_level(), [](Json& json) { json["added_tokens"][1].erase("id"); }), "added_tokens[1]: field 'id' is missing");
+  EXPECT_HAS(refusal(word_level(),
+                     [](Json& json) {
+                       json["added_tokens"].push_back(json["added_tokens"][1]);
+                       json["added_tokens"][2]["id"] = 5;
+                     }),
+             "'<m>' is there twice, with two ids");
+  EXPECT_HAS(refusal(word_level(),
+                     [](Json& json) {
+                       json["added_tokens"].push_back(json["added_tokens"][1]);
+                       json["added_tokens"][2]["content"] = "<n>";
+                     }),
+             "which is that of '<m>' already");
+  EXPECT_HAS(refusal(word_level(), [](Json& json) { json["added_tokens"][1].erase("id"); }),
+             "added_tokens[1]: field 'id' is missing");
 }
 
 TEST(Tokenizer, ContentTheModelKnowsKeepsTheModelsId) {
@@ -263,8 +290,10 @@ class Checkpoint : public testing::Test {
  protected:
   void SetUp() override {
     Json json = bpe();
-    json["model"]["vocab"] = Json::parse(R"({"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4, "<unk>": 5, "<s>": 6, "</s>": 7, "<b>": 8})");
-    json["post_processor"] = Json::parse(R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<b>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+    json["model"]["vocab"] =
+        Json::parse(R"({"a": 0, "b": 1, "c": 2, "ab": 3, "abc": 4, "<unk>": 5, "<s>": 6, "</s>": 7, "<b>": 8})");
+    json["post_processor"] = Json::parse(
+        R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<b>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
       "pair": [], "special_tokens": {"<b>": {"id": "<b>", "ids": [8], "tokens": ["<b>"]}}})");
     folder_.write("tokenizer.json", json);
   }
@@ -282,14 +311,16 @@ TEST_F(Checkpoint, WithoutConfigurationThePostProcessorDecides) {
 
 TEST_F(Checkpoint, TheLlamaClassOverridesThePostProcessor) {
   for (const std::string name : {"LlamaTokenizer", "LlamaTokenizerFast"}) {
-    const std::string start = R"({"tokenizer_class": ")" + name + R"(", "bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": false})";
+    const std::string start = R"({"tokenizer_class": ")" + name +
+                              R"(", "bos_token": "<s>", "eos_token": {"content": "</s>", "lstrip": false})";
     EXPECT_EQ(ids((start + "}").c_str()), (Ids{6, 4}));
     EXPECT_EQ(ids((start + R"(, "add_bos_token": false})").c_str()), (Ids{4}));
     EXPECT_EQ(ids((start + R"(, "add_eos_token": true})").c_str()), (Ids{6, 4, 7}));
     EXPECT_EQ(ids((start + R"(, "add_bos_token": null})").c_str()), (Ids{6, 4}));
   }
   EXPECT_EQ(ids(R"({"tokenizer_class": "LlamaTokenizer"})"), (Ids{6, 4})) << "the class has <s> by default";
-  EXPECT_EQ(Tokenizer::open(folder_.path() / "tokenizer.json")->ids("abc"), (Ids{8, 4})) << "a bare file knows no class";
+  EXPECT_EQ(Tokenizer::open(folder_.path() / "tokenizer.json")->ids("abc"), (Ids{8, 4}))
+      << "a bare file knows no class";
   const auto tokenizer = Tokenizer::open(folder_.path());
   EXPECT_EQ(tokenizer->ids("abc", false), (Ids{4}));
   EXPECT_EQ(tokenizer->encode("abc").offsets, (Offsets{{0, 0}, {0, 3}}));
@@ -300,7 +331,9 @@ TEST_F(Checkpoint, TheLlamaClassOverridesThePostProcessor) {
 
 TEST_F(Checkpoint, OtherClassesLeaveItToThePostProcessor) {
   EXPECT_EQ(ids(R"({"tokenizer_class": "GPTNeoXTokenizer", "bos_token": "<s>", "add_bos_token": true})"), (Ids{8, 4}));
-  EXPECT_EQ(ids(R"({"tokenizer_class": "Qwen2Tokenizer", "bos_token": null, "eos_token": "</s>", "add_bos_token": false})"), (Ids{8, 4}));
+  EXPECT_EQ(
+      ids(R"({"tokenizer_class": "Qwen2Tokenizer", "bos_token": null, "eos_token": "</s>", "add_bos_token": false})"),
+      (Ids{8, 4}));
   const auto tokenizer = Tokenizer::open(folder_.path());
   EXPECT_EQ(tokenizer->bos_id(), std::nullopt);
   EXPECT_EQ(tokenizer->bos_text(), std::nullopt);
@@ -344,8 +377,22 @@ TEST_F(Checkpoint, AGapInTheIdsIsFineWhereTheModelIsLargeEnough) {
   EXPECT_EQ(Tokenizer::open(folder_.path())->ids("xabc"), (Ids{70, 4}));
 }
 
-TEST(Tokenizer, WhatIsNotThereIsNamed) {
+TEST(Tokenizer, WhatIsNotThereOrNotReadIsNamed) {
   Folder folder("empty");
+  using namespace std::string_literals;
+  write_file(folder.path() / "tokenizer.model", "\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02"s);
+  try {
+    Tokenizer::open(folder.path());
+    FAIL() << "accepted";
+  } catch (const IoError& error) {
+    EXPECT_HAS(std::string(error.what()), "tokenizer.model");
+  }
+  try {
+    Tokenizer::open(folder.path() / "tokenizer.model");
+    FAIL() << "accepted";
+  } catch (const FormatError& error) {
+    EXPECT_HAS(std::string(error.what()), "SentencePiece");
+  }
   EXPECT_THROW(Tokenizer::open(folder.path()), IoError);
   EXPECT_THROW(Tokenizer::open(folder.path() / "tokenizer.json"), IoError);
 }
@@ -374,6 +421,7 @@ TEST(Tokenizer, ManyThreadsGetWhatOneGets) {
   const std::string text = "abcabababccba";
   const Ids expected = tokenizer->ids(text);
   std::vector<std::thread> threads;
+  threads.reserve(4);
   std::vector<int> wrong(4, 0);
   for (int t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {

@@ -47,8 +47,8 @@ std::string replace_invalid_utf8(std::string_view bytes);
 // Unicode general category (ICU's UCharCategory), as of `version` (15, 16 or 17).
 int general_category(char32_t code_point, int version = 16);
 
-// Code points that PCRE2's own tables, of Unicode `major`.`minor`, do not know yet. [first, last] in rising order; false
-// when there is no further one. `from` moves behind the range found.
+// Code points that PCRE2's own tables, of Unicode `major`.`minor`, do not know yet. [first, last] in rising order;
+// false when there is no further one. `from` moves behind the range found.
 struct CodePointRange {
   char32_t first = 0;
   char32_t last = 0;
@@ -56,8 +56,8 @@ struct CodePointRange {
 };
 bool next_assigned_after(char32_t& from, int major, int minor, CodePointRange& found);
 
-bool is_white_space(char32_t code_point);      // property White_Space
-bool is_numeric(char32_t code_point);          // categories Nd, Nl, No (Unicode 17)
-bool is_word_character(char32_t code_point);   // UTS #18 \w: alphabetic, marks, Nd, Pc, join controls
+bool is_white_space(char32_t code_point);     // property White_Space
+bool is_numeric(char32_t code_point);         // categories Nd, Nl, No (Unicode 17)
+bool is_word_character(char32_t code_point);  // UTS #18 \w: alphabetic, marks, Nd, Pc, join controls
 
 }  // namespace fare

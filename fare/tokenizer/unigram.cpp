@@ -61,7 +61,9 @@ class Unigram : public TokenModel {
       });
       if (!covered) {
         if (!unk_id_)
-          throw FormatError(path_, place_, "no piece covers '" + std::string(piece.substr(begin, character)) + "' and there is no unk_id");
+          throw FormatError(
+              path_, place_,
+              "no piece covers '" + std::string(piece.substr(begin, character)) + "' and there is no unk_id");
         offer(begin + character, unknown_score_ + here, *unk_id_);
       }
       begin += character;

@@ -50,7 +50,8 @@ class PublishedVectors : public testing::TestWithParam<Pair> {};
 
 TEST_P(PublishedVectors, AllTextsGiveTheirIds) {
   const fs::path folder = data_folder() / "tokenizers";
-  if (!fs::exists(folder)) GTEST_SKIP() << "no tokenizers in the data folder; set FARE_DATA to the folder that holds tokenizers/";
+  if (!fs::exists(folder))
+    GTEST_SKIP() << "no tokenizers in the data folder; set FARE_DATA to the folder that holds tokenizers/";
   const auto tokenizer = Tokenizer::open(folder / GetParam().vocabulary);
   const fs::path vectors = folder / "llama.cpp" / (std::string("ggml-vocab-") + GetParam().vectors + ".gguf");
   const auto texts = texts_of(vectors.string() + ".inp");
@@ -65,7 +66,8 @@ TEST_P(PublishedVectors, AllTextsGiveTheirIds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, PublishedVectors,
-                         testing::Values(Pair{"derived/gpt-2.tokenizer.json.gz", "gpt-2"}, Pair{"derived/mpt.tokenizer.json.gz", "mpt"},
+                         testing::Values(Pair{"derived/gpt-2.tokenizer.json.gz", "gpt-2"},
+                                         Pair{"derived/mpt.tokenizer.json.gz", "mpt"},
                                          Pair{"derived/deepseek-llm.tokenizer.json.gz", "deepseek-llm"},
                                          Pair{"derived/deepseek-coder.tokenizer.json.gz", "deepseek-coder"},
                                          Pair{"olmo/allenai_gpt-neox-olmo-dolma-v1_5.json.gz", "mpt"},
