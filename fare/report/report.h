@@ -1,5 +1,5 @@
 // Results -> pages and tables: pure functions of report.json (docs/report-json.md). Nothing is computed here that a
-// verdict depends on, nothing is read or written.
+// verdict depends on, nothing is read or written (run_folder.h does that).
 #pragma once
 
 #include <map>
