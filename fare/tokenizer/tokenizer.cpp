@@ -301,7 +301,12 @@ std::unique_ptr<Tokenizer> Tokenizer::open(const std::filesystem::path& path) {
     return from_json(content, path.string());
   }
   const auto file_path = with_gz_fallback(path / "tokenizer.json");
-  if (!std::filesystem::exists(file_path)) throw IoError(path.string() + ": there is no tokenizer.json in this folder");
+  if (!std::filesystem::exists(file_path)) {
+    const bool other = std::filesystem::exists(path / "tokenizer.model");
+    throw IoError(
+        path.string() + ": there is no tokenizer.json in this folder" +
+        (other ? "; tokenizer.model (SentencePiece) is not read, so save the tokenizer as tokenizer.json" : ""));
+  }
   auto parts = std::make_unique<Parts>();
   const Json parsed = parse_json(read_file(file_path), file_path.string());
   JsonFile file{file_path.string(), {}};
