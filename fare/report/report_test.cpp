@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <set>
 
 #include "fare/core/error.h"
@@ -200,23 +201,27 @@ TEST(Svg, TicksAreRoundAndInside) {
   EXPECT_LT(low, high);
 }
 
-// Writes the pages where FARE_REPORT_OUT says, for the render test and for looking at them.
+// Writes the pages into $FARE_REPORT_OUT, for the render test and for looking at them; else into a folder of its own.
 TEST(Report, IsWrittenWhereAsked) {
-  const char* folder = std::getenv("FARE_REPORT_OUT");
-  if (!folder) GTEST_SKIP() << "set FARE_REPORT_OUT to a folder to get the example's page and tables";
+  const char* asked = std::getenv("FARE_REPORT_OUT");
+  const std::string folder = asked ? asked : testing::TempDir() + "/fare-report-pages";
+  std::filesystem::create_directories(folder);
   const ReportFiles files = render_report(example());
-  write_file(std::string(folder) + "/report.html", files.html);
+  write_file(folder + "/report.html", files.html);
   OrderedJson hostile = example();
   poison_texts(hostile, "<i>&" + std::string(150, 'W'));
-  write_file(std::string(folder) + "/long-texts.html", render_report(hostile).html);
-  for (const auto& [name, bytes] : files.csv) write_file(std::string(folder) + "/" + name, bytes);
+  write_file(folder + "/long-texts.html", render_report(hostile).html);
+  for (const auto& [name, bytes] : files.csv) write_file(folder + "/" + name, bytes);
   IndexPage page{"FARE demo", "Control models with a planted answer, and what the diagnosis said.", {}, {}};
   for (int i = 0; i < 4; ++i)
     page.reports.push_back({"report.html", "the answer planted: stereotype rows in two experts", example()});
   page.scores.push_back(
       {"random OLMoE-shaped model",
        {{"crows_pairs_english", {{"pct_stereotype,none", 0.5012}, {"pct_stereotype_stderr,none", 0.0122}}}}});
-  write_file(std::string(folder) + "/index.html", render_index(page));
+  write_file(folder + "/index.html", render_index(page));
+  for (const char* name : {"report.html", "long-texts.html", "index.html"})
+    EXPECT_TRUE(read_file(folder + "/" + name).ends_with("</html>\n")) << name;
+  if (!asked) std::filesystem::remove_all(folder);
 }
 
 }  // namespace
