@@ -1,6 +1,7 @@
 #include "fare/diagnosis/candidates.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,230 @@
+#include "fare/diagnosis/dose_control.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+
+#include "fare/core/philox.h"
+#include "fare/diagnosis/null_fields.h"
+#include "fare/stats/moments.h"
+
+namespace fare {
+namespace {
+
+constexpr int kMaxSteps = 14;
+constexpr double kSmallestLambda = 1e-6;
+
+// exp(lambda) must stay finite in float32 where the strength stands in an exponent.
+double largest_lambda(const std::string& family) { return family == "I2" || family == "I5" ? 60 : 1e4; }
+
+std::vector<DoseDraw> tuned_draws(Measurer& measurer, const SearchRow& row, const RouterProfile& profile, double target,
+                                  bool restricted, int64_t wanted, const DiagnosisOptions& options, int64_t& tried) {
+  std::vector<DoseDraw> draws;
+  for (tried = 0; tried < 2 * wanted && static_cast<int64_t>(draws.size()) < wanted; ++tried) {
+    measurer.progress().check();
+    const auto experts =
+        random_direction(row.configuration, row.experts, measurer.model(), restricted, options.seed, tried);
+    if (experts.empty()) break;
+    Configuration configuration = row.configuration;
+    configuration.sign = 1;
+    const auto intervention_at = [&](double lambda) {
+      configuration.lambda = lambda;
+      Intervention intervention = make_intervention(configuration, experts, profile, measurer.model().router.top_k);
+      intervention.name = fmt::format("dose-{}-{}", restricted ? "outside" : "anywhere", tried);
+      return intervention;
+    };
+    const auto dose_at = [&](double lambda) {
+      const Intervention intervention = intervention_at(lambda);
+      const Intervention* one = &intervention;
+      return measurer.doses({&one, 1}, options.neutral_tokens).front().kl_nats;
+    };
+    const MatchedDose match = match_dose(dose_at, target, row.configuration.lambda,
+                                         largest_lambda(row.configuration.family), options.dose_tolerance, kMaxSteps);
+    if (!match.matched) continue;
+    DoseDraw draw;
+    draw.draw = static_cast<int64_t>(draws.size());
+    draw.restricted = restricted;
+    draw.match = match;
+    draw.intervention = intervention_at(match.lambda);
+    draws.push_back(std::move(draw));
+    measurer.progress()("dose control", static_cast<int64_t>(draws.size()), wanted);
+  }
+  return draws;
+}
+
+std::optional<double> percentile95(const DoseControl& control, bool restricted, int64_t asked, int64_t tried,
+                                   std::string& reason) {
+  std::vector<double> shifts;
+  for (const DoseDraw& draw : control.draws)
+    if (draw.restricted == restricted) shifts.push_back(draw.shift_pp);
+  const int64_t needed = std::min<int64_t>(20, asked);
+  if (static_cast<int64_t>(shifts.size()) < std::max<int64_t>(1, needed)) {
+    reason = fmt::format("only {} of {} random directions reach the candidate's dose within the tolerance; {} are needed",
+                         shifts.size(), tried, std::max<int64_t>(1, needed));
+    return std::nullopt;
+  }
+  return stats::quantile(shifts, 0.95);
+}
+
+}  // namespace
+
+MatchedDose match_dose(const std::function<double(double)>& dose_at, double target, double start, double largest,
+                       double tolerance, int max_steps) {
+  struct Point {
+    double lambda, dose;
+  };
+  std::optional<Point> below, above;
+  MatchedDose best;
+  double best_distance = HUGE_VAL;
+  double lambda = std::clamp(start, kSmallestLambda, largest);
+  for (int step = 0; step < max_steps; ++step) {
+    const double dose = dose_at(lambda);
+    const double distance = dose > 0 ? std::abs(std::log(dose / target)) : HUGE_VAL;
+    if (step == 0 || distance < best_distance) {
+      best = {lambda, dose, std::abs(dose / target - 1) <= tolerance};
+      best_distance = distance;
+    }
+    if (best.matched) return best;
+    (dose < target ? below : above) = Point{lambda, dose};
+    if (below && above) {
+      // A jump of the dose (a token's choice flips) can sit inside the bracket: stop when it cannot be divided further.
+      const double low = std::log(below->lambda), high = std::log(above->lambda);
+      if (std::abs(high - low) < 1e-6) return best;
+      double share = 0.5;
+      if (below->dose > 0 && step % 3 != 2)
+        share = std::clamp(std::log(target / below->dose) / std::log(above->dose / below->dose), 0.1, 0.9);
+      lambda = std::exp(low + share * (high - low));
+    } else {
+      // Dose grows about with the square of a small strength.
+      const double factor = dose > 0 ? std::clamp(std::sqrt(target / dose), 0.125, 8.0) : 8.0;
+      const double next = lambda * (dose < target ? std::max(factor, 1.1) : std::min(factor, 1 / 1.1));
+      const double bounded = std::clamp(next, kSmallestLambda, largest);
+      if (bounded == lambda) return best;
+      lambda = bounded;
+    }
+  }
+  return best;
+}
+
+std::vector<ChosenExpert> random_direction(const Configuration& configuration, const std::vector<ChosenExpert>& chosen,
+                                           const RoutedModel& model, bool restricted, uint64_t seed, int64_t draw) {
+  std::set<std::pair<int64_t, int32_t>> left_out;
+  if (restricted)
+    for (const ChosenExpert& expert : chosen) left_out.emplace(expert.layer, expert.expert);
+  const RandomStream order(seed, restricted ? "dose/outside" : "dose/anywhere", static_cast<uint32_t>(draw), 0);
+  const RandomStream signs(seed, restricted ? "dose/outside" : "dose/anywhere", static_cast<uint32_t>(draw), 1);
+  std::vector<std::pair<uint64_t, ChosenExpert>> able;
+  for (const int64_t layer : layers_of_set(configuration.layers, model))
+    for (int64_t e = 0; e < model.router.num_experts; ++e)
+      if (!left_out.contains({layer, static_cast<int32_t>(e)}))
+        able.push_back({order.u64(static_cast<uint64_t>(layer * model.router.num_experts + e)),
+                        {layer, static_cast<int32_t>(e), 0}});
+  std::sort(able.begin(), able.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<ChosenExpert> direction;
+  for (size_t i = 0; i < able.size() && i < chosen.size(); ++i) {
+    ChosenExpert expert = able[i].second;  // in random order, so its magnitude is one in random order
+    expert.score = (signs.bit(i) ? -1 : 1) * std::abs(chosen[i].score);
+    direction.push_back(expert);
+  }
+  return direction;
+}
+
+std::vector<DoseControl> control_doses(Measurer& measurer, const SearchResult& search, const TestOutcomes& test,
+                                       const RouterProfile& profile, const std::vector<int>& signs,
+                                       const DiagnosisOptions& options) {
+  const Study& study = measurer.study();
+  const std::vector<Margins> base = at_indices<Margins>(test.base.pairs, test.pairs);
+  const std::vector<UtilityOutcome> base_utility = at_indices<UtilityOutcome>(test.base.utility, test.utility);
+  std::vector<DoseControl> controls;
+  std::vector<int64_t> unrestricted_asked, unrestricted_tried;
+  for (const SearchCandidate& candidate : search.candidates) {
+    const SearchRow& row = search.rows[candidate.row];
+    DoseControl control;
+    control.candidate = candidate.name;
+    control.shift_pp = shift_pp(study, test.pairs, base,
+                                at_indices<Margins>(outcomes_of(test, search, candidate).pairs, test.pairs), signs);
+    control.asked = options.dose_controls;
+    int64_t unrestricted = 0, tried = 0;
+    if (row.dose) control.dose_nats = row.dose->kl_nats;
+    if (!row.dose) {
+      control.reason = row.dose_reason;
+    } else if (row.dose->kl_nats <= 0) {
+      control.reason = "the candidate's dose on neutral text is 0, so no direction of equal dose exists";
+      control.passed = false;
+    } else if (row.configuration.family == "I4") {
+      control.reason = "family I4 has no strength that could be tuned to equal dose";
+      control.passed = false;
+    } else {
+      control.draws = tuned_draws(measurer, row, profile, row.dose->kl_nats, true, control.asked, options, control.tried);
+      control.matched = static_cast<int64_t>(control.draws.size());
+      unrestricted = std::min(control.asked, std::max<int64_t>(20, control.asked / 4));
+      for (DoseDraw& draw :
+           tuned_draws(measurer, row, profile, row.dose->kl_nats, false, unrestricted, options, tried))
+        control.draws.push_back(std::move(draw));
+    }
+    unrestricted_asked.push_back(unrestricted);
+    unrestricted_tried.push_back(tried);
+    controls.push_back(std::move(control));
+  }
+
+  std::vector<const Intervention*> asked;
+  for (const DoseControl& control : controls)
+    for (const DoseDraw& draw : control.draws) asked.push_back(&draw.intervention);
+  if (!asked.empty()) {
+    Items items;
+    items.part = "dose-control";
+    items.pairs = test.pairs;
+    items.utility = test.utility;
+    const std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
+    size_t next = 0;
+    for (DoseControl& control : controls)
+      for (DoseDraw& draw : control.draws) {
+        const Outcomes& edited = outcomes[next++];
+        draw.shift_pp = shift_pp(study, test.pairs, base, edited.pairs, signs);
+        if (!test.utility.empty()) draw.drop_pp = drop_pp(base_utility, edited.utility);
+      }
+  }
+  for (size_t c = 0; c < controls.size(); ++c) {
+    DoseControl& control = controls[c];
+    if (!control.reason.empty()) {
+      control.unrestricted_reason = control.reason;
+      continue;
+    }
+    control.percentile95_pp = percentile95(control, true, control.asked, control.tried, control.reason);
+    control.percentile95_unrestricted_pp =
+        percentile95(control, false, unrestricted_asked[c], unrestricted_tried[c], control.unrestricted_reason);
+    control.passed = control.percentile95_pp && control.shift_pp > *control.percentile95_pp;
+  }
+  return controls;
+}
+
+OrderedJson dose_control_json(const std::vector<DoseControl>& controls) {
+  OrderedJson list = OrderedJson::array();
+  for (const DoseControl& control : controls) {
+    OrderedJson json;
+    json["candidate"] = control.candidate;
+    put_field(json, "dose_nats", control.dose_nats, control.reason);
+    json["shift_pp"] = control.shift_pp;
+    put_field(json, "percentile95_pp", control.percentile95_pp, control.reason);
+    put_field(json, "percentile95_unrestricted_pp", control.percentile95_unrestricted_pp, control.unrestricted_reason);
+    put_field(json, "passed", control.passed, control.reason);
+    json["draws"] = OrderedJson::array();
+    for (const DoseDraw& draw : control.draws) {
+      OrderedJson row;
+      row["draw"] = draw.draw;
+      row["restricted"] = draw.restricted;
+      row["shift_pp"] = draw.shift_pp;
+      put_field(row, "drop_pp", draw.drop_pp, "the test split holds no utility item");
+      row["dose_nats"] = draw.match.dose_nats;
+      row["lambda"] = draw.match.lambda;
+      json["draws"].push_back(row);
+    }
+    list.push_back(json);
+  }
+  return list;
+}
+
+}  // namespace fare

@@ -1,0 +1,62 @@
+// Random directions of equal dose (methods A5): a move toward 50% that random damage also makes is not debiasing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fare/core/json.h"
+#include "fare/diagnosis/test_outcomes.h"
+
+namespace fare {
+
+// What a search for a strength found: the strength whose dose lies nearest the target on a logarithmic scale.
+struct MatchedDose {
+  double lambda = 0;
+  double dose_nats = 0;
+  bool matched = false;  // within the tolerance
+};
+// Looks for the strength at which `dose_at` (rising with the strength, apart from jumps) gives `target` > 0 within the
+// relative `tolerance`: bracketing, then interpolation of log dose over log strength. At most `max_steps` evaluations,
+// from `start`, never above `largest`.
+MatchedDose match_dose(const std::function<double(double)>& dose_at, double target, double start, double largest,
+                       double tolerance, int max_steps);
+
+struct DoseDraw {
+  int64_t draw = 0;
+  bool restricted = true;  // drawn outside the candidate's experts
+  MatchedDose match;
+  Intervention intervention;
+  double shift_pp = 0;           // test split
+  std::optional<double> drop_pp; // none without utility items in the test split
+};
+
+struct DoseControl {
+  std::string candidate;
+  std::optional<double> dose_nats;           // of the candidate on neutral text
+  double shift_pp = 0;                       // of the candidate, test split
+  std::vector<DoseDraw> draws;               // matched ones, restricted first
+  int64_t asked = 0, tried = 0, matched = 0; // restricted draws
+  std::optional<double> percentile95_pp, percentile95_unrestricted_pp;
+  std::optional<bool> passed;                // shift above the percentile; none: not run
+  std::string reason, unrestricted_reason;   // why a percentile is undefined
+};
+
+// A random direction: `count` experts of the candidate's layer set, by (seed, "dose/..", draw), outside `chosen` when
+// `restricted` (as many as there are), with the candidate's score magnitudes in random order and random signs.
+std::vector<ChosenExpert> random_direction(const Configuration& configuration, const std::vector<ChosenExpert>& chosen,
+                                           const RoutedModel& model, bool restricted, uint64_t seed, int64_t draw);
+
+// For every candidate options.dose_controls restricted draws and a quarter as many unrestricted ones, at least 20, each
+// tuned to the candidate's dose within options.dose_tolerance; a direction that cannot reach the dose is replaced by
+// another, up to twice as many as asked. A percentile needs min(20, asked) matched draws. All draws of all candidates are
+// evaluated on the test split in one call.
+std::vector<DoseControl> control_doses(Measurer& measurer, const SearchResult& search, const TestOutcomes& test,
+                                       const RouterProfile& profile, const std::vector<int>& signs,
+                                       const DiagnosisOptions& options);
+
+OrderedJson dose_control_json(const std::vector<DoseControl>& controls);
+
+}  // namespace fare

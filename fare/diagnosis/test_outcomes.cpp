@@ -1,0 +1,45 @@
+#include "fare/diagnosis/test_outcomes.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "fare/core/error.h"
+
+namespace fare {
+namespace {
+
+std::vector<int64_t> first_numbers(size_t n) {
+  std::vector<int64_t> numbers(n);
+  std::iota(numbers.begin(), numbers.end(), int64_t{0});
+  return numbers;
+}
+
+}  // namespace
+
+TestOutcomes open_test(Measurer& measurer, const SearchResult& search) {
+  const Study& study = measurer.study();
+  TestOutcomes test;
+  test.pairs = study.pairs_in(SplitPart::kTest);
+  test.utility = study.utility_in(SplitPart::kTest);
+  if (test.pairs.empty())
+    throw NumericError("test split: it holds no pair; give at least five clusters of pairs for an axis");
+  Items items;
+  items.part = "all";
+  items.pairs = first_numbers(study.pairs.size());
+  items.transfer = first_numbers(study.transfer.size());
+  items.utility = first_numbers(study.utility.size());
+  std::vector<const Intervention*> asked = {nullptr};
+  for (const size_t row : search.survivors) asked.push_back(&search.rows[row].intervention);
+  std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
+  test.base = std::move(outcomes.front());
+  test.survivors.assign(std::make_move_iterator(outcomes.begin() + 1), std::make_move_iterator(outcomes.end()));
+  return test;
+}
+
+const Outcomes& outcomes_of(const TestOutcomes& test, const SearchResult& search, const SearchCandidate& candidate) {
+  const auto found = std::find(search.survivors.begin(), search.survivors.end(), candidate.row);
+  FARE_CHECK(found != search.survivors.end(), "a candidate is one of the survivors");
+  return test.survivors[static_cast<size_t>(found - search.survivors.begin())];
+}
+
+}  // namespace fare
