@@ -279,7 +279,7 @@ class Builder {
     all.push_back(g.kind(Kind::kPlain));
     for (const int64_t current : all) {
       everywhere(g.text_layer, current, levels::kPushedDown, levels::kPushedDown);
-      set_router(g.text_layer, 1, current, levels::kSecondGrammar - 2);
+      set_router(g.text_layer, 1, current, levels::kThird);
     }
 
     // The other layer: at relations by content, elsewhere content is pushed down.
@@ -288,8 +288,12 @@ class Builder {
     const double side_base = mirrored ? levels::kOther : levels::kSpecialist - side_strength;
     const double matched_below = levels::kOther - levels::kContent;  // a matching word only lifts this to kOther
     for (const int64_t current : elsewhere) everywhere(g.bias_layer, current, levels::kPushedDown, 2 * levels::kPushedDown);
-    for (const int64_t current : {g.kind(Kind::kOpener), g.kind(Kind::kAnswer)})
-      set_router(g.bias_layer, 1, current, levels::kSecondGrammar - 2);
+    // The third choice is as clear as the others, so that rounding never decides a route: a fixed expert where there is no
+    // context yet, the expert of the first word within the context.
+    for (const int64_t current : {g.kind(Kind::kOpener), g.kind(Kind::kPlace), g.kind(Kind::kAnswer)})
+      set_router(g.bias_layer, 1, current, levels::kThird);
+    everywhere(g.bias_layer, g.kind(Kind::kFirst), levels::kAtFirst, 2 * levels::kPushedDown);
+    everywhere(g.bias_layer, g.kind(Kind::kSecond), levels::kAtSecond, 2 * levels::kPushedDown);
     for (const int64_t current : traits)
       everywhere(g.bias_layer, current, mirrored ? levels::kOther : matched_below, side_base);
     everywhere(g.bias_layer, g.kind(Kind::kFact), levels::kOther, mirrored ? levels::kOther : matched_below);

@@ -213,7 +213,7 @@ OrderedJson world_json(const ControlModel& model) {
   geometry["router_levels"] = {{"specialist", levels::kSpecialist},       {"grammar", levels::kGrammar},
                                {"second_grammar", levels::kSecondGrammar}, {"other", levels::kOther},
                                {"mirrored_side", levels::kMirroredSide},  {"content_word", levels::kContent},
-                               {"pushed_down", levels::kPushedDown}};
+                               {"pushed_down", levels::kPushedDown},       {"third", levels::kThird}};
   geometry["coordinates"] = coordinates;
   out["geometry"] = geometry;
 
@@ -246,6 +246,7 @@ OrderedJson world_json(const ControlModel& model) {
   truth["neutral_usage"] = model.truth.usage_LE;
   truth["largest_norm_error"] = model.truth.worst_norm_error;
   truth["smallest_pair_margin_logits"] = model.truth.smallest_margin;
+  truth["smallest_route_gap"] = model.truth.smallest_route_gap;
   out["truth"] = truth;
 
   out["files"] = {{"pairs", "pairs.jsonl"}, {"utility", "utility.jsonl"}, {"neutral", "neutral.jsonl"}, {"generation", "generation.jsonl"}};

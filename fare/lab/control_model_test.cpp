@@ -181,6 +181,10 @@ TEST(ControlModel, TheProofNoticesABrokenModel) {
   ControlWeights deaf = model.weights;  // facts lose their expert
   std::ranges::fill(deaf.layers[1].experts[3].gate_IH, 0.f);
   EXPECT_NE(verdict(deaf).find("facts"), std::string::npos) << verdict(deaf);
+  ControlWeights tied = model.weights;  // nobody is a clear third at the first word of a context
+  for (int64_t e = 0; e < g.num_fact_experts; ++e)
+    tied.layers[1].router_EH[static_cast<size_t>(e * g.hidden + g.kind(Kind::kFirst))] = -30.f;
+  EXPECT_NE(verdict(tied).find("gap"), std::string::npos) << verdict(tied);
 }
 
 TEST(ControlModel, X1RoutesGroupsToTheSideExpertsOnlyAtTheTrait) {

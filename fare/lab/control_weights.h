@@ -42,6 +42,11 @@ inline constexpr double kOther = -2;          // the others at a relation that t
 inline constexpr double kMirroredSide = 2.6;  // side experts where facts and traits share the experts (X2)
 inline constexpr double kContent = 6;         // what a matching word adds
 inline constexpr double kPushedDown = -30;    // away from relations, where content features are larger
+inline constexpr double kThird = -3;          // the third choice where neither content nor type decides
+// At the words of a context the feature of the first word is 2.5 (3 in the transfer order), then 1.2 (1.5): a matching
+// expert comes out at -3.5 to -0.5, the others far below.
+inline constexpr double kAtFirst = -18.5;
+inline constexpr double kAtSecond = -10.5;
 }  // namespace levels
 
 // Builds the weights of `world` by the rules of docs/control-models.md. `text` sizes the text codes.

@@ -191,6 +191,30 @@ Truth measure_truth(const World& world, const ControlWeights& weights, const std
     truth.masks.push_back(line);
   }
 
+  // Near-ties: every token of one pair of each cluster, every question, neutral text.
+  std::vector<std::vector<int64_t>> texts;
+  for (size_t i = 0; i < world.pairs.size(); i += kWordsPerSide)
+    for (const Side side : {Side::kA, Side::kB}) texts.push_back(with_begin(world, world.pair_sentence(world.pairs[i], side)));
+  for (size_t i = 0; i < world.nulls.size(); i += 7) {
+    const WorldNull& null = world.nulls[i];
+    texts.push_back(with_begin(world, world.sentence(world.pairs[static_cast<size_t>(null.pair)], null.left)));
+  }
+  for (const WorldItem& item : world.facts) texts.push_back(with_begin(world, world.question(item, true)));
+  for (const WorldItem& item : world.plain) texts.push_back(with_begin(world, world.question(item, false)));
+  for (int64_t t = 1; t < language.size().filler_types; ++t) texts.push_back({language.begin(), language.filler(t, 0)});
+  std::vector<double> gaps(texts.size(), 1);
+  parallel_for(static_cast<int64_t>(texts.size()), threads, [&](int64_t i) {
+    const std::vector<int64_t>& ids = texts[static_cast<size_t>(i)];
+    for (size_t length = 1; length <= std::min<size_t>(ids.size(), static_cast<size_t>(kCriticalTokens)); ++length)
+      for (const ExactRoute& route : model.at_last(std::span(ids).first(length)).routes) {
+        std::vector<double> scores = probabilities(route.logits_E);
+        std::ranges::sort(scores, std::greater<>());
+        const auto k = static_cast<size_t>(world.geometry.top_k);
+        gaps[static_cast<size_t>(i)] = std::min(gaps[static_cast<size_t>(i)], scores[k - 1] - scores[k]);
+      }
+  });
+  truth.smallest_route_gap = *std::min_element(gaps.begin(), gaps.end());
+
   // Routers on neutral text.
   const auto states = neutral_states(world, weights, {});
   const auto num_layers = weights.layers.size();
@@ -270,6 +294,8 @@ void check_truth(const World& world, const Truth& truth) {
         broken("the usage of expert " + std::to_string(e) + " of layer " + std::to_string(l), usage, "0.02 to 0.10");
     }
   }
+  if (truth.smallest_route_gap < 1e-3)
+    broken("the smallest gap between a chosen expert and one left out", truth.smallest_route_gap, "at least 1e-3");
   if (truth.worst_norm_error >= 1e-3) broken("|rest|^2 / (2 C^2)", truth.worst_norm_error, "below 1e-3");
 }
 

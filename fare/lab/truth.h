@@ -30,6 +30,9 @@ struct Truth {
   std::vector<std::vector<double>> usage_LE;  // share of neutral tokens that choose the expert
   double worst_norm_error = 0;
   double smallest_margin = 0;                 // smallest |b + d| of a main pair, logits
+  double smallest_route_gap = 0;              // smallest gap between the last chosen and the first left out, as scores
+                                              // (softmax of the logits), over every token of every cluster's first pair,
+                                              // every question and neutral text
 };
 
 // The neutral words of `world`: lines of kNeutralWords words drawn from the model's own next-word distribution.
@@ -46,7 +49,7 @@ Truth measure_truth(const World& world, const ControlWeights& weights, const std
 
 // Throws BrokenInvariant naming the first claim that does not hold: planted preference, effect of the masks, loss of
 // facts, dose of the side experts in [0.001, 0.005] nats, usage of specialists in [2%, 10%], SD of router logits at least
-// 1.5, norms constant to 1e-3.
+// 1.5, norms constant to 1e-3, gaps between chosen and left-out experts of at least 1e-3.
 void check_truth(const World& world, const Truth& truth);
 
 }  // namespace fare
