@@ -1,0 +1,150 @@
+"""Fresh random checkpoints through `fare score --trace routes` and through transformers: scores and routes must agree.
+
+  FARE=build/fare .venv/bin/python -B tests/models_live.py [--seed N] [--random N] [CASE ..]
+
+Takes every case of tests/golden/models/make_models_golden.py with new weights, and N (default 6) configurations drawn at
+random for each family. Prints one line per case and ends with status 1 when a log-probability differs by more than 1e-4 of
+the largest, a router logit or weight by more than 1e-4, or a set of experts outside near-ties (scores nearer than 1e-5).
+Ends with status 77 when transformers or the program is not there.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+try:
+    import torch
+    import transformers
+    from safetensors.torch import load_file
+except ImportError as missing:
+    print(f"SKIPPED: {missing}; make setup installs the test requirements")
+    sys.exit(77)
+
+sys.path.insert(0, str(Path(__file__).parent / "golden" / "models"))
+import make_models_golden  # noqa: E402
+import reference  # noqa: E402
+
+FARE = os.environ.get("FARE", "build/fare")
+TOLERANCE, NEAR_TIE = 1e-4, 1e-5
+
+
+def random_case(family, number, rng):
+    """A configuration that no real model has; what is drawn is always legal."""
+    heads = rng.choice([1, 2, 4, 6])
+    head_dim = rng.choice([2, 4, 6, 8, 10, 16])
+    changes = {"num_attention_heads": heads, "num_hidden_layers": rng.choice([1, 2, 3, 4]), "vocab_size": rng.choice([17, 64, 101]),
+               "num_key_value_heads": rng.choice([d for d in range(1, heads + 1) if heads % d == 0]),
+               "intermediate_size": rng.choice([1, 7, 24, 40]), "hidden_act": rng.choice(["silu", "swish", ...]),
+               "rms_norm_eps": rng.choice([1e-6, 1e-5, 1e-3, ...]), "tie_word_embeddings": rng.choice([True, False, ...]),
+               "max_position_embeddings": rng.choice([8, 16, 64]), "rope_theta": rng.choice([100.0, 10000.0, 3e6, ...])}
+    if family == "olmoe":
+        head_dim = rng.choice([d for d in (2, 4, 8, 16) if d * heads >= 4])
+        changes.update(hidden_size=heads * head_dim, norm_topk_prob=rng.choice([True, False, ...]), attention_bias=rng.choice([True, False, ...]),
+                       clip_qkv=rng.choice([None, 0.3, 1.0, ...]))
+        experts_key = "num_experts"
+    else:
+        changes.update(hidden_size=rng.choice([16, 24, 36]), head_dim=head_dim, sliding_window=rng.choice([None, 1, 3, 7, ...]))
+        experts_key = "num_local_experts"
+    changes[experts_key] = rng.choice([2, 3, 5, 8, 33])
+    changes["num_experts_per_tok"] = rng.randint(1, min(8, changes[experts_key]))
+    scaling = rng.choice([None, {"rope_type": "linear", "factor": 3.0}, {"type": "dynamic", "factor": 2.5},
+                          {"type": "yarn", "factor": 3.0, "original_max_position_embeddings": 8},
+                          {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 3.0, "original_max_position_embeddings": 16},
+                          {"rope_type": "longrope", "short_factor": [1.0 + j / 4 for j in range(head_dim // 2)],
+                           "long_factor": [1.5 + j for j in range(head_dim // 2)], "original_max_position_embeddings": 12}])
+    if head_dim > 2:  # dynamic scaling has no meaning for one pair
+        changes["rope_scaling"] = scaling
+    lengths = [1, 2, 11, 11, rng.randint(13, 70)]
+    return {"name": f"{family}_random_{number}", "family": family, "storage": rng.choice(["bf16", "f16", "f32"]),
+            "layout": rng.choice(["plain", "fused", "unaligned", "sharded"]), "lengths": lengths, "special": {},
+            "config": reference.config_of(family, **changes), "seed": rng.randint(0, 10**6)}
+
+
+def write(folder, case, layout):
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(case["config"]))
+    reference.write_weights(folder, case, layout)
+
+
+def compare(case):
+    """(largest relative error of log-probabilities, of router logits, of weights, rows with other experts, near-ties)."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write(folder / "stored", case, case["layout"])
+        write(folder / "reference", case, "fused" if case["layout"] == "fused" else "plain")
+        sequences = reference.sequences_of(case)
+        requests = [{"id": str(i), "context_ids": ids[:1].tolist(), "continuation_ids": ids[1:].tolist() + [0]}
+                    for i, ids in enumerate(sequences)]
+        (folder / "requests.jsonl").write_text("".join(json.dumps(r) + "\n" for r in requests))
+        run = subprocess.run([FARE, "score", "--model", folder / "stored", "--requests", folder / "requests.jsonl", "--out", folder / "scores.jsonl",
+                              "--trace", "routes", "--dtype", "f32", "--threads", "2", "--quiet", "--max-length", "256"],
+                             capture_output=True, text=True)
+        if run.returncode != 0:
+            raise RuntimeError(f"fare score ended with {run.returncode}: {run.stderr.strip()}")
+        scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+        trace = load_file(folder / "scores.trace.safetensors")
+        errors, wrong, ties = [0.0, 0.0, 0.0], 0, 0
+        for i, ids in enumerate(sequences):
+            expected = reference.run(reference.load(folder / "reference"), ids)
+            targets = torch.tensor(requests[i]["continuation_ids"])
+            log_p = expected["logits"].double().log_softmax(-1)[torch.arange(len(ids)), targets]
+            found = torch.tensor(scores[i]["token_logprobs_nats"], dtype=torch.double)
+            errors[0] = max(errors[0], ((found - log_p).abs().max() / log_p.abs().max()).item())
+            rows = slice(int(trace["offsets"][i]), int(trace["offsets"][i + 1]))
+            assert trace["token_ids"][rows].tolist() == ids.tolist()
+            for l in range(case["config"]["num_hidden_layers"]):
+                logits = trace[f"layers.{l}.router_logits"][rows]
+                errors[1] = max(errors[1], reference.distance(logits, expected[f"router_logits.{l}"]))
+                k = expected[f"ids.{l}"].shape[1]
+                order = expected[f"router_logits.{l}"].softmax(-1).sort(-1, descending=True).values
+                gap = order[:, k - 1] - order[:, k] if k < order.shape[1] else torch.ones(len(ids))
+                ties += int((gap < NEAR_TIE).sum())
+                dense = lambda chosen, weights: torch.zeros_like(order).scatter(1, chosen.long(), weights.float())  # noqa: E731
+                clear = gap >= NEAR_TIE
+                other = dense(trace[f"layers.{l}.expert_ids"][rows], trace[f"layers.{l}.expert_weights"][rows])[clear]
+                right = dense(expected[f"ids.{l}"], expected[f"weights.{l}"])[clear]
+                wrong += int(((other > 0) != (right > 0)).any(1).sum())
+                if len(right):
+                    errors[2] = max(errors[2], (other - right).abs().max().item())
+        return (*errors, wrong, ties)
+
+
+def main():
+    arguments = sys.argv[1:]
+    option = lambda name, default: int(arguments[arguments.index(name) + 1]) if name in arguments else default  # noqa: E731
+    seed, count = option("--seed", 0), option("--random", 6)
+    names = {a for a in arguments if not a.startswith("--") and not a.isdigit()}
+    if not Path(FARE).is_file():
+        print(f"SKIPPED: {FARE} is not there; make build builds it, or set FARE")
+        return 77
+    transformers.logging.disable_progress_bar()
+    rng = random.Random(seed)
+    cases = [{**case, "seed": case["seed"] + 5000 + seed} for case in make_models_golden.cases() if "favourite" not in case["special"]]
+    cases += [random_case(family, i, rng) for family in ("mixtral", "olmoe") for i in range(count)]
+    bad = 0
+    print(f"{'case':36} {'log p':>9} {'router':>9} {'weights':>9} {'other ids':>9} {'near-ties':>9}")
+    for case in cases:
+        if names and case["name"] not in names:
+            continue
+        try:
+            log_p, router, weights, wrong, ties = compare(case)
+        except Exception as problem:  # one broken case must not hide the others
+            print(f"{case['name']:36} {problem}\n    config {json.dumps(case['config'])}")
+            bad += 1
+            continue
+        good = log_p <= TOLERANCE and router <= TOLERANCE and weights <= TOLERANCE and wrong == 0
+        bad += not good
+        print(f"{case['name']:36} {log_p:9.1e} {router:9.1e} {weights:9.1e} {wrong:9d} {ties:9d}{'' if good else '  BAD ' + json.dumps(case['config'])}", flush=True)
+    print(f"{bad} cases differ")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
