@@ -70,31 +70,31 @@ class Notes {
 
 }  // namespace
 
-TableColumn text_column(std::string title, std::string key) {
+TableColumn text_column(std::string title, const std::string& key) {
   return nullable(std::move(title), key, false, [key](const Node& row) { return escape_html(row.text(key)); });
 }
 
-TableColumn code_column(std::string title, std::string key) {
+TableColumn code_column(std::string title, const std::string& key) {
   return nullable(std::move(title), key, false,
                   [key](const Node& row) { return "<code>" + escape_html(row.text(key)) + "</code>"; });
 }
 
-TableColumn number_column(std::string title, std::string key, int digits) {
+TableColumn number_column(std::string title, const std::string& key, int digits) {
   return nullable(std::move(title), key, true,
                   [key, digits](const Node& row) { return number_html(row, key, digits); });
 }
 
-TableColumn range_column(std::string title, std::string key, int digits) {
+TableColumn range_column(std::string title, const std::string& key, int digits) {
   return nullable(std::move(title), key, true, [key, digits](const Node& row) { return range_html(row, key, digits); });
 }
 
-TableColumn estimate_column(std::string title, std::string value_key, std::string range_key, int digits) {
+TableColumn estimate_column(std::string title, const std::string& value_key, const std::string& range_key, int digits) {
   return nullable(std::move(title), value_key, true, [value_key, range_key, digits](const Node& row) {
     return value_with_range_html(row, value_key, range_key, digits);
   });
 }
 
-TableColumn flag_column(std::string title, std::string key) {
+TableColumn flag_column(std::string title, const std::string& key) {
   return nullable(std::move(title), key, false, [key](const Node& row) { return row.at(key).flag() ? "yes" : "no"; });
 }
 

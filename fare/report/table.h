@@ -21,14 +21,14 @@ struct TableColumn {
   bool is_numeric = false;  // right-aligned
 };
 
-TableColumn text_column(std::string title, std::string key);
-TableColumn code_column(std::string title, std::string key);                     // a text set in code style
-TableColumn number_column(std::string title, std::string key, int digits = -1);  // -1: compact
-TableColumn range_column(std::string title, std::string key, int digits);        // [low, high]
-TableColumn estimate_column(std::string title, std::string value_key, std::string range_key, int digits);
-TableColumn flag_column(std::string title, std::string key);  // yes / no
-TableColumn test_column();                                    // "p, p BH (family)" of the fields p, p_bh, family_size
-TableColumn sample_column();                                  // "n (effective)" of the fields n, n_eff
+TableColumn text_column(std::string title, const std::string& key);
+TableColumn code_column(std::string title, const std::string& key);                     // a text set in code style
+TableColumn number_column(std::string title, const std::string& key, int digits = -1);  // -1: compact
+TableColumn range_column(std::string title, const std::string& key, int digits);        // [low, high]
+TableColumn estimate_column(std::string title, const std::string& value_key, const std::string& range_key, int digits);
+TableColumn flag_column(std::string title, const std::string& key);  // yes / no
+TableColumn test_column();    // "p, p BH (family)" of the fields p, p_bh, family_size
+TableColumn sample_column();  // "n (effective)" of the fields n, n_eff
 
 // `caption` is plain text, may be empty. The table scrolls sideways inside its own box where it is too wide.
 std::string html_table(const std::string& caption, const std::vector<TableColumn>& columns,
