@@ -1,0 +1,167 @@
+#include "cli/eval.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/console.h"
+#include "cli/flags.h"
+#include "fare/core/error.h"
+#include "fare/evaluation/evaluation.h"
+#include "fare/evaluation/result_table.h"
+#include "fare/store/run_folder.h"
+
+namespace fare::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct EvalFlags {
+  CommonFlags common;
+  std::vector<std::string> tasks, metrics;
+  std::optional<int64_t> num_fewshot, limit;
+  std::optional<int32_t> prefix_token;
+  fs::path intervention;
+  int64_t unit_rows = 4096;
+  bool accept_changed_data = false, allow_no_effect = false;
+};
+
+Profiles profiles_of(const std::vector<std::string>& names) {
+  if (names.empty()) return {};
+  Profiles profiles{false, false};
+  for (const std::string& name : names) {
+    if (name == "compat") profiles.compat = true;
+    else if (name == "fair") profiles.fair = true;
+    else throw UsageError("--metrics " + name + ": the profiles are compat and fair");
+  }
+  return profiles;
+}
+
+// Choices that auto flags leave open are made once per run folder.
+void keep_stored_choices(CommonFlags& flags, const fs::path& folder) {
+  for (const auto& [flag, value] : {std::pair{"dtype", &flags.dtype}, std::pair{"matmul", &flags.matmul}}) {
+    if (*value != "auto") continue;
+    const auto stored = RunFolder::stored(folder, flag);
+    if (stored && std::holds_alternative<std::string>(*stored)) *value = std::get<std::string>(*stored);
+  }
+}
+
+std::vector<Setting> settings_of(const EvalFlags& flags, const std::vector<std::string>& task_names, const Model& model,
+                                 const Intervention* intervention, const std::string& data_hash) {
+  const bool bf16 = model.execution().dtype == at::kBFloat16;
+  std::vector<std::string> profiles;
+  const Profiles wanted = profiles_of(flags.metrics);
+  if (wanted.compat) profiles.push_back("compat");
+  if (wanted.fair) profiles.push_back("fair");
+  std::vector<Setting> settings{{"model", flags.common.model.string(), model.checkpoint().fingerprint()},
+                                {"tasks", task_names, ""},
+                                {"metrics", profiles, ""},
+                                {"data", data_folder(flags.common).string(), "sha256:" + data_hash},
+                                {"out", flags.common.out.string(), ""},
+                                {"dtype", std::string(bf16 ? "bf16" : "f32"), ""},
+                                {"matmul", bf16 ? std::string("onednn") : backend_name(model.execution().backend), ""},
+                                {"max-length", flags.common.max_length, ""},
+                                {"threads", int64_t{flags.common.threads}, ""},
+                                {"seed", static_cast<int64_t>(flags.common.seed), ""},
+                                {"unit-rows", flags.unit_rows, ""}};
+  if (flags.limit) settings.push_back({"limit", *flags.limit, ""});
+  if (flags.prefix_token) settings.push_back({"prefix-token", int64_t{*flags.prefix_token}, ""});
+  if (flags.accept_changed_data) settings.push_back({"accept-changed-data", true, ""});
+  if (intervention != nullptr)
+    settings.push_back({"intervention", flags.intervention.string(), "sha256:" + intervention->sha256});
+  return settings;
+}
+
+// The path of the model as it names the results: without a slash at its end; of a continued run as it was first written.
+std::string model_name(const fs::path& model, const fs::path& folder) {
+  std::string name = model.string();
+  if (const auto stored = RunFolder::stored(folder, "model"); stored && std::holds_alternative<std::string>(*stored))
+    name = std::get<std::string>(*stored);
+  while (name.size() > 1 && name.ends_with('/')) name.pop_back();
+  return name;
+}
+
+int evaluate(EvalFlags& flags) {
+  const Progress progress = console(flags.common);
+  const Profiles profiles = profiles_of(flags.metrics);
+  const BenchmarkSet set = load_benchmarks(
+      {flags.tasks, {data_folder(flags.common), flags.accept_changed_data}, flags.limit, flags.num_fewshot});
+  std::optional<Intervention> intervention;
+  if (!flags.intervention.empty()) intervention = Intervention::read(flags.intervention);
+  const Intervention* edits = intervention ? &*intervention : nullptr;
+
+  const fs::path folder_path = run_folder_of(flags.common.out);
+  keep_stored_choices(flags.common, folder_path);
+  const auto model = open_model(flags.common, progress);
+  if (edits != nullptr) edits->check(model->routed());
+  if (flags.prefix_token && (*flags.prefix_token < 0 || *flags.prefix_token >= model->spec().vocab_size))
+    throw UsageError(fmt::format("--prefix-token {} lies outside the vocabulary of {}", *flags.prefix_token, model->spec().vocab_size));
+  const auto tokenizer = Tokenizer::open(flags.common.model);
+
+  std::vector<std::string> task_names;
+  for (const LoadedBenchmark& task : set.tasks) task_names.push_back(task.task->info.name);
+  const RunFolder folder(folder_path, "eval", settings_of(flags, task_names, *model, edits, data_sha256(set)));
+  EvaluationOptions options;
+  options.profiles = profiles;
+  options.scorer.max_length = flags.common.max_length;
+  options.scorer.unit_rows = flags.unit_rows;
+  options.prefix_token = flags.prefix_token;
+  options.seed = flags.common.seed;
+  options.model_name = model_name(flags.common.model, folder_path);
+  options.program_version = FARE_VERSION;
+  options.limit = flags.limit;
+  const int64_t start = first_start(folder.path());
+  Store store(folder.rows_path());
+  const Evaluation evaluation = run_evaluation(set, *model, *tokenizer, edits, options, start, &store, progress);
+  if (evaluation.num_units_stored > 0)
+    progress.say(fmt::format("{} of {} units were there from an earlier run", evaluation.num_units_stored, evaluation.num_units));
+
+  const ResultPaths paths = result_paths(flags.common.out, options.model_name, task_names, start);
+  write_evaluation(evaluation, paths);
+  fmt::print("{}\n", result_table(evaluation.results));
+  for (const std::string& note : evaluation.notes) fmt::print("{}\n", note);
+  fmt::print("results in {}, {} sample file{} beside it\n", paths.results.string(), paths.samples.size(),
+             paths.samples.size() == 1 ? "" : "s");
+  std::fflush(stdout);
+  if (edits != nullptr && evaluation.receipt.no_effect()) {
+    warn(fmt::format("intervention '{}' had no effect: no token's experts or weights changed", edits->name));
+    if (!flags.allow_no_effect) return 3;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& program, int& exit_status) {
+  auto flags = std::make_shared<EvalFlags>();
+  CLI::App* command = program.add_subcommand("eval", "Named benchmarks, results in the layout of lm-evaluation-harness");
+  add_model_flags(*command, flags->common);
+  command->add_option("--tasks", flags->tasks, "Tasks and groups, separated by commas (fare tasks lists them)")
+      ->required()->delimiter(',');
+  add_output_flag(*command, flags->common, true);
+  add_data_flag(*command, flags->common);
+  command->add_option("--limit", flags->limit, "Only the first N documents of each task")->check(CLI::PositiveNumber);
+  command->add_option("--num-fewshot", flags->num_fewshot, "Examples before each question; the task's own by default")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--metrics", flags->metrics, "compat (the harness's), fair (FARE's own) or both; default both")
+      ->delimiter(',');
+  command->add_option("--intervention", flags->intervention, "Intervention file (fare-intervention/1)");
+  command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
+  command->add_flag("--accept-changed-data", flags->accept_changed_data,
+                    "Use data files that differ from the published ones; recorded in the results");
+  command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context");
+  command->add_option("--unit-rows", flags->unit_rows, "Rows computed together; larger is faster and takes more memory")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", flags->common.seed, "Decides which requests are scored a second time as a check");
+  add_console_flags(*command, flags->common);
+  command->footer("Examples:\n"
+                  "  fare eval --model DIR --tasks crows_pairs_english,fare_crows_pairs --data DATA --out RUN\n"
+                  "  fare eval --model DIR --tasks truthfulqa --limit 100 --intervention edit.json --data DATA --out RUN");
+  command->callback([flags, &exit_status] { exit_status = evaluate(*flags); });
+}
+
+}  // namespace fare::cli

@@ -1,0 +1,159 @@
+// What needs no model: loading by name, requests in tokens, the table, the places of files. The whole run is tested in
+// tests/eval_test.py and against the harness in tests/eval_live.py.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "fare/core/error.h"
+#include "fare/core/file.h"
+#include "fare/evaluation/evaluation.h"
+#include "fare/evaluation/result_table.h"
+
+namespace fare {
+namespace {
+
+// One document per entry: (context, continuations).
+BenchmarkSet set_of(const Task& task, const std::vector<std::pair<std::string, std::vector<std::string>>>& documents) {
+  BenchmarkSet set;
+  LoadedBenchmark loaded{&task, {}, static_cast<int64_t>(documents.size())};
+  for (const auto& [context, continuations] : documents) {
+    Document document;
+    document.doc_id = static_cast<int64_t>(loaded.data.documents.size());
+    document.cluster = "c";
+    for (const std::string& continuation : continuations) document.requests.push_back({context, continuation});
+    loaded.data.documents.push_back(document);
+  }
+  set.tasks.push_back(loaded);
+  return set;
+}
+
+// Tokens x 0, a 1, b 2, c 3, ab 4 (merged), <s> 5.
+std::unique_ptr<Tokenizer> merging_tokenizer() {
+  return Tokenizer::from_json(R"({"version": "1.0", "truncation": null, "padding": null,
+    "added_tokens": [{"id": 5, "content": "<s>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}],
+    "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
+    "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
+              "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+              "vocab": {"x": 0, "a": 1, "b": 2, "c": 3, "ab": 4, "<s>": 5}, "merges": [["a", "b"]]}})", "merging");
+}
+
+constexpr PoolOptions kOptions{.max_length = 16, .vocab_size = 6, .prefix_token = 5};
+
+TEST(RequestPool, ProfilesCutDifferentlyWhereATokenCrossesTheBorder) {
+  Task task;
+  task.info.name = "t";
+  const auto tokenizer = merging_tokenizer();
+  const RequestPool pool = pool_requests(set_of(task, {{"xa", {"bc", "cc"}}, {"a", {"bc"}}}), *tokenizer, kOptions);
+  const PooledRequest& merged = pool.of[0][0][0];
+  EXPECT_TRUE(merged.boundary_merge);
+  EXPECT_EQ(pool.requests[merged.compat].context, (std::vector<int32_t>{0, 1}));  // x a | c: "xabc" is x ab c, cut by count
+  EXPECT_EQ(pool.requests[merged.compat].continuation, (std::vector<int32_t>{3}));
+  EXPECT_EQ(pool.requests[merged.fair].context, (std::vector<int32_t>{0}));       // x | ab c
+  EXPECT_EQ(pool.requests[merged.fair].continuation, (std::vector<int32_t>{4, 3}));
+  const PooledRequest& plain = pool.of[0][0][1];
+  EXPECT_FALSE(plain.boundary_merge);
+  EXPECT_EQ(plain.compat, plain.fair);
+  const PooledRequest& bare = pool.of[0][1][0];  // no token of the context is left: the prefix token stands for it
+  EXPECT_EQ(pool.requests[bare.fair].context, (std::vector<int32_t>{5}));
+  EXPECT_EQ(pool.requests[bare.fair].continuation, (std::vector<int32_t>{4, 3}));
+}
+
+TEST(RequestPool, EqualRequestsAreThereOnceUnlessKeptApart) {
+  Task task;
+  task.info.name = "t";
+  BenchmarkSet set = set_of(task, {{"x", {"b", "c"}}, {"x", {"c"}}});
+  Task other;
+  other.info.name = "u";
+  set.tasks.push_back(set_of(other, {{"x", {"b"}}}).tasks[0]);
+  const auto tokenizer = merging_tokenizer();
+  const RequestPool pool = pool_requests(set, *tokenizer, kOptions);
+  ASSERT_EQ(pool.requests.size(), 2u);
+  EXPECT_EQ(pool.requests[0].id, "t/0/0");
+  EXPECT_EQ(pool.tasks[0], (std::set<size_t>{0, 1}));
+  EXPECT_EQ(pool.tasks[1], (std::set<size_t>{0}));
+  EXPECT_EQ(pool.of[0][1][0].compat, pool.of[0][0][1].compat);
+  PoolOptions apart = kOptions;
+  apart.share = false;
+  EXPECT_EQ(pool_requests(set, *tokenizer, apart).requests.size(), 4u);
+}
+
+TEST(RequestPool, NamesTheDocumentThatCannotBeScored) {
+  Task task;
+  task.info.name = "t";
+  const auto tokenizer = merging_tokenizer();
+  const auto message = [&](const BenchmarkSet& set, const PoolOptions& options) -> std::string {
+    try {
+      pool_requests(set, *tokenizer, options);
+    } catch (const FormatError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  PoolOptions short_context = kOptions;
+  short_context.max_length = 2;
+  EXPECT_NE(message(set_of(task, {{"x", {"c"}}, {"x", {"ccc"}}}), short_context).find("task t: document 1"), std::string::npos);
+  EXPECT_NE(message(set_of(task, {{"a", {"b"}}}), kOptions).find("document 0"), std::string::npos);  // "ab" leaves no token
+  PoolOptions no_prefix = kOptions;
+  no_prefix.prefix_token.reset();
+  EXPECT_NE(message(set_of(task, {{"", {"b"}}}), no_prefix).find("--prefix-token"), std::string::npos);
+}
+
+TEST(BenchmarkSet, RefusesBeforeAnyFileIsRead) {
+  const auto usage = [](BenchmarkOptions options) -> std::string {
+    options.load.data = "absent";
+    try {
+      load_benchmarks(options);
+    } catch (const UsageError& error) {
+      return error.what();
+    } catch (const Error&) {
+      return "another error";
+    }
+    return "";
+  };
+  EXPECT_NE(usage({.names = {"truthfulqa_mc9"}}).find("truthfulqa_mc1"), std::string::npos);
+  EXPECT_NE(usage({.names = {"truthfulqa"}, .num_fewshot = 5}).find("--num-fewshot 5"), std::string::npos);
+  EXPECT_NE(usage({.names = {"truthfulqa"}, .limit = 0}).find("--limit"), std::string::npos);
+  EXPECT_NE(usage({}).find("no task"), std::string::npos);
+  EXPECT_EQ(usage({.names = {"truthfulqa"}, .num_fewshot = 0}), "another error");
+}
+
+TEST(ResultTable, HasTheColumnsOfTheHarness) {
+  // As lm_eval.utils.make_table of lm-eval 0.4.13 prints this object, but with four decimals in every line
+  // (tests/eval_live.py compares real files cell by cell).
+  const OrderedJson results = {
+      {"results", {{"t", {{"name", "t"}, {"alias", "t"}, {"sample_len", 2}, {"b,none", 0.5}, {"b_stderr,none", 0.25},
+                          {"a,none", 3.25}, {"a_stderr,none", "N/A"}}}}},
+      {"versions", {{"t", 1.0}}}, {"n-shot", {{"t", 0}}}, {"higher_is_better", {{"t", {{"b", true}, {"a", false}}}}}};
+  EXPECT_EQ(result_table(results),
+            "|Tasks|Version|Filter|n-shot|Metric|   |Value |   |Stderr|\n"
+            "|-----|------:|------|-----:|------|---|-----:|---|-----:|\n"
+            "|t    |      1|none  |     0|a     |↓  |3.2500|±  |   N/A|\n"
+            "|     |       |none  |     0|b     |↑  |0.5000|±  |0.2500|\n");
+}
+
+TEST(ResultPaths, FollowTheHarness) {
+  const ResultPaths folder = result_paths("out", "models/a:b", {"t"}, 0);
+  EXPECT_EQ(folder.results.parent_path(), "out/models__a__b");
+  EXPECT_TRUE(folder.results.filename().string().starts_with("results_"));
+  EXPECT_TRUE(folder.samples[0].filename().string().starts_with("samples_t_"));
+  const ResultPaths file = result_paths("out/r.json", "m", {"t"}, 0);
+  EXPECT_EQ(file.results.parent_path(), "out");
+  EXPECT_TRUE(file.results.filename().string().starts_with("r_"));
+  EXPECT_EQ(run_folder_of("out/r.json"), "out/r.run");
+  EXPECT_EQ(run_folder_of("out"), "out");
+}
+
+TEST(FirstStart, IsKept) {
+  const auto folder = std::filesystem::temp_directory_path() / ("fare-evaluation-" + std::to_string(::getpid()));
+  std::filesystem::create_directories(folder);
+  const int64_t start = first_start(folder);
+  EXPECT_GT(start, 1'500'000'000'000'000);
+  EXPECT_EQ(first_start(folder), start);
+  write_file(folder / "start.json", "{}");
+  EXPECT_THROW(first_start(folder), FormatError);
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace fare

@@ -1,0 +1,228 @@
+"""Runs `fare eval` and `fare tasks` as a user would, on a random tiny model.
+
+  FARE=build/fare python3 tests/eval_test.py        status 77 (skipped) where the public data is not there
+
+Files, table, limits, refusals, interventions with and without effect, and runs that were killed and continued.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+FARE = os.path.abspath(os.environ.get("FARE", "build/fare"))
+SOURCE = pathlib.Path(os.environ.get("FARE_SOURCE_DIR", pathlib.Path(__file__).parent.parent))
+DATA = pathlib.Path(os.environ.get("FARE_DATA") or SOURCE / "../shared/data").resolve()
+failures = 0
+
+
+def check(name, holds, detail=""):
+    global failures
+    if not holds:
+        failures += 1
+        print(f"FAILED: {name} {detail}")
+
+
+def fare(*arguments, status=0, says=(), env=None, cwd=None):
+    run = subprocess.run([FARE, *map(str, arguments)], capture_output=True, text=True, timeout=240, cwd=cwd,
+                         env={**os.environ, **(env or {})})
+    missing = [part for part in says if part not in run.stdout + run.stderr]
+    check(" ".join(map(str, arguments)), run.returncode == status and not missing,
+          f"\n  status {run.returncode}, expected {status}; missing {missing}\n{run.stdout}{run.stderr}")
+    return run
+
+
+def files(out):
+    results, = out.glob("*/results_*.json")
+    return results, sorted(out.glob("*/samples_*.jsonl"))
+
+
+def comparable(out):
+    """Everything that must not depend on when and in how many parts the run was made."""
+    results, samples = files(out)
+    text = re.sub(r'"(date|total_evaluation_time_seconds)": [^\n]*', r'"\1": -', results.read_text(encoding="utf-8"))
+    stamp = results.name[len("results_"):-len(".json")]
+    return text, {path.name.replace(stamp, "STAMP"): path.read_bytes() for path in samples}
+
+
+def rows(out):
+    with sqlite3.connect(out / "rows.sqlite") as store:
+        return store.execute("select * from rows order by 1, 2, 3, 4, 5, 6").fetchall()
+
+
+def first_run(folder, model):
+    out = folder / "first"
+    run = fare("eval", "--model", model, "--tasks", "crows_pairs_english,fare_crows_pairs,truthfulqa", "--limit", 20, "--data", DATA,
+               "--out", out, "--threads", 1, says=["|truthfulqa_mc2    ", "fare_signed_diff", "results in"])
+    results_path, samples = files(out)
+    results = json.loads(results_path.read_text(encoding="utf-8"))
+    names = ["crows_pairs_english", "fare_crows_pairs", "truthfulqa_mc1", "truthfulqa_mc2"]
+    check("tasks in order", list(results["results"]) == names, list(results["results"]))
+    check("group", results["group_subtasks"] == {"truthfulqa": names[2:]}, results["group_subtasks"])
+    check("limit", all(results["n-samples"][n]["effective"] == 20 for n in names) and results["config"]["limit"] == 20
+          and results["n-samples"]["crows_pairs_english"]["original"] == 1677)
+    check("samples", len(samples) == 4 and all(len(p.read_text().splitlines()) == 20 for p in samples))
+    check("folder", results_path.parent.name == results["model_name_sanitized"] and "/" not in results["model_name_sanitized"])
+    block = results["fare"]
+    check("fare block", block["format"] == "fare-eval/1" and block["intervention"] is None and block["rescored"]["requests"] >= 1
+          and 0 <= block["rescored"]["largest_difference_nats"] < 1e-4 and block["model"]["fingerprint"].startswith("sha256:"), block)
+    for name in names:
+        task = block["tasks"][name]
+        check(f"{name}: block", task["documents"] == 20 and task["data"] and task["errors"] and task["tables"]
+              and set(task["near_tie"]) == {"decisions", "routing"} and task["truncated"]["tokens"] == 0
+              and task["boundary_merge"]["requests"] == 0, task)
+    check("profiles", block["tasks"]["truthfulqa_mc1"]["profiles"] == {"acc": "compat", "fare_acc": "fair"})
+    # A question's answers occur in both TruthfulQA tasks and are computed once: equal rows of equal units.
+    by_item = {}
+    for _, _, task, item, scoring, _, unit, value in rows(out):
+        if scoring == "loglikelihood":
+            by_item.setdefault(item, {})[task] = (unit, value)
+    both = [v for v in by_item.values() if len(v) == 2 and set(v) == set(names[2:])]
+    check("shared passes", len(both) > 20 and all(len(set(v.values())) == 1 for v in both), len(both))
+    # Again: nothing is computed and the files stay.
+    before = (results_path.read_bytes(), results_path.stat().st_mtime_ns)
+    again = fare("eval", "--model", model, "--tasks", "crows_pairs_english,fare_crows_pairs,truthfulqa", "--limit", 20, "--data", DATA,
+                 "--out", out, says=["were there from an earlier run"])
+    check("same table", again.stdout == run.stdout)
+    check("files stay", before == (results_path.read_bytes(), results_path.stat().st_mtime_ns) and files(out)[0] == results_path)
+    fare("eval", "--config", out / "config.toml", "--model", model, says=["were there from an earlier run"])
+    # Other settings are refused with the difference; moved data and models are not.
+    fare("eval", "--model", model, "--tasks", "truthfulqa", "--limit", 20, "--data", DATA, "--out", out, status=1,
+         says=["another configuration", "--tasks"])
+    fare("eval", "--model", model, "--tasks", "crows_pairs_english,fare_crows_pairs,truthfulqa", "--limit", 21, "--data", DATA,
+         "--out", out, status=1, says=["--limit: 20 there, 21 here"])
+    return out
+
+
+def profiles_and_names(folder, model):
+    for profile, other in (("compat", "fare_acc"), ("fair", '"acc,none"')):
+        out = folder / profile
+        fare("eval", "--model", model, "--tasks", "truthfulqa_mc1", "--limit", 2, "--data", DATA, "--out", out, "--metrics", profile)
+        text = files(out)[0].read_text()
+        check(f"profile {profile}", '"config"' in text and f'{other}' not in text.split('"n-samples"')[0].replace("fare_acc", "fare_acc"))
+    out = folder / "short"
+    fare("eval", "--model", model, "--tasks", "fare_crows_pairs", "--limit", 1, "--data", DATA, "--out", out / "r.json", "--num-fewshot", 0)
+    check("json path", len(list(out.glob("r_*.json"))) == 1 and len(list(out.glob("samples_fare_crows_pairs_*.jsonl"))) == 1, list(out.iterdir()))
+    results = json.loads(next(out.glob("r_*.json")).read_text())
+    check("one document has no standard error", results["results"]["fare_crows_pairs"]["pct_stereotype_stderr,none"] == "N/A")
+
+
+def refusals(folder, model):
+    base = ["eval", "--model", model, "--data", DATA, "--out", folder / "refused"]
+    nowhere = ["eval", "--model", folder / "nowhere", "--data", DATA, "--out", folder / "refused"]
+    fare(*nowhere, "--tasks", "truthfulqa_mc3", status=2, says=["truthfulqa_mc3", "did you mean", "truthfulqa_mc2"])
+    fare(*nowhere, "--tasks", "truthfulqa_mc1", "--num-fewshot", 5, status=2, says=["--num-fewshot 5", "truthfulqa_mc1", "no pool"])
+    fare(*nowhere, "--tasks", "truthfulqa_mc1", "--metrics", "both", status=2, says=["--metrics both", "compat"])
+    fare(*nowhere, "--tasks", "truthfulqa_mc1", "--limit", 0, status=2, says=["--limit"])
+    fare(*nowhere, "--tasks", "", status=2)
+    fare(*nowhere, "--tasks", "truthfulqa_mc1", "--chat-template", status=2)
+    fare(*nowhere, "--tasks", "truthfulqa_mc1", status=1, says=["nowhere"])
+    fare("eval", "--model", model, "--tasks", "truthfulqa_mc1", status=2, says=["--out"])
+    empty = folder / "empty"
+    empty.mkdir()
+    fare("eval", "--model", folder / "nowhere", "--tasks", "truthfulqa_mc1", "--data", empty, "--out", folder / "refused", status=1,
+         says=["no such file", "--data", "docs/data.md"])
+    changed = folder / "changed/truthfulqa"
+    changed.mkdir(parents=True)
+    original = next(p for p in (DATA / "truthfulqa/mc_task.json", DATA / "truthfulqa/mc_task.json.gz") if p.exists())
+    (changed / original.name).write_bytes(original.read_bytes() + b"\n") if original.suffix == ".json" else shutil.copy(original, changed)
+    if original.suffix == ".json":
+        arguments = ["--model", model, "--tasks", "truthfulqa_mc1", "--limit", 1, "--data", folder / "changed", "--out", folder / "accepted"]
+        fare("eval", *arguments, status=1, says=["SHA-256", "--accept-changed-data"])
+        fare("eval", *arguments, "--accept-changed-data", says=["not the published file"])
+        block = json.loads(files(folder / "accepted")[0].read_text())["fare"]
+        check("changed data recorded", block["tasks"]["truthfulqa_mc1"]["data"][0]["changed"] is True)
+        fare("tasks", "--data", folder / "changed", "--check-hashes", status=1, says=["CHANGED"])
+    (folder / "broken.json").write_text(json.dumps({"format": "fare-intervention/1", "name": "n", "edits": [{"op": "mosk"}]}))
+    fare(*nowhere, "--tasks", "truthfulqa_mc1", "--intervention", folder / "broken.json", status=1, says=["broken.json", "mosk"])
+    fare(*base, "--tasks", "truthfulqa_mc1", "--limit", 1, "--max-length", 3, status=1, says=["truthfulqa_mc1", "document 0", "--max-length"])
+    fare(*base, "--tasks", "truthfulqa_mc1", "--limit", 1, "--prefix-token", 100000, status=2, says=["--prefix-token"])
+    check("nothing written", not (folder / "refused").exists() or not list((folder / "refused").glob("*/results_*")))
+
+
+def interventions(folder, model):
+    def edit(name, *edits):
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps({"format": "fare-intervention/1", "name": name, "edits": edits}))
+        return path
+    arguments = ["--model", model, "--tasks", "fare_crows_pairs", "--limit", 5, "--data", DATA]
+    fare("eval", *arguments, "--out", folder / "plain")
+    strong = edit("strong", {"op": "mask", "layers": [1], "experts": [0, 1, 2], "mode": "refill"})
+    fare("eval", *arguments, "--out", folder / "strong", "--intervention", strong)
+    block = json.loads(files(folder / "strong")[0].read_text())["fare"]["intervention"]
+    check("receipt", block["name"] == "strong" and len(block["sha256"]) == 64 and block["receipt"]["no_effect"] is False
+          and block["receipt"]["layers"]["1"]["topk_changed_share"] > 0 and block["edits"][0]["op"] == "mask", block)
+    check("scores changed", comparable(folder / "plain")[1] != comparable(folder / "strong")[1])
+    nothing = edit("nothing", {"op": "add_logit", "layers": [1], "experts": [0], "values": [0]})
+    fare("eval", *arguments, "--out", folder / "nothing", "--intervention", nothing, status=3, says=["no effect"])
+    check("files in spite of no effect", comparable(folder / "plain")[1] == comparable(folder / "nothing")[1])
+    fare("eval", *arguments, "--out", folder / "nothing", "--intervention", nothing, "--allow-no-effect")
+    fare("eval", *arguments, "--out", folder / "nothing", "--intervention", strong, status=1, says=["--intervention"])
+    one = edit("one", {"op": "mask", "layers": [1], "experts": [0, 1, 2], "mode": "refill", "where": {"requests": ["fare_crows_pairs/2/1"]}})
+    fare("eval", *arguments, "--out", folder / "one", "--intervention", one)
+    plain, edited = (list(comparable(folder / n)[1].values())[0].splitlines() for n in ("plain", "one"))
+    check("an edit of one request", [i for i in range(5) if plain[i] != edited[i]] == [2], [i for i in range(5) if plain[i] != edited[i]])
+
+
+def killed(folder, model):
+    """kill -9 at several moments: the continued run ends with the same bytes, and the stamp of its first start."""
+    arguments = ["eval", "--model", model, "--tasks", "fare_crows_pairs,truthfulqa_mc1", "--limit", "60", "--data", DATA, "--threads", 1,
+                 "--unit-rows", 512, "--matmul", "onednn"]
+    whole = folder / "whole"
+    start = time.monotonic()
+    fare(*arguments, "--out", whole)
+    seconds = time.monotonic() - start
+    parts = folder / "parts"
+    stored = []
+    for share in (0.3, 0.5, 0.6, 0.7, 0.8):
+        run = subprocess.Popen([FARE, *map(str, arguments), "--out", str(parts)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(share * seconds)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        stored.append(len(rows(parts)) if (parts / "rows.sqlite").exists() else 0)
+    check("no half-written results", not list(parts.glob("*/results_*")) or run.returncode == 0)
+    stamped = json.loads((parts / "start.json").read_text()) if (parts / "start.json").exists() else None
+    fare(*arguments, "--out", parts)
+    if stamped:
+        check("stamp of the first start", json.loads((parts / "start.json").read_text()) == stamped)
+    check("some rows were kept", max(stored) > 0, stored)
+    check("the same rows", rows(whole) == rows(parts))
+    check("the same files", comparable(whole) == comparable(parts))
+    print(f"killed runs had {stored} of {len(rows(whole))} rows")
+
+
+def tasks(folder):
+    fare("tasks", "--data", DATA, says=["truthfulqa_mc1", "Apache-2.0", "CC BY-SA 4.0", "there", "group truthfulqa: truthfulqa_mc1, truthfulqa_mc2"])
+    fare("tasks", "--data", DATA, "--check-hashes", says=["as published"])
+    fare("tasks", "--data", folder / "absent", status=1, says=["absent"])
+    run = fare("tasks", cwd=folder, env={"FARE_DATA": ""}, says=["missing", "not there"])
+    check("nothing is there", "yes" not in run.stdout, run.stdout)
+
+
+def main():
+    if not (DATA / "crows-pairs").is_dir():
+        print("SKIPPED: the public data is not there; set FARE_DATA to its folder (docs/data.md)")
+        sys.exit(77)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        model = folder / "model"
+        fare("lab", "make", "random", "--hidden", 32, "--layers", 2, "--experts", 8, "--top-k", 2, "--expert-width", 16, "--heads", 2,
+             "--max-length", 2048, "--out", model)
+        first_run(folder, model)
+        profiles_and_names(folder, model)
+        refusals(folder, model)
+        interventions(folder, model)
+        killed(folder, model)
+        tasks(folder)
+    print(f"{failures} failures")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
