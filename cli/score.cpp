@@ -50,6 +50,7 @@ std::vector<Run> planned_runs(const ScoreFlags& flags) {
   std::vector<Run> runs;
   if (flags.interventions.empty()) {
     Run run;
+    if (fs::is_directory(out)) throw IoError(out.string() + ": is a folder; --out names the file of scores");
     if (!flags.intervention.empty()) run.intervention = Intervention::read(flags.intervention);
     if (!out.empty()) {
       run.scores = out;
@@ -81,7 +82,9 @@ std::vector<Run> planned_runs(const ScoreFlags& flags) {
       throw FormatError(file.string(), "", "the name 'base' is reserved for the run without edits; rename the file");
     add(file.stem().string(), Intervention::read(file));
   }
-  fs::create_directories(out);
+  std::error_code failed;
+  fs::create_directories(out, failed);
+  if (failed) throw IoError(out.string() + ": cannot be made: " + failed.message());
   return runs;
 }
 
@@ -127,15 +130,13 @@ int score(const ScoreFlags& flags) {
   std::vector<UnitObserver> observers;
   if (!flags.trace.empty()) {
     std::vector<TraceShape> shapes;
-    int64_t bytes = 0;
     for (const Run& run : runs) {
       const int64_t slots = run.intervention ? run.intervention->num_slots(model->routed()) : model->spec().router.top_k;
       shapes.push_back({rows.offsets, rows.token_ids, model->spec().moe_layers(), model->spec().router.num_experts, slots});
-      bytes += trace_file_bytes(shapes.back());
+      if (const int64_t bytes = trace_file_bytes(shapes.back()); bytes > flags.trace_limit_mb * 1'000'000)
+        throw Error(fmt::format("--trace routes would write a file of {:.1f} MB, more than --trace-limit-mb {}; score fewer "
+                                "requests or raise the limit", static_cast<double>(bytes) / 1e6, flags.trace_limit_mb));
     }
-    if (bytes > flags.trace_limit_mb * 1'000'000)
-      throw UsageError(fmt::format("--trace routes would write {:.1f} MB, more than --trace-limit-mb {}; score fewer "
-                                   "requests or raise the limit", static_cast<double>(bytes) / 1e6, flags.trace_limit_mb));
     for (size_t i = 0; i < runs.size(); ++i) {
       writers.push_back(std::make_unique<TraceFileWriter>(runs[i].trace, shapes[i]));
       const int64_t index = runs[i].intervention ? static_cast<int64_t>(i) - (options.base_run ? 1 : 0) : -1;
@@ -162,7 +163,7 @@ int score(const ScoreFlags& flags) {
     for (size_t r = 0; r < requests.size(); ++r) {
       const std::string line = score_line(requests[r], run.scores[r]);
       if (outputs[i]) outputs[i]->write(line);
-      else std::fputs(line.c_str(), stdout);
+      else if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size()) throw IoError("stdout: cannot be written");
     }
     if (outputs[i]) outputs[i]->commit();
     if (!runs[i].receipt.empty()) write_receipt(runs[i], run.receipt);
@@ -173,6 +174,7 @@ int score(const ScoreFlags& flags) {
       if (!flags.allow_no_effect) status = 3;
     }
   }
+  if (std::fflush(stdout) != 0) throw IoError("stdout: cannot be written");
   return status;
 }
 
@@ -192,7 +194,8 @@ void add_score_command(CLI::App& program, int& exit_status) {
       ->check(CLI::IsMember({"routes"}));
   command->add_option("--trace-limit-mb", flags->trace_limit_mb, "Refuse a larger trace before the run (10^6 bytes)")
       ->check(CLI::PositiveNumber);
-  command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context");
+  command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--unit-rows", flags->unit_rows, "Rows computed together; larger is faster and takes more memory")
       ->check(CLI::PositiveNumber);
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");

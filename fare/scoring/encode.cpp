@@ -12,7 +12,7 @@ namespace fare {
 std::vector<Request> encode_requests(const std::vector<RequestLine>& lines, const std::string& file, const Model& model,
                                      int64_t max_length, std::optional<int32_t> prefix_token) {
   if (prefix_token && (*prefix_token < 0 || *prefix_token >= model.spec().vocab_size))
-    throw UsageError("--prefix-token " + std::to_string(*prefix_token) + " lies outside the vocabulary of " +
+    throw ModelMismatch("--prefix-token " + std::to_string(*prefix_token) + " lies outside the vocabulary of " +
                      std::to_string(model.spec().vocab_size));
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<TextEncoder> encoder;

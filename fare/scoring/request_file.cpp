@@ -1,26 +1,12 @@
 #include "fare/scoring/request_file.h"
 
-#include <limits>
 #include <set>
 
 #include "fare/core/json.h"
+#include "fare/scoring/token_ids.h"
 
 namespace fare {
 namespace {
-
-std::vector<int32_t> read_ids(const Json& object, const std::string& key, const std::string& path,
-                              const std::string& where) {
-  const Json& list = object.at(key);
-  if (!list.is_array()) throw FormatError(path, where, "field '" + key + "' must be a list of token ids");
-  std::vector<int32_t> ids;
-  for (const Json& value : list) {
-    if (!value.is_number_integer() || value.get<double>() < 0 ||
-        value.get<double>() > std::numeric_limits<int32_t>::max())
-      throw FormatError(path, where, "field '" + key + "' holds " + value.dump() + ", which is not a token id");
-    ids.push_back(value.get<int32_t>());
-  }
-  return ids;
-}
 
 void read_spans(const Json& object, const std::string& path, const std::string& where, RequestLine& request) {
   const auto found = object.find("spans");
@@ -62,15 +48,16 @@ std::vector<RequestLine> read_requests(const std::filesystem::path& path) {
     if (request.has_ids) {
       for (const char* key : {"context_ids", "continuation_ids"})
         if (!object.contains(key)) throw FormatError(file, where, std::string("field '") + key + "' is missing");
-      request.context_ids = read_ids(object, "context_ids", file, where);
-      request.continuation_ids = read_ids(object, "continuation_ids", file, where);
+      request.context_ids = read_token_ids(object, "context_ids", file, where);
+      request.continuation_ids = read_token_ids(object, "continuation_ids", file, where);
     } else {
       request.context = require<std::string>(object, "context", file, where);
       request.continuation = require<std::string>(object, "continuation", file, where);
     }
     if (request.has_ids ? request.continuation_ids.empty() : request.continuation.empty())
       throw FormatError(file, where, "the continuation of '" + request.id + "' is empty; there is nothing to score");
-    if (object.contains("cluster")) request.cluster = require<std::string>(object, "cluster", file, where);
+    if (object.contains("cluster") && !object["cluster"].is_null())
+      request.cluster = require<std::string>(object, "cluster", file, where);
     read_spans(object, file, where, request);
     requests.push_back(std::move(request));
   });

@@ -1,5 +1,7 @@
 #include "fare/scoring/scope.h"
 
+#include <algorithm>
+
 #include "fare/core/error.h"
 #include "fare/routing/selector.h"
 
@@ -92,6 +94,27 @@ LayerEdits scoped_edits(const Intervention& intervention, const RoutedModel& mod
       if (edit.touches(layer)) by_layer[layer].push_back(scoped);
   }
   return by_layer;
+}
+
+void recount_scope(const Intervention& intervention, std::span<const Request> requests, std::span<const FedRequest> fed,
+                   int64_t times, Receipt& receipt) {
+  if (std::none_of(intervention.edits.begin(), intervention.edits.end(),
+                   [](const Edit& edit) { return edit.is_identity() && edit.where.depends_on_request(); }))
+    return;
+  for (auto& [layer, counted] : receipt.layers) counted.edits_applied = counted.tokens_in_scope = 0;
+  TokenSpans spans;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    std::vector<std::vector<uint8_t>> scopes;  // of each edit
+    for (const Edit& edit : intervention.edits) scopes.push_back(resolve(edit.where, view_of(requests[i], fed[i], spans)));
+    for (auto& [layer, counted] : receipt.layers) {
+      for (size_t p = 0; p < fed[i].ids.size(); ++p) {
+        int64_t edits = 0;
+        for (size_t e = 0; e < scopes.size(); ++e) edits += intervention.edits[e].touches(layer) && scopes[e][p] ? 1 : 0;
+        counted.edits_applied += edits * times;
+        counted.tokens_in_scope += edits > 0 ? times : 0;
+      }
+    }
+  }
 }
 
 }  // namespace fare

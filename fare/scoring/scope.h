@@ -22,4 +22,11 @@ std::vector<uint32_t> sharing_marks(const Intervention& intervention, const Requ
 LayerEdits scoped_edits(const Intervention& intervention, const RoutedModel& model, std::span<const Request> requests,
                         std::span<const int64_t> indices, std::span<const FedRequest> fed, const PackedSequences& packed);
 
+// Rows that an edit without any effect (factor 1, value 0, ..) would treat differently are shared all the same, so that it
+// changes no bit. A receipt of one pass over such rows then counts them wrongly; this sets its `edits_applied` and
+// `tokens_in_scope` to those of the requests one by one, `times` each. Does nothing where the intervention has no such
+// edit.
+void recount_scope(const Intervention& intervention, std::span<const Request> requests, std::span<const FedRequest> fed,
+                   int64_t times, Receipt& receipt);
+
 }  // namespace fare

@@ -161,13 +161,14 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
 
       LayerEdits edits;
       ForwardOptions options;
+      Receipt unit_receipt;
+      std::vector<Request> unit_requests;
       if (intervention != nullptr) {
-        std::vector<Request> unit_requests;
         for (const int64_t r : layout.requests) unit_requests.push_back(requests[static_cast<size_t>(r)]);
         edits = scoped_edits(*intervention, routed, unit_requests, layout.requests, layout.fed, layout.packed);
         options.edits = &edits;
       }
-      if (run != nullptr) options.receipt = &run->receipt;
+      if (run != nullptr) options.receipt = &unit_receipt;
       if (watched) options.on_decision = observer.on_decision;
       options.tap = [&](Site site, int64_t layer, const at::Tensor& value) {
         if (keep_inputs && site == Site::kLayerInput && wanted.contains(layer)) inputs[layer] = value;
@@ -192,6 +193,8 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       }
       if (keep_inputs && wanted.contains(model_.spec().num_layers)) inputs[model_.spec().num_layers] = h_TD;
       if (run == nullptr) return;
+      if (intervention != nullptr) recount_scope(*intervention, unit_requests, layout.fed, 1, unit_receipt);
+      run->receipt += unit_receipt;
       const std::vector<Score> scores = read_scores(model_, h_TD, requests, layout);
       for (size_t i = 0; i < layout.requests.size(); ++i) {
         run->scores[static_cast<size_t>(layout.requests[i])] = scores[i];

@@ -41,6 +41,15 @@ bool TextEncoder::adds_special_tokens(std::string_view text) const {
   return !bos || bos->empty() || !text.starts_with(*bos);
 }
 
+std::vector<int32_t> TextEncoder::prompt(const std::string& id, std::string_view text) const {
+  std::vector<int32_t> ids = tokenizer_.ids(text, adds_special_tokens(text));
+  if (!ids.empty()) return ids;
+  if (!prefix_token_)
+    throw UsageError("prompt '" + id + "' is empty and the tokenizer has neither a BOS nor an EOS token; give one with "
+                     "--prefix-token ID");
+  return {*prefix_token_};
+}
+
 Request TextEncoder::encode(const std::string& id, std::string_view context, std::string_view continuation,
                             const ByteSpans& spans) const {
   Request request;

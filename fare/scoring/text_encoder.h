@@ -32,6 +32,10 @@ class TextEncoder {
   Request encode(const std::string& id, std::string_view context, std::string_view continuation,
                  const ByteSpans& spans = {}) const;
 
+  // Tokens of a text to be continued: the tokenizer's own special tokens (none are added to a text that starts with the
+  // BOS text), nothing moved or stripped; the prefix token where that gives no token at all. Throws UsageError as above.
+  std::vector<int32_t> prompt(const std::string& id, std::string_view text) const;
+
   // A text whose every token is scored: the prefix token (or the tokenizer's own first token), then the text.
   Request whole_text(const std::string& id, std::string_view text) const { return encode(id, "", text); }
 

@@ -1,0 +1,276 @@
+"""`fare generate` against transformers and against a plain Python account of its random numbers.
+
+  FARE=build/fare .venv/bin/python tests/generate_test.py
+
+Tiny random OLMoE and Mixtral checkpoints. Greedy texts equal transformers' generate; sampled texts equal a reimplementation
+here (Philox4x32-10, temperature, top-p, Gumbel-max) fed with transformers' logits; interventions share the noise. Ends with
+status 77 when transformers is not there.
+"""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+try:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+except ImportError as missing:
+    print(f"SKIPPED: {missing}; make setup installs the test requirements")
+    sys.exit(77)
+
+FARE = os.environ.get("FARE", "build/fare")
+torch.set_num_threads(2)
+failures = []
+
+
+def check(name, good, detail=""):
+    if not good:
+        failures.append(name)
+        print(f"  BAD {name} {detail}")
+
+
+def fare(*arguments, status=0, says=()):
+    run = subprocess.run([FARE, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    text = run.stdout + run.stderr
+    missing = [part for part in says if part not in text]
+    check(" ".join(map(str, arguments)), run.returncode == status and not missing,
+          f"\n    status {run.returncode}, expected {status}; missing {missing}\n    {text}")
+    return run.stdout
+
+
+def generate(model, prompts, out, *more, status=0, says=()):
+    fare("generate", "--model", model, "--prompts", prompts, "--out", out, "--matmul", "onednn", "--threads", "2", "--quiet", *more,
+         status=status, says=says)
+    return [json.loads(line) for line in out.read_text().splitlines()] if status in (0, 3) else None
+
+
+def write_lines(path, objects):
+    path.write_text("".join(json.dumps(o) + "\n" for o in objects))
+    return path
+
+
+def philox(seed, label, replicate, substream, block):
+    """Four 32-bit numbers of one block, after the published description of Philox4x32-10."""
+    fnv = 0x811C9DC5
+    for byte in label.encode():
+        fnv = (fnv ^ byte) * 0x01000193 & 0xFFFFFFFF
+    c, k0, k1 = [block, replicate, substream, fnv], seed & 0xFFFFFFFF, seed >> 32
+    for _ in range(10):
+        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [b >> 32 ^ c[1] ^ k0, b & 0xFFFFFFFF, a >> 32 ^ c[3] ^ k1, a & 0xFFFFFFFF]
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c
+
+
+def uniform(seed, label, replicate, substream, draw):
+    words = philox(seed, label, replicate, substream, draw // 2)
+    low, high = words[2 * (draw % 2)], words[2 * (draw % 2) + 1]
+    return ((high << 32 | low) >> 11) * 2.0 ** -53
+
+
+def sampled_by_hand(net, prompt_id, ids, sample, steps, seed, temperature, top_p, eos):
+    """Tokens, and how near the runner-up came at the nearest step."""
+    tokens, nearest = [], math.inf
+    for step in range(steps):
+        with torch.no_grad():
+            logits = net(torch.tensor([ids + tokens])).logits[0, -1].double()
+        log_p = (logits / temperature).log_softmax(-1).tolist()
+        kept, mass = [], 0.0
+        for i in sorted(range(len(log_p)), key=lambda i: -log_p[i]):
+            if kept and mass >= top_p:
+                break
+            kept.append(i)
+            mass += math.exp(log_p[i])
+        value = lambda i: log_p[i] - math.log(-math.log(uniform(seed, "generate/" + prompt_id, sample, step, i)))
+        ranked = sorted(kept, key=value, reverse=True)
+        if len(ranked) > 1:
+            nearest = min(nearest, value(ranked[0]) - value(ranked[1]))
+        tokens.append(ranked[0])
+        if ranked[0] in eos:
+            break
+    return tokens, nearest
+
+
+def texts_of(results):
+    return {(r["id"], r["sample"]): r for r in results}
+
+
+def test_family(folder, family):
+    model = folder / "model"
+    fare("lab", "make", "random", "--family", family, "--out", model, "--hidden", "64", "--layers", "3", "--experts", "8", "--top-k", "2",
+         "--expert-width", "48", "--seed", "7", "--max-length", "128")
+    config = json.loads((model / "config.json").read_text())
+    net = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    # Prompts that begin alike, one the beginning of another, two the same.
+    shared = [11, 22, 33, 44, 55]
+    ids = {"a": shared, "b": shared + [66, 77], "c": shared + [66, 88, 99], "d": [3], "e": shared, "f": list(range(100, 140))}
+    prompts = write_lines(folder / "prompts.jsonl", [{"id": i, "prompt_ids": p} for i, p in ids.items()])
+    steps = 24
+
+    def hf(prompt, eos=None, steps=steps):
+        with torch.no_grad():
+            whole = net.generate(torch.tensor([prompt]), max_new_tokens=steps, do_sample=False, eos_token_id=eos, pad_token_id=0)
+        return whole[0, len(prompt):].tolist()
+
+    def near_tie(prompt, tokens):
+        """Smallest gap between the two largest logits on the way: below it greedy paths may part."""
+        with torch.no_grad():
+            top = net(torch.tensor([prompt + tokens])).logits[0, len(prompt) - 1:-1].topk(2).values
+        return float((top[:, 0] - top[:, 1]).min())
+
+    eos = config.get("eos_token_id")
+    eos = [] if eos is None else eos if isinstance(eos, list) else [eos]
+    greedy = generate(model, prompts, folder / "greedy.jsonl", "--max-new-tokens", steps)
+    check("order and fields", [(r["id"], r["sample"]) for r in greedy] == [(i, 0) for i in ids] and list(greedy[0])[:6] == [
+        "id", "sample", "text", "token_ids", "token_logprobs_nats", "finish"])
+    for r in greedy:
+        expected = hf(ids[r["id"]], eos or None)
+        check(f"greedy {r['id']}", r["token_ids"] == expected or near_tie(ids[r["id"]], expected) < 1e-4, f"{r['token_ids']} {expected}")
+    check("length", all(r["finish"] == "length" and len(r["token_ids"]) == steps for r in greedy if not set(eos) & set(r["token_ids"])))
+
+    # Keys and values from the cache give what one full forward gives: fare score of the same tokens.
+    requests = write_lines(folder / "requests.jsonl", [{"id": r["id"], "context_ids": ids[r["id"]], "continuation_ids": r["token_ids"]}
+                                                       for r in greedy])
+    common = ["--matmul", "onednn", "--threads", "2", "--quiet"]
+    edit = folder / "edit.json"
+    edit.write_text(json.dumps({"format": "fare-intervention/1", "name": "push", "edits": [
+        {"op": "add_logit", "layers": [1], "experts": [2], "values": [4.0], "affects": "selection_and_weight", "where": {"phase": "generated"}},
+        {"op": "scale_weight", "layers": [2], "experts": [0, 1], "factor": 0.2, "where": {"positions": [[0, 7]]}}]}))
+    for name, more in (("base", []), ("edited", ["--intervention", edit])):
+        texts = generate(model, prompts, folder / "t.jsonl", "--max-new-tokens", steps, *more)
+        write_lines(requests, [{"id": r["id"], "context_ids": ids[r["id"]], "continuation_ids": r["token_ids"]} for r in texts])
+        fare("score", "--model", model, "--requests", requests, "--out", folder / "s.jsonl", *common, *more)
+        scores = {s["id"]: s for s in map(json.loads, (folder / "s.jsonl").read_text().splitlines())}
+        for r in texts:
+            gap = max(abs(x - y) for x, y in zip(r["token_logprobs_nats"], scores[r["id"]]["token_logprobs_nats"], strict=True))
+            check(f"incremental equals full: {name} {r['id']}", gap < 1e-5 and scores[r["id"]]["is_greedy"], gap)
+        if more:
+            check("the edit changed texts", [r["token_ids"] for r in texts] != [r["token_ids"] for r in greedy])
+            receipts = [json.loads((folder / f"{n}.receipt.json").read_text()) for n in ("t", "s")]
+            check("the receipt is that of scoring", receipts[0]["tokens"] == receipts[1]["tokens"] and all(
+                abs(receipts[0]["layers"][l][k] - receipts[1]["layers"][l][k]) < 1e-6 for l in ("1", "2") for k in (
+                    "edits_applied", "tokens_in_scope", "topk_changed_share", "gate_mass_moved")), str(receipts))
+
+    # Sampled: by hand, and the same whatever the company.
+    sampling = ["--max-new-tokens", 6, "--samples", 2, "--temperature", 0.7, "--top-p", 0.9, "--seed", 2 ** 40 + 5]
+    sampled = generate(model, prompts, folder / "sampled.jsonl", *sampling)
+    check("samples in order", [(r["id"], r["sample"]) for r in sampled] == [(i, s) for i in ids for s in range(2)])
+    for r in sampled:
+        expected, nearest = sampled_by_hand(net, r["id"], ids[r["id"]], r["sample"], 6, 2 ** 40 + 5, 0.7, 0.9, eos)
+        check(f"sampled {r['id']} {r['sample']}", r["token_ids"] == expected or nearest < 1e-4, f"{r['token_ids']} {expected} {nearest}")
+    check("prompts with equal tokens differ by id", texts_of(sampled)["a", 0]["token_ids"] != texts_of(sampled)["e", 0]["token_ids"])
+    one = write_lines(folder / "one.jsonl", [{"id": "c", "prompt_ids": ids["c"]}])
+    check("independent of company", [r["token_ids"] for r in generate(model, one, folder / "o.jsonl", *sampling)] == [
+        r["token_ids"] for r in sampled if r["id"] == "c"])
+    check("independent of units", [r["token_ids"] for r in generate(model, prompts, folder / "o.jsonl", *sampling, "--unit-rows", 1)] == [
+        r["token_ids"] for r in sampled])
+    generate(model, prompts, folder / "again.jsonl", *sampling)
+    check("bit-equal again", (folder / "again.jsonl").read_bytes() == (folder / "sampled.jsonl").read_bytes())
+
+    # Without effect nothing changes; with one the noise is still shared.
+    off = folder / "off.json"
+    for where in ({}, {"where": {"phase": "generated"}}, {"where": {"requests": ["a"]}}):
+        off.write_text(json.dumps({"format": "fare-intervention/1", "name": "off", "edits": [
+            {"op": "scale_weight", "layers": "all", "experts": [0], "factor": 1.0, **where}]}))
+        generate(model, prompts, folder / "off.jsonl", *sampling, "--intervention", off, status=3, says=["no effect"])
+        check(f"off means off {where}", (folder / "off.jsonl").read_bytes() == (folder / "sampled.jsonl").read_bytes())
+    receipt = json.loads((folder / "off.receipt.json").read_text())
+    rows = sum(len(ids["a"]) + len(r["token_ids"]) - 1 for r in sampled if r["id"] == "a")
+    check("rows in scope of one prompt", receipt["layers"]["0"]["tokens_in_scope"] == rows, f"{receipt} {rows}")
+    check("tokens", receipt["tokens"] == sum(len(ids[r["id"]]) + len(r["token_ids"]) - 1 for r in sampled), str(receipt))
+    generate(model, prompts, folder / "off.jsonl", *sampling, "--intervention", off, "--allow-no-effect")
+
+    # End tokens: of generation_config.json, else of config.json; an integer or a list.
+    end, other = greedy[0]["token_ids"][3], greedy[1]["token_ids"][5]
+    for file, value in (("config.json", end), ("generation_config.json", [end, other])):
+        path = model / file
+        before = path.read_text() if path.exists() else None
+        path.write_text(json.dumps({**(config if file == "config.json" else {}), "eos_token_id": value}))
+        for r in generate(model, prompts, folder / "eos.jsonl", "--max-new-tokens", steps):
+            expected = hf(ids[r["id"]], value)
+            check(f"eos of {file} {r['id']}", r["token_ids"] == expected or near_tie(ids[r["id"]], expected) < 1e-4, f"{r} {expected}")
+            check("finish", (r["finish"] == "eos") == (r["token_ids"][-1] in (value if isinstance(value, list) else [value])), str(r))
+        path.write_text(before) if before is not None else path.unlink()
+
+    # Text prompts, and texts that end one.
+    texts = write_lines(folder / "texts.jsonl", [{"id": "t", "prompt": "The cat", "cluster": "c"}, {"id": "u", "prompt": "Über "}])
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    as_ids = write_lines(folder / "ids.jsonl", [{"id": i, "prompt_ids": tokenizer(t).input_ids} for i, t in (("t", "The cat"), ("u", "Über "))])
+    found = generate(model, texts, folder / "tt.jsonl", "--max-new-tokens", 40)
+    same = generate(model, as_ids, folder / "tb.jsonl", "--max-new-tokens", 40)
+    check("text prompts", [r["token_ids"] for r in found] == [r["token_ids"] for r in same])
+    for r in found:
+        check("decoded", r["text"] == tokenizer.decode(r["token_ids"], skip_special_tokens=True), repr(r["text"]))
+    whole = found[0]["text"]
+    stop = next((whole[i:i + 1] for i in range(3, len(whole)) if whole[i].isascii() and whole[i].isprintable() and whole[i] not in whole[:3]), None)
+    if stop is None:
+        check("a text with an ASCII character to stop at", False, repr(whole))
+    else:
+        stopped = generate(model, texts, folder / "stop.jsonl", "--max-new-tokens", 40, "--stop", "no such text", stop)[0]
+        check("stop", stopped["finish"] == "stop" and stopped["text"] == whole[:whole.index(stop)]
+              and stopped["token_ids"] == found[0]["token_ids"][:len(stopped["token_ids"])]
+              and len(stopped["token_ids"]) < 40, str(stopped))
+
+    # Truncation: the last L - new tokens of the prompt are kept.
+    long = write_lines(folder / "long.jsonl", [{"id": "f", "prompt_ids": ids["f"]}])
+    cut = generate(model, long, folder / "cut.jsonl", "--max-new-tokens", 8, "--max-length", 20)[0]
+    expected = hf(ids["f"][-12:], eos or None, 8)
+    check("truncation", cut["truncated_tokens"] == 28 and cut["prompt_tokens"] == 12 and (
+        cut["token_ids"] == expected or near_tie(ids["f"][-12:], expected) < 1e-4), f"{cut} {expected}")
+    return model, prompts
+
+
+def test_bad_input(folder, model, prompts):
+    out = folder / "bad"
+    out.mkdir()
+    for name, objects, says in (("twice", [{"id": "a", "prompt_ids": [1]}] * 2, ["line 2", "'a'"]),
+                                ("both", [{"id": "a", "prompt_ids": [1], "prompt": "x"}], ["line 1", "either"]),
+                                ("neither", [{"id": "a"}], ["line 1", "either"]),
+                                ("noid", [{"prompt": "x"}], ["line 1", "id"]),
+                                ("none", [], ["no prompts"]),
+                                ("empty", [{"id": "a", "prompt_ids": []}], ["line 1", "--prefix-token"]),
+                                ("outside", [{"id": "a", "prompt_ids": [99999]}], ["line 1", "99999"]),
+                                ("negative", [{"id": "a", "prompt_ids": [-1]}], ["line 1", "-1"])):
+        generate(model, write_lines(folder / f"{name}.jsonl", objects), out / "o.jsonl", status=1, says=says)
+    for wrong in (["--max-new-tokens", 0], ["--samples", 0], ["--temperature", -1], ["--top-p", 0], ["--top-p", 1.5], ["--stop", ""],
+                  ["--max-length", 10, "--max-new-tokens", 10], ["--colour"]):
+        generate(model, prompts, out / "o.jsonl", *wrong, status=2)
+    generate(model, prompts, out / "o.jsonl", "--max-new-tokens", 5000, status=1, says=["--max-new-tokens", "128"])
+    generate(model, folder / "absent.jsonl", out / "o.jsonl", status=1, says=["absent.jsonl"])
+    generate(model, prompts, folder / "nowhere/o.jsonl", status=1, says=["nowhere"])
+    fare("generate", "--help", says=["Examples:"])
+    check("nothing half-written", not list(out.iterdir()), str(list(out.iterdir())))
+    many = write_lines(folder / "many.jsonl", [{"id": str(i), "prompt_ids": [i % 256, 5]} for i in range(3000)])
+    run = subprocess.Popen([FARE, "generate", "--model", model, "--prompts", many, "--out", out / "o.jsonl", "--max-new-tokens", "100",
+                            "--threads", "1", "--matmul", "onednn"], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(out.iterdir()) and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    text = run.communicate(timeout=60)[1]
+    check("Ctrl-C", run.returncode == 130 and not list(out.iterdir()), f"{run.returncode} {text}")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as temporary:
+        for family in ("olmoe", "mixtral"):
+            print(family, flush=True)
+            folder = Path(temporary) / family
+            folder.mkdir()
+            model, prompts = test_family(folder, family)
+        test_bad_input(folder, model, prompts)
+    print(f"{len(failures)} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
