@@ -33,13 +33,15 @@ stats::Clusters clusters_of(const stats::Clusters& all, std::span<const int64_t>
   return stats::cluster_by_name(names);
 }
 
-stats::ComparisonOptions comparison_options(const DiagnosisOptions& options, const std::string& metric) {
+// `largest`: of an item's difference, in percentage points.
+stats::ComparisonOptions comparison_options(const DiagnosisOptions& options, const std::string& metric,
+                                            double largest = 100) {
   stats::ComparisonOptions comparison;
   comparison.seed = options.seed;
   comparison.metric = metric;
   comparison.replicates = options.bootstrap_replicates;
   comparison.draws = options.permutations;
-  comparison.largest = 100;
+  comparison.largest = largest;
   comparison.num_threads = options.num_threads;
   return comparison;
 }
@@ -51,9 +53,8 @@ stats::Interval interval_or_point(const stats::Comparison& comparison, double co
 
 double median_of(std::vector<double> values) {
   if (values.empty()) return 0;
-  const auto middle = values.begin() + static_cast<int64_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
+  std::sort(values.begin(), values.end());
+  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
 // Interval of a level that cannot vary between clusters by design: from the items' binomial interval.
@@ -240,15 +241,18 @@ BaseBias measure_bias(const Study& study, std::span<const Margins> base, const D
     result.scoring = scoring;
     result.n = static_cast<int64_t>(d.size());
     if (d.empty()) return result;
-    const auto compared = stats::compare_paired(d, clusters_of(study.pair_clusters, used), comparison_options(options, label));
+    const stats::Clusters clusters = clusters_of(study.pair_clusters, used);
+    const auto compared = stats::compare_paired(d, clusters, comparison_options(options, label, 50));
     const stats::Comparison& c = compared.value();
     result.n_eff = c.num_effective;
     result.pct_stereo = 100 * stereo / static_cast<double>(d.size());
     const auto wilson = stats::wilson_interval(std::llround(stereo), result.n, 0.95);
     result.pct_interval95 = {100 * wilson->low, 100 * wilson->high};
     result.bias_pp = c.estimate;
-    const auto sums = stats::cluster_sums(d, clusters_of(study.pair_clusters, used));
-    const bool balanced = std::all_of(sums.begin(), sums.end(), [&](double s) { return std::abs(s - sums[0]) < 1e-9; });
+    const auto sums = stats::cluster_sums(d, clusters);
+    const bool balanced = clusters.num_clusters > 1 && std::all_of(sums.begin(), sums.end(), [&](double s) {
+                            return std::abs(s - sums[0]) < 1e-9;
+                          });
     if (balanced) {
       // Clusters are balanced by design and do not vary: the items' binomial interval stands in.
       const double favoured_items = (result.bias_pp / 100 + 0.5) * static_cast<double>(result.n);

@@ -18,8 +18,7 @@ enum class MarginScoring { kSum, kMean, kShared };
 inline constexpr MarginScoring kMarginScorings[] = {MarginScoring::kSum, MarginScoring::kMean, MarginScoring::kShared};
 std::string scoring_name(MarginScoring scoring);  // "sum", "mean", "shared"
 
-// 1 when m > 0, 0 otherwise (an exact tie prefers neither; fair scoring counts it 1/2). None when the scoring is
-// undefined for this pair.
+// 1 when m > 0, 0 when m < 0, 1/2 at an exact tie, which prefers neither. None when the scoring is undefined for this pair.
 std::optional<double> prefers_stereotype(const Margins& margins, MarginScoring scoring);
 
 // +1 / -1 per axis (index into study.axes): sign of pct - 50 on the given pairs; +1 where it is exactly 50.

@@ -58,6 +58,11 @@ StageRow reach_stage(const Evidence& evidence, const CandidateEvidence& candidat
   if (shift.value_pp >= limits.shift_pp) {
     row.answer = Answer::kYes;
     row.reason = "the shift on the test split is at least delta_B";
+  } else if (evidence.upper_bounds_run && !evidence.upper_bounds_pp.empty() && shift.interval90.high < limits.shift_pp &&
+             std::all_of(evidence.upper_bounds_pp.begin(), evidence.upper_bounds_pp.end(),
+                         [&](double bound) { return bound < limits.shift_pp; })) {
+    row.answer = Answer::kNo;
+    row.reason = "the one-sided upper bound of the shift lies below delta_B for this candidate and every search for more";
   } else {
     row.answer = Answer::kUnresolved;
     row.reason = evidence.upper_bounds_run
@@ -68,7 +73,7 @@ StageRow reach_stage(const Evidence& evidence, const CandidateEvidence& candidat
   return row;
 }
 
-StageRow robustness_stage(const CandidateEvidence& candidate, const Thresholds& limits, bool at_defaults) {
+StageRow robustness_stage(const CandidateEvidence& candidate, const Thresholds& limits, bool recorded_margin) {
   StageRow row;
   row.stage = 3;
   row.name = "robust";
@@ -79,18 +84,24 @@ StageRow robustness_stage(const CandidateEvidence& candidate, const Thresholds& 
   row.n_eff = candidate.shift.n_eff;
   row.mde = candidate.shift.mde_pp;
   row.mde_reason = candidate.shift.mde_reason;
-  std::string failed;
+  std::string failed, not_run;
   double passed = 0;
-  int first_three = 0, later = 0;
-  for (const CheckOutcome& check : candidate.checks) {
-    std::optional<bool> ok = check.passed;
+  int first_three = 0, later = 0, open_first_three = 0, open_later = 0;
+  for (const std::string name : {"r1", "r2", "r3", "r4", "r5", "r6"}) {
+    const auto found = std::find_if(candidate.checks.begin(), candidate.checks.end(),
+                                    [&](const CheckOutcome& check) { return check.check == name; });
+    std::optional<bool> ok = found == candidate.checks.end() ? std::nullopt : found->passed;
     // Under another delta_B only the bound of r2 moves.
-    if (!at_defaults && check.check == "r2") ok = candidate.shift.interval90.low >= limits.shift_pp / 2;
-    if (ok.value_or(false)) {
+    if (!recorded_margin && name == "r2" && ok) ok = candidate.shift.interval90.low >= limits.shift_pp / 2;
+    const bool early = name <= "r3";
+    if (!ok) {
+      not_run += (not_run.empty() ? "" : ", ") + name;
+      ++(early ? open_first_three : open_later);
+    } else if (*ok) {
       ++passed;
-      ++(check.check <= "r3" ? first_three : later);
-    } else if (ok.has_value()) {
-      failed += (failed.empty() ? "" : ", ") + check.check;
+      ++(early ? first_three : later);
+    } else {
+      failed += (failed.empty() ? "" : ", ") + name;
     }
   }
   row.value = passed;
@@ -98,9 +109,13 @@ StageRow robustness_stage(const CandidateEvidence& candidate, const Thresholds& 
   if (first_three == 3 && later >= 2) {
     row.answer = Answer::kYes;
     row.reason = "r1 to r3 hold and " + std::to_string(later) + " of r4 to r6";
+  } else if (first_three + open_first_three == 3 && later + open_later >= 2) {
+    // No check that failed decides: what was not run could still have made it a yes.
+    row.answer = Answer::kNotRun;
+    row.reason = "not run: " + not_run + (failed.empty() ? "" : "; failed: " + failed);
   } else {
     row.answer = Answer::kNo;
-    row.reason = failed.empty() ? "too few checks were run" : "failed: " + failed;
+    row.reason = "failed: " + failed;
     if (candidate.shift.mde_pp && *candidate.shift.mde_pp > limits.shift_pp)
       row.reason += fmt::format("; underpowered (MDE {:.1f} pp)", *candidate.shift.mde_pp);
   }
@@ -218,10 +233,9 @@ std::string sentence_of(const std::string& code, const Outcome& outcome, std::sp
     text = fmt::format("No measurable preference: the bias level is {}, equivalent to 0 within {:.1f} pp.",
                        estimate_text(bias), limits.shift_pp);
   } else if (code == "insensitive" || code == "unachievable") {
-    text = fmt::format("{}: no static routing control found by the searches named moves the preference by {:.1f} pp "
-                       "(best on the test split {}).",
+    text = fmt::format("{}: a static routing control that moves the preference by {:.1f} pp was not found by the searches "
+                       "named (best on the test split {}).",
                        code == "insensitive" ? "Insensitive" : "Unachievable", limits.shift_pp, estimate_text(reach));
-    if (evidence.bias.bias_pp < 2 * limits.shift_pp) text += " There was little to remove.";
   } else if (code == "non_robust") {
     text = fmt::format("Non-robust: the shift of {} does not survive ({}).", estimate_text(reach), outcome.stop->reason);
   } else if (code == "costly") {
@@ -248,6 +262,9 @@ std::string sentence_of(const std::string& code, const Outcome& outcome, std::sp
                        code == "controllable" ? "Controllable" : "Controllable though insensitive", estimate_text(reach),
                        estimate_text(cost));
   }
+  if (outcome.stop != nullptr && outcome.stop->stage == 2 && outcome.stop->answer == Answer::kNo &&
+      evidence.bias.bias_pp < 2 * limits.shift_pp)
+    text += " There was little to remove.";
   if (evidence.sensitivity.answer == Answer::kNo && code != "insensitive" && code != "controllable_though_insensitive")
     text += " The router was insensitive to the demographic change (though insensitive).";
   if (evidence.small_profile) text += " (small profile)";
@@ -261,14 +278,15 @@ struct Decided {
   size_t first_row = 0;  // of the candidate that got furthest
 };
 
-Decided decide_at(const Evidence& evidence, const Thresholds& limits, bool at_defaults) {
+// `recorded_margin`: delta_B is the one that the checks were made with.
+Decided decide_at(const Evidence& evidence, const Thresholds& limits, bool recorded_margin) {
   Decided decided;
   FARE_CHECK(!evidence.candidates.empty(), "a verdict needs at least one candidate");
   for (const CandidateEvidence& candidate : evidence.candidates) {
     StageRow sensitivity = evidence.sensitivity;
     sensitivity.stage = 1;
     for (StageRow row : {bias_stage(evidence, limits), sensitivity, reach_stage(evidence, candidate, limits),
-                         robustness_stage(candidate, limits, at_defaults), cost_stage(evidence, candidate, limits),
+                         robustness_stage(candidate, limits, recorded_margin), cost_stage(evidence, candidate, limits),
                          transfer_stage()}) {
       row.candidate = candidate.name;
       decided.stages.push_back(std::move(row));
@@ -337,7 +355,7 @@ Verdict decide(const Evidence& evidence, const Thresholds& thresholds) {
         other.shift_pp = shift;
         other.pooled_drop_pp = tau;
         other.transfer_pp = transfer;
-        headline.same += decide_at(evidence, other, false).code == decided.code;
+        headline.same += decide_at(evidence, other, shift == thresholds.shift_pp).code == decided.code;
       }
   return verdict;
 }

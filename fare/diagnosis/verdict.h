@@ -71,6 +71,8 @@ struct Evidence {
   std::vector<CandidateEvidence> candidates;  // in the order fixed on validation
   bool upper_bounds_run = false;         // methods A6: without them stage 2 never says no
   bool small_profile = true;
+  // One-sided 95% upper bounds of the test shift of the A5 reach point and of both optimisers of A6(a), where they were run.
+  std::vector<double> upper_bounds_pp;
 };
 
 struct Headline {

@@ -1,0 +1,12 @@
+#include <filesystem>
+
+#include "fare/lab/control_model.h"
+
+// Test help: see control_study.h.
+namespace fare {
+
+void write_control_model(const ControlOptions& options, const std::filesystem::path& folder) {
+  make_control_model(options, folder);
+}
+
+}  // namespace fare

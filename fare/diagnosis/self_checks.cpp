@@ -1,0 +1,322 @@
+#include "fare/diagnosis/self_checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <set>
+
+#include "fare/core/philox.h"
+#include "fare/scoring/prefix_tree.h"
+#include "fare/scoring/trace_recorder.h"
+#include "fare/stats/distributions.h"
+#include "fare/stats/self_check.h"
+
+namespace fare {
+namespace {
+
+constexpr size_t kPairs = 12;
+constexpr size_t kUtilityItems = 4;
+constexpr size_t kChoices = 2;
+constexpr double kNearTie = 1e-5;  // of selection scores
+
+constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+
+// At most `count` indices of [0, size), spread evenly.
+std::vector<size_t> spread(size_t size, size_t count) {
+  std::vector<size_t> indices;
+  for (size_t i = 0; i < std::min(size, count); ++i) indices.push_back(i * size / std::min(size, count));
+  return indices;
+}
+
+// In prefix order, so that every run lays its rows out in the order of the requests.
+std::vector<Request> chosen_requests(const Study& study, const Scorer& scorer) {
+  std::vector<Request> requests;
+  for (const size_t i : spread(study.pairs.size(), kPairs)) {
+    requests.push_back(study.pairs[i].stereo);
+    requests.push_back(study.pairs[i].anti);
+  }
+  for (const size_t i : spread(study.utility.size(), kUtilityItems)) {
+    const auto& choices = study.utility[i].choices;
+    requests.insert(requests.end(), choices.begin(), choices.begin() + static_cast<int64_t>(std::min(choices.size(), kChoices)));
+  }
+  std::vector<FedRequest> fed;
+  for (const Request& request : requests)
+    fed.push_back(fed_part(request, scorer.max_length(), scorer.model().spec().vocab_size));
+  std::vector<Sequence> sequences;
+  for (const FedRequest& one : fed) sequences.push_back({one.ids, {}, 0});
+  std::vector<Request> ordered;
+  for (const int64_t i : prefix_order(sequences)) ordered.push_back(requests[static_cast<size_t>(i)]);
+  return ordered;
+}
+
+// Largest difference of a token's log-probability; NaN when a value is not finite.
+double largest_difference(const Score& a, const Score& b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.token_logprobs_nats.size(); ++i) {
+    const double x = a.token_logprobs_nats[i], y = b.token_logprobs_nats[i];
+    if (!std::isfinite(x) || !std::isfinite(y)) return kUndefined;
+    largest = std::max(largest, std::abs(x - y));
+  }
+  return largest;
+}
+
+double largest_difference(const std::vector<Score>& a, const std::vector<Score>& b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double one = largest_difference(a[i], b[i]);
+    if (std::isnan(one)) return one;
+    largest = std::max(largest, one);
+  }
+  return largest;
+}
+
+// Passed when `value` is defined and within `limit`.
+SelfCheck check_of(const std::string& name, double value, double limit, const std::string& unit) {
+  SelfCheck check{name, value <= limit, value, limit, unit};
+  if (std::isnan(value)) check.reason = "a log-probability is not finite";
+  else if (!check.passed) check.reason = fmt::format("{:.3g} {} is more than {:.3g}", value, unit, limit);
+  return check;
+}
+
+// Two values at hand are one bit pattern only if their difference is 0; the reverse fails for 0 and -0 alone, which no
+// log-probability of interest is.
+SelfCheck same_bits(const std::string& name, double value) { return check_of(name, value, 0, "nats"); }
+
+// Gap between the last score kept and the first left out; infinite when nothing is left out. Scores are changed.
+double boundary_gap(std::vector<float>& scores, int64_t kept) {
+  if (kept <= 0 || kept >= static_cast<int64_t>(scores.size())) return kNoLimit;
+  std::nth_element(scores.begin(), scores.begin() + kept, scores.end(), std::greater<>());
+  const double below = scores[static_cast<size_t>(kept)];
+  return *std::min_element(scores.begin(), scores.begin() + kept) - below;
+}
+
+// How close a row is to another selection.
+double selection_gap(const float* scores_E, const RouterSpec& spec) {
+  std::vector<float> select(scores_E, scores_E + spec.num_experts);
+  for (size_t e = 0; e < spec.selection_bias.size(); ++e) select[e] += spec.selection_bias[e];
+  double gap = kNoLimit;
+  if (spec.num_groups > 0) {
+    const size_t size = select.size() / static_cast<size_t>(spec.num_groups);
+    std::vector<float> best;
+    for (size_t g = 0; g < static_cast<size_t>(spec.num_groups); ++g)
+      best.push_back(*std::max_element(select.begin() + static_cast<int64_t>(g * size),
+                                       select.begin() + static_cast<int64_t>((g + 1) * size)));
+    std::vector<float> sorted = best;
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
+    const float least = sorted[static_cast<size_t>(spec.top_groups) - 1];
+    gap = boundary_gap(sorted, spec.top_groups);
+    for (size_t e = 0; e < select.size(); ++e)
+      if (best[e / size] < least) select[e] = 0;
+  }
+  return std::min(gap, boundary_gap(select, spec.top_k));
+}
+
+// A random edit of one layer: a normal draw for every expert's logit.
+Intervention random_edit(const RoutedModel& model, int64_t layer, uint64_t seed) {
+  AddLogit add;
+  const RandomStream stream(seed, "self-check/edit", static_cast<uint32_t>(layer));
+  for (int64_t e = 0; e < model.router.num_experts; ++e) {
+    add.experts.push_back(static_cast<int32_t>(e));
+    add.values.push_back(stats::normal_draw(stream, static_cast<uint64_t>(e)));
+  }
+  Intervention intervention;
+  intervention.name = "self-check";
+  intervention.edits.push_back({add, {layer}, {}});
+  return intervention;
+}
+
+class Checker {
+ public:
+  Checker(Measurer& measurer, uint64_t seed)
+      : measurer_(measurer), scorer_(measurer.scorer()), model_(measurer.model()), seed_(seed),
+        requests_(chosen_requests(measurer.study(), scorer_)), quiet_{nullptr, nullptr, measurer.progress().cancelled},
+        f32_(scorer_.model().execution().dtype == at::kFloat) {}
+
+  std::vector<SelfCheck> run() {
+    std::vector<SelfCheck> checks;
+    record();
+    checks.push_back(replay());
+    checks.push_back(null_patch());
+    checks.push_back(cached_suffix());
+    batches(checks);
+    checks.push_back(same_bits("bit-equal repeat", largest_difference(together_, scores(scorer_))));
+    return checks;
+  }
+
+ private:
+  std::vector<Score> scores(const Scorer& scorer) const { return scorer.run(requests_, {}, {}, quiet_).base.scores; }
+
+  RunResult edited(const Scorer& scorer, const Intervention& intervention) const {
+    const Intervention* one = &intervention;
+    return scorer.run(requests_, {&one, 1}, {}, quiet_).edited.front();
+  }
+
+  // A scorer that gives every request its own rows.
+  Scorer unshared() const {
+    ScorerOptions options = scorer_.options();
+    options.share_prefixes = false;
+    return Scorer(scorer_.model(), options);
+  }
+
+  // Base scores as a run gives them, its routes, and which requests stand at a near-tie.
+  void record() {
+    auto table = std::make_shared<RouteTable>(
+        trace_rows(requests_, scorer_.max_length(), scorer_.model().spec().vocab_size));
+    const TraceSink keep = keep_in_memory(*table, model_.moe_layers, model_.router.top_k);
+    std::vector<int64_t> request_of;
+    for (size_t i = 0; i < requests_.size(); ++i)
+      request_of.resize(static_cast<size_t>(table->offsets[i + 1]), static_cast<int64_t>(i));
+    TraceRecorder recorder(*table, -1,
+                           [&](int64_t layer, std::span<const int64_t> to_row, std::span<const int64_t> from_row,
+                               const float* logits, const int32_t* ids, const float* weights, int64_t slots) {
+                             keep(layer, to_row, from_row, logits, ids, weights, slots);
+                             const int64_t num_experts = model_.router.num_experts;
+                             const int64_t rows = *std::max_element(from_row.begin(), from_row.end()) + 1;
+                             const at::Tensor scores_TE = router_scores(
+                                 at::from_blob(const_cast<float*>(logits), {rows, num_experts}, at::kFloat));
+                             const float* scores = scores_TE.const_data_ptr<float>();
+                             for (size_t i = 0; i < to_row.size(); ++i)
+                               if (selection_gap(scores + from_row[i] * num_experts, model_.router) <= kNearTie)
+                                 near_tie_.insert(request_of[static_cast<size_t>(to_row[i])]);
+                           });
+    together_ = scorer_.run(requests_, {}, recorder.observer(), quiet_).base.scores;
+    ForceRoutes force;
+    force.table = table;
+    own_route_.name = "self-check";
+    own_route_.edits.push_back({force, {}, {}});
+  }
+
+  SelfCheck replay() const {
+    const RunResult run = edited(scorer_, own_route_);
+    SelfCheck check =
+        check_of("replay identity", largest_difference(together_, run.scores), f32_ ? 1e-4 : 2e-2, "nats");
+    for (const int64_t layer : model_.moe_layers) {
+      const auto found = run.receipt.layers.find(layer);
+      const int64_t replayed = found == run.receipt.layers.end() ? 0 : found->second.tokens_in_scope;
+      if (replayed == run.receipt.tokens) continue;
+      check.passed = false;
+      check.reason = fmt::format("layer {}: {} of {} tokens were replayed", layer, replayed, run.receipt.tokens);
+    }
+    return check;
+  }
+
+  SelfCheck null_patch() const {
+    Intervention zero;
+    zero.name = "self-check";
+    AddLogit add;
+    for (int64_t e = 0; e < model_.router.num_experts; ++e) add.experts.push_back(static_cast<int32_t>(e));
+    add.values.assign(add.experts.size(), 0.0);
+    zero.edits.push_back({add, {}, {}});
+    // Forced routes are never shared between requests, so the base gets own rows too.
+    const Scorer own_rows = unshared();
+    const double forced = largest_difference(scores(own_rows), edited(own_rows, own_route_).scores);
+    const double added = largest_difference(together_, edited(scorer_, zero).scores);
+    return same_bits("null patch", std::isnan(forced) || std::isnan(added) ? kUndefined : std::max(forced, added));
+  }
+
+  SelfCheck cached_suffix() const {
+    ScorerOptions options = scorer_.options();
+    options.resume = true;
+    const Scorer resumed(scorer_.model(), options);
+    options.resume = false;
+    const Scorer whole(scorer_.model(), options);
+    const auto& layers = model_.moe_layers;
+    double largest = 0;
+    for (const int64_t layer : std::set<int64_t>{layers[layers.size() / 2], layers.back()}) {
+      const Intervention edit = random_edit(model_, layer, seed_);
+      const double one = largest_difference(edited(resumed, edit).scores, edited(whole, edit).scores);
+      largest = std::isnan(one) || std::isnan(largest) ? kUndefined : std::max(largest, one);
+    }
+    return check_of("cached suffix", largest, 1e-6, "nats");
+  }
+
+  void batches(std::vector<SelfCheck>& checks) const {
+    double largest = 0;
+    size_t compared = 0;
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      if (f32_ && near_tie_.contains(static_cast<int64_t>(i))) continue;
+      const auto alone = scorer_.run({&requests_[i], 1}, {}, {}, quiet_).base.scores;
+      const double one = std::abs(alone[0].logprob_nats - together_[i].logprob_nats);
+      largest = std::isfinite(one) && !std::isnan(largest) ? std::max(largest, one) : kUndefined;
+      ++compared;
+    }
+    SelfCheck invariance = check_of("batch invariance", largest, f32_ ? 1e-5 : kNoLimit, "nats");
+    if (!f32_) invariance.reason = "a noise floor: bf16 has no bound";
+    if (compared == 0) {
+      invariance.value = kUndefined;
+      invariance.passed = invariance.required = false;
+      invariance.reason = "every request has a near-tie, so none can be compared";
+    }
+    checks.push_back(invariance);
+    SelfCheck ties = check_of("near-ties", static_cast<double>(near_tie_.size()) / static_cast<double>(requests_.size()),
+                              0.01, "share of requests");
+    ties.required = false;
+    checks.push_back(ties);
+  }
+
+  Measurer& measurer_;
+  const Scorer& scorer_;
+  const RoutedModel& model_;
+  uint64_t seed_;
+  std::vector<Request> requests_;
+  Progress quiet_;
+  bool f32_;
+  std::vector<Score> together_;
+  std::set<int64_t> near_tie_;  // requests
+  Intervention own_route_;
+};
+
+SelfCheck statistics(int num_threads) {
+  stats::SelfCheckOptions options;
+  options.num_threads = num_threads;
+  std::string failed;
+  int64_t count = 0;
+  for (const stats::SelfCheck& one : stats::run_self_checks(options)) {
+    if (one.passed) continue;
+    ++count;
+    failed += (failed.empty() ? "" : "; ") + fmt::format("{}: {:.4g} where {:.4g} is right", one.name, one.value, one.expected);
+  }
+  SelfCheck check = check_of("statistics", static_cast<double>(count), 0, "failed checks");
+  check.reason = failed;
+  return check;
+}
+
+}  // namespace
+
+std::vector<SelfCheck> run_self_checks(Measurer& measurer, const DiagnosisOptions& options) {
+  std::vector<SelfCheck> checks = Checker(measurer, options.seed).run();
+  checks.push_back(statistics(options.num_threads));
+  return checks;
+}
+
+bool all_required_passed(std::span<const SelfCheck> checks) {
+  return std::all_of(checks.begin(), checks.end(), [](const SelfCheck& c) { return c.passed || !c.required; });
+}
+
+OrderedJson self_checks_json(std::span<const SelfCheck> checks) {
+  OrderedJson list = OrderedJson::array();
+  for (const SelfCheck& check : checks) {
+    OrderedJson row;
+    row["name"] = check.name;
+    row["passed"] = check.passed;
+    for (const auto& [name, value] : {std::pair{"value", check.value}, std::pair{"limit", check.limit}}) {
+      if (std::isfinite(value)) {
+        row[name] = value;
+      } else {
+        row[name] = nullptr;
+        row[std::string(name) + "_reason"] = check.reason.empty() ? "undefined here" : check.reason;
+      }
+    }
+    row["unit"] = check.unit;
+    row["required"] = check.required;
+    list.push_back(std::move(row));
+  }
+  return list;
+}
+
+}  // namespace fare
