@@ -6,10 +6,14 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <ctime>
 #include <cstdio>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <string>
+
+#include "fare/core/error.h"
 
 namespace fare::cli {
 namespace {
@@ -74,6 +78,27 @@ Progress console(const CommonFlags& flags) {
     line->open = false;
   };
   return progress;
+}
+
+void log_to_file(Progress& progress, const std::filesystem::path& path) {
+  auto file = std::make_shared<std::ofstream>(path, std::ios::app);
+  if (!*file) throw IoError(path.string() + ": cannot be written");
+  auto guard = std::make_shared<std::mutex>();
+  const auto write = [file, guard](const std::string& text) {
+    const std::lock_guard lock(*guard);
+    const std::time_t now = std::time(nullptr);
+    char stamp[32];
+    std::strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", std::localtime(&now));
+    *file << stamp << ' ' << text << std::endl;
+  };
+  progress.note = [write, note = progress.note](std::string_view message) {
+    write(std::string(message));
+    if (note) note(message);
+  };
+  progress.report = [write, report = progress.report](std::string_view part, int64_t done, int64_t total) {
+    if (done == total) write(fmt::format("{} {}/{}", part, done, total));
+    if (report) report(part, done, total);
+  };
 }
 
 void warn(const std::string& message) { fmt::print(stderr, "warning: {}\n", message); }

@@ -9,6 +9,9 @@ namespace fare::cli {
 // Progress, notes and warnings of a command as its flags ask; installs the Ctrl-C handler.
 Progress console(const CommonFlags& flags);
 
+// Also appends notes and the end of every part to a file, with times.
+void log_to_file(Progress& progress, const std::filesystem::path& path);
+
 // A warning on stderr, shown even with --quiet.
 void warn(const std::string& message);
 

@@ -7,8 +7,13 @@
 #include <vector>
 
 #include "cli/config_file.h"
+#include "cli/diagnose.h"
+#include "cli/eval.h"
+#include "cli/generate.h"
 #include "cli/lab.h"
+#include "cli/report.h"
 #include "cli/score.h"
+#include "cli/tasks.h"
 #include "cli/tokenize.h"
 #include "cli/validate.h"
 #include "fare/core/error.h"
@@ -23,8 +28,14 @@ int run(int argc, char** argv) {
   program.require_subcommand(1);
   program.fallthrough(false);
   int status = kDone;
+  const std::vector<std::string> command_line(argv, argv + argc);
+  fare::cli::add_diagnose_command(program, status, command_line);
   fare::cli::add_score_command(program, status);
+  fare::cli::add_eval_command(program, status);
+  fare::cli::add_tasks_command(program, status);
+  fare::cli::add_generate_command(program, status);
   fare::add_lab_command(program, status);
+  fare::cli::add_report_command(program, status);
   fare::cli::add_tokenize_command(program, status);
   fare::cli::add_validate_command(program, status);
 

@@ -38,14 +38,6 @@ std::vector<int64_t> in_part(const Splits& splits, SplitPart part) {
   return items;
 }
 
-Study::SourceFile source_file(const std::string& role, const std::filesystem::path& path) {
-  Study::SourceFile file;
-  file.role = role;
-  file.name = path.filename().string();
-  file.sha256 = "sha256:" + sha256_hex(read_file(path));
-  return file;
-}
-
 }  // namespace
 
 PairAlignment align_pair(const Request& stereo, const Request& anti) {
@@ -70,18 +62,42 @@ PairAlignment align_pair(const Request& stereo, const Request& anti) {
 std::vector<int64_t> Study::pairs_in(SplitPart part) const { return in_part(pair_splits, part); }
 std::vector<int64_t> Study::utility_in(SplitPart part) const { return in_part(utility_splits, part); }
 
-Study load_study(const StudyFiles& paths, const TextEncoder& encoder, int64_t max_length, int64_t vocab_size,
-                 uint64_t seed, int64_t limit) {
+StudyItems read_study(const StudyFiles& paths) {
+  StudyItems items;
+  const auto add = [&](const std::string& role, const std::filesystem::path& path, size_t count) {
+    Study::SourceFile file;
+    file.role = role;
+    file.name = path.filename().string();
+    file.sha256 = "sha256:" + sha256_hex(read_file(path));
+    file.items = static_cast<int64_t>(count);
+    items.files.push_back(std::move(file));
+  };
+  items.pairs = read_pairs(paths.pairs).items;
+  add("pairs", paths.pairs, items.pairs.size());
+  items.utility = read_utility(paths.utility).items;
+  add("utility", paths.utility, items.utility.size());
+  if (!paths.neutral.empty()) {
+    items.neutral = read_neutral(paths.neutral).items;
+    add("neutral", paths.neutral, items.neutral.size());
+  }
+  if (!paths.generation.empty()) {
+    add("generation", paths.generation, read_generation(paths.generation).items.size());
+    items.files.back().note = "checked, but generation transfer is not part of this build";
+  }
+  return items;
+}
+
+Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_length, int64_t vocab_size, uint64_t seed,
+                 int64_t limit) {
   Study study;
-
-  // Every file is read and checked before anything is encoded.
-  const auto pairs = read_pairs(paths.pairs);
-  const auto utility = read_utility(paths.utility);
-  StudyFile<std::string> neutral;
-  if (!paths.neutral.empty()) neutral = read_neutral(paths.neutral);
-
-  Study::SourceFile pair_file = source_file("pairs", paths.pairs);
-  pair_file.items = static_cast<int64_t>(pairs.items.size());
+  study.files = std::move(items.files);
+  Study::SourceFile unused;
+  const auto file_of = [&](const std::string& role) -> Study::SourceFile& {
+    for (Study::SourceFile& file : study.files)
+      if (file.role == role) return file;
+    return unused;
+  };
+  Study::SourceFile& pair_file = file_of("pairs");
   std::map<std::string, int64_t> index_of;  // demographic pairs by id
   const auto encode_pair = [&](const StudyPair& pair) -> std::optional<EncodedPair> {
     EncodedPair encoded;
@@ -100,7 +116,7 @@ Study load_study(const StudyFiles& paths, const TextEncoder& encoder, int64_t ma
     encoded.item = item_hash({&encoded.stereo, &encoded.anti});
     return encoded;
   };
-  for (const StudyPair& pair : pairs.items) {
+  for (const StudyPair& pair : items.pairs) {
     if (pair.kind != PairKind::kDemographic) continue;
     auto& list = pair.set == PairSet::kTransfer ? study.transfer : study.pairs;
     if (limit > 0 && static_cast<int64_t>(list.size()) >= limit) continue;
@@ -110,7 +126,7 @@ Study load_study(const StudyFiles& paths, const TextEncoder& encoder, int64_t ma
       ++pair_file.used;
     }
   }
-  for (const StudyPair& pair : pairs.items) {
+  for (const StudyPair& pair : items.pairs) {
     if (pair.kind == PairKind::kDemographic) continue;
     if (pair.null_of && !index_of.contains(*pair.null_of)) continue;  // its pair was cut by the limit or skipped
     if (auto encoded = encode_pair(pair)) {
@@ -120,13 +136,11 @@ Study load_study(const StudyFiles& paths, const TextEncoder& encoder, int64_t ma
     }
   }
   if (study.pairs.empty())
-    throw FormatError(paths.pairs.string(), "", "no demographic pair can be scored" +
+    throw FormatError(pair_file.name, "", "no demographic pair can be scored" +
                                                     (pair_file.note.empty() ? "" : ": " + pair_file.note));
-  study.files.push_back(pair_file);
 
-  Study::SourceFile utility_file = source_file("utility", paths.utility);
-  utility_file.items = static_cast<int64_t>(utility.items.size());
-  for (const UtilityItem& item : utility.items) {
+  Study::SourceFile& utility_file = file_of("utility");
+  for (const UtilityItem& item : items.utility) {
     if (limit > 0 && static_cast<int64_t>(study.utility.size()) >= limit) break;
     EncodedUtility encoded;
     encoded.item = item;
@@ -148,28 +162,35 @@ Study load_study(const StudyFiles& paths, const TextEncoder& encoder, int64_t ma
     ++utility_file.used;
   }
   if (study.utility.empty())
-    throw FormatError(paths.utility.string(), "", "no utility item can be scored" +
+    throw FormatError(utility_file.name, "", "no utility item can be scored" +
                                                       (utility_file.note.empty() ? "" : ": " + utility_file.note));
-  study.files.push_back(utility_file);
 
-  if (!paths.neutral.empty()) {
-    Study::SourceFile file = source_file("neutral", paths.neutral);
-    file.items = static_cast<int64_t>(neutral.items.size());
-    for (size_t i = 0; i < neutral.items.size(); ++i) {
-      try {
-        Request request = encoder.whole_text("neutral/" + std::to_string(i), neutral.items[i]);
-        // A text longer than the model can see is cut at the end.
-        if (static_cast<int64_t>(request.continuation.size()) > max_length)
-          request.continuation.resize(static_cast<size_t>(max_length));
-        study.neutral_tokens += static_cast<int64_t>(fed_part(request, max_length, vocab_size).ids.size());
-        study.neutral.push_back(std::move(request));
-        ++file.used;
-      } catch (const UsageError& error) {
-        ++file.skipped;
-        if (file.note.empty()) file.note = error.what();
-      }
+  if (items.neutral.empty()) {
+    // The contexts of the utility items stand in for neutral text.
+    Study::SourceFile stand_in;
+    stand_in.role = "neutral";
+    stand_in.name = utility_file.name;
+    stand_in.sha256 = utility_file.sha256;
+    for (const UtilityItem& item : items.utility)
+      if (!item.context.empty()) items.neutral.push_back(item.context);
+    stand_in.items = static_cast<int64_t>(items.neutral.size());
+    stand_in.note = "no neutral text was given; the contexts of the utility items stand in";
+    study.files.push_back(std::move(stand_in));
+  }
+  Study::SourceFile& neutral_file = file_of("neutral");
+  for (size_t i = 0; i < items.neutral.size(); ++i) {
+    try {
+      Request request = encoder.whole_text("neutral/" + std::to_string(i), items.neutral[i]);
+      // A text longer than the model can see is cut at the end.
+      if (static_cast<int64_t>(request.continuation.size()) > max_length)
+        request.continuation.resize(static_cast<size_t>(max_length));
+      study.neutral_tokens += static_cast<int64_t>(fed_part(request, max_length, vocab_size).ids.size());
+      study.neutral.push_back(std::move(request));
+      ++neutral_file.used;
+    } catch (const UsageError& error) {
+      ++neutral_file.skipped;
+      if (neutral_file.note.empty()) neutral_file.note = error.what();
     }
-    study.files.push_back(file);
   }
 
   std::set<std::string> axes;

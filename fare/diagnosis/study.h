@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -65,17 +64,29 @@ struct Study {
   std::vector<SourceFile> files;
 };
 
+// Items as read, before encoding, and where they came from.
+struct StudyItems {
+  std::vector<StudyPair> pairs;         // every kind and set
+  std::vector<UtilityItem> utility;
+  std::vector<std::string> neutral;
+  std::vector<Study::SourceFile> files;  // one per role; counts are completed by make_study
+};
+
 struct StudyFiles {
   std::filesystem::path pairs, utility, neutral, generation;  // neutral and generation may be empty
 };
 
-// Reads and checks the files (study_data.h), encodes them with `encoder`, splits them with `seed`. `max_length`,
-// `vocab_size`: of the model, for the checks of fed_part. Pairs that cannot be scored (a text without a token of its own)
-// are skipped and counted in `files`. `limit` > 0: the first that many pairs and utility items.
-Study load_study(const StudyFiles& files, const TextEncoder& encoder, int64_t max_length, int64_t vocab_size,
-                 uint64_t seed, int64_t limit = 0);
+// Reads and checks a user's own files whole (study_data.h).
+StudyItems read_study(const StudyFiles& files);
 
-// Same for benchmark tasks (fare_crows_pairs, ..) instead of files is built from Study's parts by `fare diagnose --tasks`.
+// Encodes and splits. `max_length`, `vocab_size`: of the model, for the checks of fed_part. Items that cannot be scored (a
+// text without a token of its own, too long) are skipped and counted. Without neutral text the contexts of the utility
+// items stand in, and a note says so. `limit` > 0: the first that many demographic pairs and utility items.
+// Throws FormatError when no pair or no utility item is left.
+Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_length, int64_t vocab_size, uint64_t seed,
+                 int64_t limit = 0);
+
+// Positions of both texts of a pair that hold the same token, and those that differ.
 PairAlignment align_pair(const Request& stereo, const Request& anti);
 
 }  // namespace fare

@@ -39,7 +39,8 @@ template <typename Value>
 inline __attribute__((always_inline)) void gate_rows(Value* __restrict gate, const Value* __restrict up, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     const float g = widen(gate[i]);
-    store(g / (1.0f + std::exp(-g)) * widen(up[i]), gate + i);
+    // Below this the exponential overflows and the sigmoid is 0 in float32; relaxed arithmetic would make it 0 * inf.
+    store(g < -87.0f ? 0.0f : g / (1.0f + std::exp(-g)) * widen(up[i]), gate + i);
   }
 }
 
