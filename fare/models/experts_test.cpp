@@ -117,6 +117,8 @@ TEST(Experts, Bfloat16KeepsItsPrecision) {
 
 TEST(Experts, AFailureInAThreadReachesTheCaller) {
   const Block block = random_block(50, 16, 4);
+  const int threads = at::get_num_threads();
+  at::set_num_threads(4);
   EXPECT_THROW(routed_output(block.x_TD, block.route, 16,
                              [&](int64_t e) -> ExpertWeights {
                                if (e == 7) throw NumericError("tensor 'x' holds NaN");
@@ -124,6 +126,7 @@ TEST(Experts, AFailureInAThreadReachesTheCaller) {
                              },
                              MatmulBackend::kOneDnn),
                NumericError);
+  at::set_num_threads(threads);
 }
 
 TEST(Experts, GradientsFlowToInputsAndWeightsOfTheRoute) {

@@ -52,6 +52,20 @@ TEST(Rope, DynamicRaisesTheBaseBeyondTheTrainedLength) {
   EXPECT_TRUE(at::equal(rope_frequencies(spec, 4096).inverse_d2, rope_frequencies(plain, 1).inverse_d2));
 }
 
+TEST(Rope, LongropeChangesItsListAfterTheOriginalLength) {
+  RopeSpec spec{.type = RopeSpec::Type::kLongrope, .theta = 100, .dim = 4, .max_positions = 64, .factor = 4};
+  spec.original_max_positions = 16;
+  spec.short_factor = {1, 2};
+  spec.long_factor = {4, 8};
+  // g = (1, 10)
+  for (const auto& [length, first, second] : {std::tuple{16, 1.0, 1 / 20.0}, {17, 0.25, 1 / 80.0}}) {
+    const RopeFrequencies found = rope_frequencies(spec, length);
+    EXPECT_NEAR(found.inverse_d2[0].item<double>(), first, 1e-7) << "length " << length;
+    EXPECT_NEAR(found.inverse_d2[1].item<double>(), second, 1e-7) << "length " << length;
+    EXPECT_NEAR(found.attention_factor, std::sqrt(1 + std::log(4.0) / std::log(16.0)), 1e-12);
+  }
+}
+
 TEST(Rope, RotatesPairsInBothStyles) {
   // One pair turned by a right angle, the other not at all.
   Rotary rotary{at::tensor({0.0f, 1.0f}).view({1, 2}), at::tensor({1.0f, 0.0f}).view({1, 2}), false};
