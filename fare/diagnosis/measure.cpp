@@ -71,13 +71,15 @@ int64_t fed_tokens(const Task& task) {
 std::vector<std::vector<Task>> batches_of(std::vector<Task> tasks) {
   std::stable_sort(tasks.begin(), tasks.end(), [](const Task& a, const Task& b) {
     const Request &x = *a.requests()[0], &y = *b.requests()[0];
-    return std::tie(x.context, x.continuation) < std::tie(y.context, y.continuation);
+    return std::tie(x.context, x.continuation, a.item()) < std::tie(y.context, y.continuation, b.item());
   });
   std::vector<std::vector<Task>> batches;
   int64_t tokens = 0;
   for (const Task& task : tasks) {
     const int64_t own = fed_tokens(task);
-    if (batches.empty() || tokens + own > kBatchTokens) {
+    // Equal items have one row: they are never computed in two batches, whose last bits may differ.
+    const bool again = !batches.empty() && task.item() == batches.back().back().item();
+    if (batches.empty() || (tokens + own > kBatchTokens && !again)) {
       batches.emplace_back();
       tokens = 0;
     }
