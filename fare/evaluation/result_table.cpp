@@ -27,12 +27,12 @@ size_t width(const std::string& text) {  // of the few characters used here: one
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-std::string line(const Cells& cells, const std::array<size_t, kNumColumns>& widths) {
+std::string line(const Cells& cells, const std::array<size_t, kNumColumns>& widths, bool centred = false) {
   std::string text = "|";
   for (size_t c = 0; c < kNumColumns; ++c) {
-    const std::string space(widths[c] - width(cells[c]), ' ');
-    text += kRightAligned[c] ? space + cells[c] : cells[c] + space;
-    text += "|";
+    const size_t space = widths[c] - width(cells[c]);
+    const size_t before = centred ? space / 2 : kRightAligned[c] ? space : 0;
+    text += std::string(before, ' ') + cells[c] + std::string(space - before, ' ') + "|";
   }
   return text + "\n";
 }
@@ -67,7 +67,7 @@ std::string result_table(const OrderedJson& results) {
     widths[c] = std::max<size_t>(3, head[c].size());
     for (const Cells& row : rows) widths[c] = std::max(widths[c], width(row[c]));
   }
-  std::string text = line(head, widths) + "|";
+  std::string text = line(head, widths, true) + "|";
   for (size_t c = 0; c < kNumColumns; ++c)
     text += std::string(widths[c] - (kRightAligned[c] ? 1 : 0), '-') + (kRightAligned[c] ? ":|" : "|");
   text += "\n";
