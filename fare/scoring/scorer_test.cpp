@@ -1,0 +1,255 @@
+#include "fare/scoring/scorer.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "fare/checkpoint/test_folder.h"
+#include "fare/core/error.h"
+#include "fare/models/test_models.h"
+#include "fare/scoring/generate.h"
+#include "fare/scoring/head.h"
+#include "fare/scoring/trace_recorder.h"
+
+namespace fare {
+namespace {
+
+std::vector<Request> some_requests(int count, int vocab_size) {
+  std::mt19937 draw(4);
+  const auto ids = [&](size_t n) {
+    std::vector<int32_t> list(n);
+    for (int32_t& id : list) id = static_cast<int32_t>(draw() % static_cast<unsigned>(vocab_size));
+    return list;
+  };
+  std::vector<Request> requests;
+  std::vector<int32_t> context;
+  for (int i = 0; i < count; ++i) {
+    if (i % 3 == 0) context = ids(1 + draw() % 12);
+    Request request;
+    request.id = std::to_string(i);
+    request.context = context;
+    request.continuation = ids(1 + draw() % 6);
+    requests.push_back(request);
+  }
+  return requests;
+}
+
+double largest_gap(const std::vector<Score>& a, const std::vector<Score>& b) {
+  double gap = a.size() == b.size() ? 0 : INFINITY;
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    for (size_t j = 0; j < a[i].token_logprobs_nats.size(); ++j)
+      gap = std::max(gap, std::abs(a[i].token_logprobs_nats[j] - b[i].token_logprobs_nats[j]));
+  return gap;
+}
+
+void expect_equal(const Receipt& a, const Receipt& b) {
+  EXPECT_EQ(a.tokens, b.tokens);
+  ASSERT_EQ(a.layers.size(), b.layers.size());
+  for (const auto& [layer, ours] : a.layers) {
+    const LayerReceipt& theirs = b.layers.at(layer);
+    EXPECT_EQ(ours.edits_applied, theirs.edits_applied);
+    EXPECT_EQ(ours.tokens_in_scope, theirs.tokens_in_scope);
+    EXPECT_EQ(ours.topk_changed, theirs.topk_changed);
+    EXPECT_NEAR(ours.gate_mass_moved_sum, theirs.gate_mass_moved_sum, 1e-4);
+  }
+}
+
+class ScorerTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  ScorerTest() {
+    at::set_num_threads(2);  // the models are tiny
+    testing::RandomShape shape;
+    shape.family = GetParam();
+    shape.layers = 3;
+    testing::write_random_model(folder_.path(), shape, 1);
+    model_ = Model::open(folder_.path(), {at::kFloat, MatmulBackend::kOneDnn});
+    requests_ = some_requests(30, 64);
+  }
+  Intervention edit(const std::string& json) {
+    Json whole = {{"format", "fare-intervention/1"}, {"edits", Json::array()}};
+    if (!json.empty()) whole["edits"].push_back(Json::parse(json));
+    return Intervention::parse(whole, "edit.json");
+  }
+  ScorerResult run(const ScorerOptions& options, const std::vector<const Intervention*>& interventions = {},
+                   const UnitObserver& observer = {}) {
+    return Scorer(*model_, options).run(requests_, interventions, observer);
+  }
+  TestFolder folder_;
+  std::unique_ptr<Model> model_;
+  std::vector<Request> requests_;
+};
+
+TEST_P(ScorerTest, ScoresEqualOneForwardPassPerRequest) {
+  const ScorerResult result = run({});
+  for (size_t i = 0; i < requests_.size(); ++i) {
+    const FedRequest fed = fed_part(requests_[i], 256, 64);
+    const at::Tensor h_TD = forward(*model_, testing::pack_of({fed.ids}, false));
+    const at::Tensor log_p = model_->head(h_TD).to(at::kDouble).log_softmax(-1);
+    double sum = 0;
+    bool greedy = true;
+    for (size_t j = 0; j < requests_[i].continuation.size(); ++j) {
+      const int64_t row = fed.num_context - 1 + static_cast<int64_t>(j);
+      const double expected = log_p[row][requests_[i].continuation[j]].item<double>();
+      EXPECT_NEAR(result.base.scores[i].token_logprobs_nats[j], expected, 1e-5);
+      greedy = greedy && log_p[row].argmax().item<int64_t>() == requests_[i].continuation[j];
+      sum += expected;
+    }
+    EXPECT_NEAR(result.base.scores[i].logprob_nats, sum, 1e-4);
+    EXPECT_EQ(result.base.scores[i].is_greedy, greedy);
+  }
+}
+
+TEST_P(ScorerTest, PackingResumingAndUnitsDoNotShow) {
+  const Intervention late = edit(R"({"op": "add_logit", "layers": [2], "experts": [1], "values": [2]})"),
+                     middle = edit(R"({"op": "mask", "layers": [1], "experts": [0], "mode": "refill", "where": {"phase": "generated"}})"),
+                     none = edit("");
+  const std::vector<const Intervention*> all = {&late, &middle, &none};
+  const ScorerResult usual = run({}, all);
+  EXPECT_EQ(largest_gap(usual.base.scores, usual.edited[2].scores), 0);
+  EXPECT_GT(largest_gap(usual.base.scores, usual.edited[0].scores), 1e-3);
+  EXPECT_LT(usual.rows_computed, usual.rows_fed);
+  ScorerOptions apart, small, fresh, no_base;
+  apart.share_prefixes = false;
+  small.unit_rows = 7;
+  fresh.resume = false;
+  no_base.base_run = false;
+  for (const ScorerOptions& options : {apart, small, fresh, no_base}) {
+    const ScorerResult other = run(options, all);
+    for (size_t i = 0; i < all.size(); ++i) {
+      EXPECT_LE(largest_gap(usual.edited[i].scores, other.edited[i].scores), 1e-5);
+      expect_equal(usual.edited[i].receipt, other.edited[i].receipt);
+    }
+  }
+  EXPECT_EQ(largest_gap(usual.edited[0].scores, run({}, all).edited[0].scores), 0);
+  // Resuming gives the bits of a run from the bottom: the rows are the same.
+  EXPECT_EQ(largest_gap(usual.edited[0].scores, run(fresh, all).edited[0].scores), 0);
+  EXPECT_GT(run(fresh, all).rows_computed, usual.rows_computed);
+}
+
+TEST_P(ScorerTest, UnitsHoldEveryRequestOnceAndKeepTheirSize) {
+  ScorerOptions options;
+  options.unit_rows = 40;
+  const Scorer scorer(*model_, options);
+  std::vector<int> seen(requests_.size(), 0);
+  for (const auto& unit : scorer.units(requests_)) {
+    for (const int64_t i : unit) ++seen[static_cast<size_t>(i)];
+    std::vector<Request> part;
+    for (const int64_t i : unit) part.push_back(requests_[static_cast<size_t>(i)]);
+    EXPECT_EQ(scorer.units(part).size(), 1u);
+  }
+  EXPECT_EQ(seen, std::vector<int>(requests_.size(), 1));
+  EXPECT_GT(scorer.units(requests_).size(), 2u);
+}
+
+TEST_P(ScorerTest, RoutesKeptInMemoryReplay) {
+  const Intervention push = edit(R"({"op": "add_logit", "layers": "all", "experts": [1], "values": [3]})");
+  auto table = std::make_shared<RouteTable>(trace_rows(requests_, 256, 64));
+  TraceRecorder recorder(*table, 0, keep_in_memory(*table, {0, 1, 2}, 2));
+  const ScorerResult edited = run({}, {&push}, recorder.observer());
+  Intervention replay;
+  replay.edits.emplace_back();
+  ForceRoutes force;
+  force.table = table;
+  replay.edits[0].op = force;
+  const ScorerResult replayed = run({}, {&replay});
+  EXPECT_LE(largest_gap(edited.edited[0].scores, replayed.edited[0].scores), 1e-5);
+  EXPECT_GT(largest_gap(edited.base.scores, replayed.edited[0].scores), 1e-3);
+}
+
+TEST_P(ScorerTest, WhatAnObserverSkipsIsNotComputedForIt) {
+  const Intervention late = edit(R"({"op": "add_logit", "layers": [2], "experts": [1], "values": [2]})");
+  UnitObserver observer;
+  int done = 0;
+  observer.skip = [](const UnitRun& unit) { return unit.intervention == -1; };
+  observer.done = [&](const UnitRun& unit) {
+    EXPECT_EQ(unit.intervention, 0);
+    EXPECT_EQ(unit.scores.size(), unit.requests.size());
+    ++done;
+  };
+  const ScorerResult result = run({}, {&late}, observer);
+  EXPECT_EQ(done, 1);
+  EXPECT_TRUE(result.base.scores[0].token_logprobs_nats.empty());
+  EXPECT_EQ(largest_gap(result.edited[0].scores, run({}, {&late}).edited[0].scores), 0);
+}
+
+TEST_P(ScorerTest, StopsBetweenUnits) {
+  ScorerOptions options;
+  options.unit_rows = 10;
+  int calls = 0;
+  Progress progress;
+  progress.cancelled = [&] { return ++calls > 2; };
+  EXPECT_THROW(Scorer(*model_, options).run(requests_, {}, {}, progress), Interrupted);
+}
+
+TEST_P(ScorerTest, TargetsAreReadInTheirOrder) {
+  const at::Tensor h_TD = forward(*model_, testing::pack_of({{1, 2, 3}, {4, 5}}, false));
+  const std::vector<Target> targets = {{4, 9}, {0, 3}, {4, 1}, {2, 63}, {0, 3}};
+  const auto results = read_targets(*model_, h_TD, targets);
+  const at::Tensor log_p = log_probabilities(*model_, h_TD, std::vector<int32_t>{0, 2, 4});
+  const int64_t row_of[] = {0, -1, 1, -1, 2};
+  for (size_t i = 0; i < targets.size(); ++i)
+    EXPECT_NEAR(results[i].logprob_nats, log_p[row_of[targets[i].row]][targets[i].token].item<double>(), 1e-5) << i;
+}
+
+TEST_P(ScorerTest, GeneratedTokensScoreAsTheyWereDrawn) {
+  std::vector<Prompt> prompts = {{"a", {1, 2, 3}}, {"b", {1, 2, 3, 4, 5}}, {"c", {1, 2, 3}}, {"d", {9}}};
+  GenerateOptions options;
+  options.max_new_tokens = 9;
+  options.samples = 2;
+  options.sampling = {1.0, 0.9};
+  const Intervention push = edit(R"({"op": "add_logit", "layers": [1], "experts": [1], "values": [3], "where": {"phase": "generated"}})");
+  for (const Intervention* intervention : {static_cast<const Intervention*>(nullptr), &push}) {
+    const GenerateResult result = generate(*model_, nullptr, prompts, options, intervention);
+    requests_.clear();
+    for (const GeneratedText& text : result.texts) {
+      ASSERT_EQ(text.token_ids.size(), 9u);
+      Request request;
+      request.id = std::to_string(requests_.size());
+      request.context = prompts[static_cast<size_t>(text.prompt)].ids;
+      request.continuation = text.token_ids;
+      requests_.push_back(request);
+    }
+    std::vector<const Intervention*> list;
+    if (intervention != nullptr) list.push_back(intervention);
+    const ScorerResult scored = run({}, list);
+    const RunResult& scores = intervention == nullptr ? scored.base : scored.edited[0];
+    for (size_t i = 0; i < requests_.size(); ++i)
+      for (size_t j = 0; j < 9; ++j)
+        EXPECT_NEAR(result.texts[i].token_logprobs_nats[j], scores.scores[i].token_logprobs_nats[j], 1e-5) << i << " " << j;
+    EXPECT_EQ(result.receipt.tokens, scores.receipt.tokens);
+  }
+}
+
+TEST_P(ScorerTest, GenerationRefusesWhatItCannotDo) {
+  const std::vector<Prompt> prompts = {{"a", {1}}};
+  const auto with = [&](auto&& change) {
+    GenerateOptions options;
+    options.max_new_tokens = 4;
+    change(options);
+    generate(*model_, nullptr, prompts, options);
+  };
+  EXPECT_NO_THROW(with([](GenerateOptions&) {}));
+  EXPECT_THROW(with([](GenerateOptions& o) { o.max_new_tokens = 0; }), UsageError);
+  EXPECT_THROW(with([](GenerateOptions& o) { o.samples = 0; }), UsageError);
+  EXPECT_THROW(with([](GenerateOptions& o) { o.sampling.temperature = NAN; }), UsageError);
+  EXPECT_THROW(with([](GenerateOptions& o) { o.sampling.top_p = 0; }), UsageError);
+  EXPECT_THROW(with([](GenerateOptions& o) { o.stop = {"x"}; }), UsageError);
+  EXPECT_THROW(with([](GenerateOptions& o) { o.max_length = 4; }), ModelMismatch);
+  const std::vector<Prompt> outside = {{"a", {64}}};
+  EXPECT_THROW(generate(*model_, nullptr, outside, {}), ModelMismatch);
+  Intervention replay;
+  replay.edits.emplace_back();
+  ForceRoutes force;
+  auto table = std::make_shared<RouteTable>(trace_rows(requests_, 256, 64));
+  keep_in_memory(*table, {0, 1, 2}, 2);
+  force.table = table;
+  replay.edits[0].op = force;
+  EXPECT_THROW(generate(*model_, nullptr, prompts, {}, &replay), ModelMismatch);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, ScorerTest, ::testing::Values("olmoe", "mixtral"));
+
+}  // namespace
+}  // namespace fare
