@@ -12,10 +12,10 @@
 namespace fare {
 namespace {
 
-// A random hundredth of the requests, at least one, in rising order.
+// A random hundredth of the requests, at least one and at most 32 (each is a forward pass of its own), in rising order.
 std::vector<size_t> rescored_sample(size_t num_requests, uint64_t seed) {
   const RandomStream random(seed, "eval/rescore");
-  const size_t count = (num_requests + 99) / 100;
+  const size_t count = std::min<size_t>(32, (num_requests + 99) / 100);
   std::set<size_t> chosen;
   for (uint64_t d = 0; chosen.size() < count; ++d) chosen.insert(random.index(d, num_requests));
   return {chosen.begin(), chosen.end()};

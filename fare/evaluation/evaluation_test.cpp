@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <filesystem>
 
 #include "fare/core/error.h"
@@ -97,6 +98,35 @@ TEST(RequestPool, NamesTheDocumentThatCannotBeScored) {
   PoolOptions no_prefix = kOptions;
   no_prefix.prefix_token.reset();
   EXPECT_NE(message(set_of(task, {{"", {"b"}}}), no_prefix).find("--prefix-token"), std::string::npos);
+}
+
+TEST(TaskEvaluation, AnUndefinedCompatValueIsNaNAndAFairOneIsLeftOut) {
+  Task task;
+  task.info.name = "t";
+  task.info.metrics = {{"acc", Profile::kCompat, true, ""}, {"fare_acc", Profile::kFair, true, ""}};
+  task.score = [](const Document& document, std::span<const RequestResult>) -> std::vector<MetricValue> {
+    if (document.doc_id == 1) return {{"acc", std::nan(""), ""}, {"fare_acc", std::nullopt, "underflow"}};
+    return {{"acc", 1.0, ""}, {"fare_acc", 0.25, ""}};
+  };
+  BenchmarkSet set = set_of(task, {{"x", {"b"}}, {"x", {"c"}}, {"a", {"c"}}});
+  for (size_t d = 0; d < 3; ++d) set.tasks[0].data.documents[d].cluster = std::to_string(d);
+  const auto tokenizer = merging_tokenizer();
+  const RequestPool pool = pool_requests(set, *tokenizer, kOptions);
+  PoolScores scores;
+  scores.scores.resize(pool.requests.size());
+  scores.near_tie = {0, 1, 0};
+  const TaskEvaluation all = evaluate_task(set, 0, pool, scores, {});
+  ASSERT_EQ(all.metrics.size(), 2u);
+  EXPECT_TRUE(std::isnan(all.metrics[0].value.value()));
+  EXPECT_TRUE(std::isnan(all.metrics[0].stderr_value.value()));
+  EXPECT_EQ(all.metrics[0].num_values, 3);
+  EXPECT_EQ(all.metrics[1].value, 0.25);
+  EXPECT_EQ(all.metrics[1].num_values, 2);
+  EXPECT_EQ(all.counts.routing_near_tie_documents, 1);
+  EXPECT_EQ(all.counts.num_requests, 3);
+  const TaskEvaluation fair = evaluate_task(set, 0, pool, scores, {.compat = false});
+  ASSERT_EQ(fair.metrics.size(), 1u);
+  EXPECT_EQ(fair.metrics[0].name, "fare_acc");
 }
 
 TEST(BenchmarkSet, RefusesBeforeAnyFileIsRead) {

@@ -1,6 +1,8 @@
 #include "fare/evaluation/task_evaluation.h"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 
 #include "fare/benchmarks/metric_errors.h"
 
@@ -28,6 +30,32 @@ SampleMetrics metrics_of(const Task& task, const Document& document, const std::
     for (const MetricValue& value : info.profile == Profile::kFair ? from_fair : from_compat)
       if (value.name == info.name) metrics.push_back(value);
   return metrics;
+}
+
+// aggregate_metrics, where a compat metric with an undefined value becomes NaN with its standard error, as in the harness.
+std::vector<MetricAggregate> aggregates_of(const TaskInfo& info, const std::vector<SampleMetrics>& samples) {
+  std::map<std::string, int64_t> undefined;  // compat metrics with a NaN -> their number of values
+  const auto is_nan = [](const MetricValue& metric) { return metric.value && std::isnan(*metric.value); };
+  for (const SampleMetrics& sample : samples)
+    for (const MetricValue& metric : sample)
+      if (is_nan(metric) && !is_fair_metric(metric.name)) undefined[metric.name] = 0;
+  std::vector<SampleMetrics> defined = samples;
+  for (SampleMetrics& sample : defined)
+    std::erase_if(sample, [&](const MetricValue& metric) {
+      const auto found = undefined.find(metric.name);
+      if (found != undefined.end() && metric.value) ++found->second;
+      return found != undefined.end();
+    });
+  std::vector<MetricAggregate> aggregates = aggregate_metrics(info, defined);
+  for (MetricAggregate& aggregate : aggregates) {
+    const auto found = undefined.find(aggregate.name);
+    if (found == undefined.end()) continue;
+    aggregate.num_values = found->second;
+    aggregate.value = std::nan("");
+    if (found->second > 1) aggregate.stderr_value = std::nan("");
+    aggregate.reason.clear();
+  }
+  return aggregates;
 }
 
 }  // namespace
@@ -69,7 +97,7 @@ TaskEvaluation evaluate_task(const BenchmarkSet& set, size_t task, const Request
     evaluation.results.push_back(std::move(compat));
     fair_results.push_back(std::move(fair));
   }
-  evaluation.metrics = aggregate_metrics(evaluation.info, evaluation.samples);
+  evaluation.metrics = aggregates_of(evaluation.info, evaluation.samples);
   if (profiles.fair) {
     evaluation.errors = metric_errors(evaluation.info, loaded.data.documents, evaluation.samples);
     if (loaded.task->summarise) evaluation.tables = loaded.task->summarise(loaded.data.documents, fair_results);
