@@ -112,7 +112,13 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
       if (pair_file.note.empty()) pair_file.note = error.what();
       return std::nullopt;
     }
-    encoded.alignment = align_pair(encoded.stereo, encoded.anti);
+    // Positions of an alignment count what is fed: of a text too long for the model its end.
+    const auto cut = [&](Request request) {
+      const int64_t truncated = fed_part(request, max_length, vocab_size).truncated;
+      request.context.erase(request.context.begin(), request.context.begin() + truncated);
+      return request;
+    };
+    encoded.alignment = align_pair(cut(encoded.stereo), cut(encoded.anti));
     encoded.item = item_hash({&encoded.stereo, &encoded.anti});
     return encoded;
   };
