@@ -7,8 +7,11 @@
 #include "fare/checkpoint/test_folder.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/core/json.h"
+#include "fare/scoring/generated_file.h"
 #include "fare/scoring/prompt_file.h"
 #include "fare/scoring/request_file.h"
+#include "fare/scoring/score_file.h"
 
 namespace fare {
 namespace {
@@ -155,6 +158,31 @@ TEST_F(RequestFile, PromptsAreReadAndRefusedAlike) {
   refused(R"({"prompt": "x"})", "'id' is missing");
   refused(R"({"id": "b", "prompt": 1})", "wrong type");
   refused(R"({"id": "b", "prompt_ids": ["1"]})", "not a token id");
+}
+
+std::vector<std::string> keys_of(const OrderedJson& object) {
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : object.items()) keys.push_back(key);
+  return keys;
+}
+
+// docs/examples and the `required` lists of docs/schemas are what is read and written here.
+TEST(Documents, ExamplesAndSchemasAreOfTheLinesWeReadAndWrite) {
+  const std::filesystem::path docs = std::filesystem::path(FARE_SOURCE_DIR) / "docs";
+  EXPECT_EQ(read_requests(docs / "examples/requests.jsonl").size(), 3u);
+  EXPECT_EQ(read_prompts(docs / "examples/prompts.jsonl").size(), 2u);
+  Score score;
+  score.token_logprobs_nats = {-1};
+  GeneratedText text;
+  for (const auto& [example, schema, line] :
+       {std::tuple{"scores", "score", score_line(request_of(1, 1), score)}, {"texts", "generated", generated_line("p", text, true)}}) {
+    const auto written = keys_of(OrderedJson::parse(line));
+    const std::string file = read_file(docs / "examples" / (std::string(example) + ".jsonl"));
+    EXPECT_EQ(keys_of(OrderedJson::parse(file)), written);
+    EXPECT_EQ(read_json_file(docs / "schemas" / (std::string(schema) + ".schema.json")).at("required").get<std::vector<std::string>>(),
+              written);
+  }
+  EXPECT_EQ(OrderedJson::parse(generated_line("p", text, false)).at("text"), nullptr);
 }
 
 }  // namespace
