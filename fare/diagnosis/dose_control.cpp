@@ -23,6 +23,7 @@ double largest_lambda(const std::string& family) { return family == "I2" || fami
 std::vector<DoseDraw> tuned_draws(Measurer& measurer, const SearchRow& row, const RouterProfile& profile, double target,
                                   bool restricted, int64_t wanted, const DiagnosisOptions& options, int64_t& tried) {
   std::vector<DoseDraw> draws;
+  double start = row.configuration.lambda;  // then the last strength that matched: directions of one kind are alike
   for (tried = 0; tried < 2 * wanted && static_cast<int64_t>(draws.size()) < wanted; ++tried) {
     measurer.progress().check();
     const auto experts =
@@ -41,9 +42,10 @@ std::vector<DoseDraw> tuned_draws(Measurer& measurer, const SearchRow& row, cons
       const Intervention* one = &intervention;
       return measurer.doses({&one, 1}, options.neutral_tokens).front().kl_nats;
     };
-    const MatchedDose match = match_dose(dose_at, target, row.configuration.lambda,
-                                         largest_lambda(row.configuration.family), options.dose_tolerance, kMaxSteps);
+    const MatchedDose match = match_dose(dose_at, target, start, largest_lambda(row.configuration.family),
+                                         options.dose_tolerance, kMaxSteps);
     if (!match.matched) continue;
+    start = match.lambda;
     DoseDraw draw;
     draw.draw = static_cast<int64_t>(draws.size());
     draw.restricted = restricted;
