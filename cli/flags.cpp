@@ -38,6 +38,9 @@ void add_model_flags(CLI::App& command, CommonFlags& flags) {
       ->check(CLI::IsMember({"f32", "bf16", "auto"}));
   command.add_option("--matmul", flags.matmul, "Library for float32 products; auto = measure at start, take the faster")
       ->check(CLI::IsMember({"mkl", "onednn", "auto"}));
+  command.add_option("--head", flags.head, "Where tie_word_embeddings is true but a different lm_head.weight is stored: "
+                                           "stored or tied; ask = refuse such a checkpoint")
+      ->check(CLI::IsMember({"ask", "stored", "tied"}));
   command.add_option("--max-length", flags.max_length, "Context length in tokens; 0 = the model's own")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--threads", flags.threads, "0 = all physical cores this process may use")->check(CLI::NonNegativeNumber);
@@ -72,6 +75,7 @@ std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& prog
   execution.backend = flags.matmul == "mkl"      ? MatmulBackend::kMkl
                       : flags.matmul == "onednn" ? MatmulBackend::kOneDnn
                                                  : faster_backend();
+  execution.head = flags.head == "stored" ? Execution::Head::kStored : flags.head == "tied" ? Execution::Head::kTied : Execution::Head::kAsk;
   auto model = Model::open(flags.model, execution);
   progress.say(fmt::format("{}: {}, {} layers, {} experts, top {}; {} on {} threads, products by {}", flags.model.string(),
                            model->spec().model_type, model->spec().num_layers, model->spec().router.num_experts,

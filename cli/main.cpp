@@ -11,6 +11,7 @@
 #include "cli/eval.h"
 #include "cli/generate.h"
 #include "cli/lab.h"
+#include "cli/process.h"
 #include "cli/report.h"
 #include "cli/score.h"
 #include "cli/tasks.h"
@@ -53,6 +54,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fare::cli::settle_process(argv);
   try {
     return run(argc, argv);
   } catch (const fare::UsageError& error) {

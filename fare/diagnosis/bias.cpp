@@ -51,6 +51,23 @@ stats::Interval interval_or_point(const stats::Comparison& comparison, double co
   return interval ? *interval : stats::Interval{-100, 100};  // nothing is known beyond the range of the statistic
 }
 
+// The minimum detectable effect of a yes/no comparison. Where nothing changed the discordance is not 0 but unknown: its
+// exact 95% upper bound over clusters stands in, so that a null still says how blind it is.
+template <typename Effect>
+void set_mde(Effect& effect, const stats::Comparison& comparison) {
+  if (comparison.mde) {
+    effect.mde_pp = *comparison.mde;
+    return;
+  }
+  effect.mde_reason = comparison.mde.reason;
+  if (effect.discordance > 0) return;
+  const auto most = stats::clopper_pearson_upper(0, comparison.num_clusters, 0.95);
+  const auto mde = stats::minimum_detectable_effect(100 * std::sqrt(*most), comparison.num_effective);
+  if (!mde) return;
+  effect.mde_pp = *mde;
+  effect.mde_reason.clear();
+}
+
 double median_of(std::vector<double> values) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
@@ -137,8 +154,7 @@ Shift measure_shift(const Study& study, std::span<const int64_t> pairs, std::spa
   shift.n = static_cast<int64_t>(d.size());
   shift.n_eff = c.num_effective;
   shift.discordance = changed / static_cast<double>(d.size());
-  if (c.mde) shift.mde_pp = *c.mde;
-  else shift.mde_reason = c.mde.reason;
+  set_mde(shift, c);
   auto soft_options = comparison_options(options, label + "/tanh");
   const auto soft_compared = stats::compare_paired(soft, clusters, soft_options);
   shift.margin_shift = soft_compared.value().estimate;
@@ -181,8 +197,7 @@ Drop measure_drop(const Study& study, std::span<const int64_t> items, std::span<
   drop.n = static_cast<int64_t>(d.size());
   drop.n_eff = c.num_effective;
   drop.discordance = changed / static_cast<double>(d.size());
-  if (c.mde) drop.mde_pp = *c.mde;
-  else drop.mde_reason = c.mde.reason;
+  set_mde(drop, c);
   return drop;
 }
 
