@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# bench/run.sh [--quick] [options of peer.py]: micro-benchmarks, then fare against its peer. Expects `make build` with
+# FARE_BUILD_BENCH=ON, which `make bench` and `make bench-quick` do.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build="${FARE_BUILD:-build}"
+python="${FARE_PYTHON:-.venv/bin/python}"
+quick=()
+for argument in "$@"; do
+  [[ $argument == --quick ]] && quick=(--benchmark_min_time=0.05)
+done
+mkdir -p out/bench
+
+echo "== micro-benchmarks (load: $(cut -d' ' -f1-3 /proc/loadavg))"
+"$build/bench/micro" "${quick[@]}" --benchmark_out=out/bench/micro.json --benchmark_out_format=json \
+  --benchmark_counters_tabular=true
+
+echo
+echo "== against transformers"
+if ! "$python" -c 'import torch, transformers, tokenizers, safetensors' 2>/dev/null; then
+  echo "SKIPPED: $python has no transformers; run 'make setup' first"
+  exit 0
+fi
+"$python" bench/peer.py --fare "$build/fare" "$@"
