@@ -170,7 +170,7 @@ class Builder {
       layer.out_HH.assign(square, 0.f);
       layer.router_EH.assign(static_cast<size_t>(shape.experts * shape.hidden), 0.f);
       layer.experts.resize(static_cast<size_t>(shape.experts));
-      for (ExpertWeights& expert : layer.experts) {
+      for (ControlExpertWeights& expert : layer.experts) {
         expert.gate_IH.assign(static_cast<size_t>(shape.expert_width * shape.hidden), 0.f);
         expert.up_IH = expert.gate_IH;
         expert.down_HI = expert.gate_IH;
@@ -182,7 +182,7 @@ class Builder {
     const int64_t width = out_.shape.expert_width;
     for (size_t l = 0; l < rows_.size(); ++l)
       for (size_t e = 0; e < rows_[l].size(); ++e) {
-        ExpertWeights& expert = out_.layers[l].experts[e];
+        ControlExpertWeights& expert = out_.layers[l].experts[e];
         for (size_t r = 0; r < rows_[l][e].size(); ++r) {
           const Row& placed = rows_[l][e][r];
           for (const auto& [c, value] : placed.gate) add(expert.gate_IH, static_cast<int64_t>(r), c, value);

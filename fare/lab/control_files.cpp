@@ -74,7 +74,7 @@ void write_weights(const ControlWeights& weights, const std::filesystem::path& p
   for (const TensorPlan& plan : plans) {
     const auto count = static_cast<size_t>(plan.num_values());
     const LayerWeights* layer = plan.layer >= 0 ? &weights.layers[static_cast<size_t>(plan.layer)] : nullptr;
-    const ExpertWeights* expert = plan.expert >= 0 ? &layer->experts[static_cast<size_t>(plan.expert)] : nullptr;
+    const ControlExpertWeights* expert = plan.expert >= 0 ? &layer->experts[static_cast<size_t>(plan.expert)] : nullptr;
     std::vector<float> made;  // for tensors of one value
     const std::vector<float>* values = nullptr;
     switch (plan.role) {

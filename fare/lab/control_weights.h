@@ -10,14 +10,14 @@
 namespace fare {
 
 // Shapes: V vocabulary, H width, E experts, I expert width. Row-major.
-struct ExpertWeights {
+struct ControlExpertWeights {
   std::vector<float> gate_IH, up_IH, down_HI;
 };
 
 struct LayerWeights {
   std::vector<float> value_HH, out_HH;  // zero except in layer 0: queries and keys are zero everywhere
   std::vector<float> router_EH;
-  std::vector<ExpertWeights> experts;
+  std::vector<ControlExpertWeights> experts;
 };
 
 struct ControlWeights {

@@ -90,7 +90,7 @@ ExactResult ExactModel::at_last(std::span<const int64_t> ids, const ExpertMask& 
     const std::vector<double> x = normed(h, true);
     ExactRoute route = choose(multiply(layer.router_EH, shape.experts, x), mask, l, shape);
     for (size_t k = 0; k < route.ids_K.size(); ++k) {
-      const ExpertWeights& expert = layer.experts[static_cast<size_t>(route.ids_K[k])];
+      const ControlExpertWeights& expert = layer.experts[static_cast<size_t>(route.ids_K[k])];
       const std::vector<double> gate = multiply(expert.gate_IH, shape.expert_width, x);
       const std::vector<double> up = multiply(expert.up_IH, shape.expert_width, x);
       std::vector<double> inner(gate.size());
