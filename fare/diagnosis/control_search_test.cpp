@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "fare/diagnosis/control_study.h"
+#include "fare/diagnosis/control_study_test.h"
 #include "fare/diagnosis/expert_scores.h"
 #include "fare/diagnosis/masking.h"
 #include "fare/diagnosis/robustness.h"

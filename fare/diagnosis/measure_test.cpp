@@ -7,7 +7,7 @@
 #include <set>
 
 #include "fare/core/error.h"
-#include "fare/diagnosis/control_study.h"
+#include "fare/diagnosis/control_study_test.h"
 #include "fare/diagnosis/expert_scores.h"
 #include "fare/diagnosis/router_profile.h"
 #include "fare/diagnosis/sensitivity.h"

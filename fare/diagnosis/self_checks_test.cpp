@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "fare/diagnosis/control_study.h"
+#include "fare/diagnosis/control_study_test.h"
 
 namespace fare {
 namespace {

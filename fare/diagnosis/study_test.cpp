@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "fare/core/file.h"
-#include "fare/diagnosis/control_study.h"
+#include "fare/diagnosis/control_study_test.h"
 
 namespace fare {
 namespace {

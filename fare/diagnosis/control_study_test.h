@@ -25,7 +25,7 @@ inline ControlOptions small_control(const std::string& id, const std::string& we
   return options;
 }
 
-// make_control_model; behind a function because the lab's headers and the model's need not know each other.
+// make_control_model, behind a function: the tests need not know the lab's headers.
 void write_control_model(const ControlOptions& options, const std::filesystem::path& folder);
 
 struct ControlStudy {

@@ -1,8 +1,7 @@
-#include <filesystem>
+#include "fare/diagnosis/control_study_test.h"
 
 #include "fare/lab/control_model.h"
 
-// Test help: see control_study.h.
 namespace fare {
 
 void write_control_model(const ControlOptions& options, const std::filesystem::path& folder) {
