@@ -70,6 +70,8 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
     EXPECT_GE(found.expected_best[i].shift_pp, found.expected_best[i - 1].shift_pp - 1e-9);
   ASSERT_FALSE(found.candidates.empty());
   const SearchCandidate& best = found.candidates.front();
+  // A drop of 0 in every item still needs 299 of them to be bounded by 1 pp.
+  EXPECT_GE(best.needed_items, 299);
   EXPECT_EQ(best.role, "best within tau");
   EXPECT_TRUE(best.within_tau);
   const SearchRow& row = found.rows[best.row];

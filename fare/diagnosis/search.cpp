@@ -168,7 +168,7 @@ void choose_candidates(SearchResult& result, const DiagnosisOptions& options) {
   stats::PowerLevels levels{options.thresholds.alpha / static_cast<double>(std::max<size_t>(1, result.candidates.size())),
                             0.95};
   for (SearchCandidate& candidate : result.candidates)
-    candidate.needed_items = stats::items_for_non_inferiority(result.rows[candidate.row].drop_discordance, tau, levels);
+    candidate.needed_items = stats::items_for_non_inferiority(result.rows[candidate.row].drop_discordance, tau / 100, levels);
 }
 
 }  // namespace
