@@ -61,16 +61,15 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
   std::atomic<int64_t> next{0};
   const auto worker = [&] {
     std::vector<int32_t> rows;
-    std::vector<float> scratch;
+    KernelScratch scratch;
     int64_t known = -1;
     for (int64_t i = next++; i < num_tasks; i = next++) {
       const size_t segment = work[static_cast<size_t>(i / num_kv)].segment;
       if (static_cast<int64_t>(segment) != known) {
         rows = path_rows(segments, segment);
-        scratch.resize(rows.size());
         known = static_cast<int64_t>(segment);
       }
-      attend_segment(arguments, rows, segments[segment].first_row, segments[segment].num_rows, i % num_kv, scratch.data());
+      attend_segment(arguments, rows, segments[segment].first_row, segments[segment].num_rows, i % num_kv, scratch);
     }
   };
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), num_tasks);

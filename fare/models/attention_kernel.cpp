@@ -3,22 +3,42 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "fare/models/clones.h"
 
 namespace fare {
 namespace {
 
-// Scores of one query against the rows path[begin..end), softmaxed in place, then the weighted sum of values.
-FARE_CLONES void attend_query(const float* __restrict q, const float* __restrict k, const float* __restrict v,
-                              float* __restrict out, const int32_t* __restrict path, int64_t begin, int64_t end,
-                              int64_t key_stride, int64_t value_stride, int64_t head_dim, int64_t value_dim, float scale,
-                              float* __restrict scratch) {
+constexpr int64_t kQueriesWorthPacking = 4;  // queries that read the same keys
+
+// Written with vector types: left to itself the compiler joins two rounds of the outer loop and then runs the inner one
+// value by value. Each instruction set splits the lanes as it needs.
+constexpr int64_t kLanes = 16;
+typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
+
+// Scores of one query against the rows path[begin..end), softmaxed in place, then the weighted sum of values. Inlined
+// with constant dimensions, the loops over them unroll and the sums stay in registers.
+inline __attribute__((always_inline)) void attend_row(const float* __restrict q, const float* __restrict k,
+                                                      const float* __restrict v, float* __restrict out,
+                                                      const int32_t* __restrict path, int64_t begin, int64_t end,
+                                                      int64_t key_stride, int64_t value_stride, int64_t head_dim,
+                                                      int64_t value_dim, float scale, float* __restrict scratch) {
   float largest = -3.0e38f;
   for (int64_t j = begin; j < end; ++j) {
     const float* key = k + path[j] * key_stride;
-    float dot = 0;
-    for (int64_t i = 0; i < head_dim; ++i) dot += q[i] * key[i];
+    Lanes sum = {};
+    int64_t i = 0;
+    for (; i + kLanes <= head_dim; i += kLanes) {
+      Lanes a, b;
+      std::memcpy(&a, q + i, sizeof a);
+      std::memcpy(&b, key + i, sizeof b);
+      sum += a * b;
+    }
+    float lane[kLanes], dot = 0;
+    std::memcpy(lane, &sum, sizeof lane);
+    for (int64_t n = 0; n < kLanes; ++n) dot += lane[n];
+    for (; i < head_dim; ++i) dot += q[i] * key[i];
     scratch[j] = dot * scale;
     largest = std::max(largest, scratch[j]);
   }
@@ -28,28 +48,81 @@ FARE_CLONES void attend_query(const float* __restrict q, const float* __restrict
     total += scratch[j];
   }
   const float inverse = 1.0f / total;
-  for (int64_t i = 0; i < value_dim; ++i) out[i] = 0;
-  for (int64_t j = begin; j < end; ++j) {
-    const float weight = scratch[j] * inverse;
-    const float* value = v + path[j] * value_stride;
-    for (int64_t i = 0; i < value_dim; ++i) out[i] += weight * value[i];
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= value_dim; i += 4 * kLanes) {
+    Lanes sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {}, part;
+    for (int64_t j = begin; j < end; ++j) {
+      const float weight = scratch[j] * inverse;
+      const float* value = v + path[j] * value_stride + i;
+      std::memcpy(&part, value, sizeof part), sum0 += weight * part;
+      std::memcpy(&part, value + kLanes, sizeof part), sum1 += weight * part;
+      std::memcpy(&part, value + 2 * kLanes, sizeof part), sum2 += weight * part;
+      std::memcpy(&part, value + 3 * kLanes, sizeof part), sum3 += weight * part;
+    }
+    std::memcpy(out + i, &sum0, sizeof sum0);
+    std::memcpy(out + i + kLanes, &sum1, sizeof sum1);
+    std::memcpy(out + i + 2 * kLanes, &sum2, sizeof sum2);
+    std::memcpy(out + i + 3 * kLanes, &sum3, sizeof sum3);
   }
+  for (; i + kLanes <= value_dim; i += kLanes) {
+    Lanes sum = {}, part;
+    for (int64_t j = begin; j < end; ++j) {
+      std::memcpy(&part, v + path[j] * value_stride + i, sizeof part);
+      sum += scratch[j] * inverse * part;
+    }
+    std::memcpy(out + i, &sum, sizeof sum);
+  }
+  for (; i < value_dim; ++i) {
+    float sum = 0;
+    for (int64_t j = begin; j < end; ++j) sum += scratch[j] * inverse * v[path[j] * value_stride + i];
+    out[i] = sum;
+  }
+}
+
+FARE_CLONES void attend_query(const float* __restrict q, const float* __restrict k, const float* __restrict v,
+                              float* __restrict out, const int32_t* __restrict path, int64_t begin, int64_t end,
+                              int64_t key_stride, int64_t value_stride, int64_t head_dim, int64_t value_dim, float scale,
+                              float* __restrict scratch) {
+  if (head_dim == 64 && value_dim == 64)
+    attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, 64, 64, scale, scratch);
+  else if (head_dim == 128 && value_dim == 128)
+    attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, 128, 128, scale, scratch);
+  else
+    attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, head_dim, value_dim, scale, scratch);
 }
 
 }  // namespace
 
 void attend_segment(const KernelArguments& a, const std::vector<int32_t>& path, int64_t first_row, int64_t num_rows,
-                    int64_t kv_head, float* scratch) {
+                    int64_t kv_head, KernelScratch& scratch) {
   const int64_t group = a.num_heads / a.num_kv_heads;
-  const int64_t first_position = static_cast<int64_t>(path.size()) - num_rows;
+  const int64_t length = static_cast<int64_t>(path.size()), first_position = length - num_rows;
+  scratch.scores.resize(path.size());
+  const float *keys = a.k + kv_head * a.head_dim, *values = a.v + kv_head * a.value_dim;
+  int64_t key_stride = a.num_kv_heads * a.head_dim, value_stride = a.num_kv_heads * a.value_dim;
+  const int32_t* rows = path.data();
+  // One head's keys lie a row apart, often a power of two that maps them all to a few cache sets. Packed together they
+  // are read as many times as there are queries; the arithmetic, and so every bit, is that of the unpacked rows.
+  if (num_rows * group >= kQueriesWorthPacking) {
+    scratch.keys.resize(static_cast<size_t>(length * a.head_dim));
+    scratch.values.resize(static_cast<size_t>(length * a.value_dim));
+    for (int64_t j = 0; j < length; ++j) {
+      std::copy_n(keys + path[static_cast<size_t>(j)] * key_stride, a.head_dim, scratch.keys.data() + j * a.head_dim);
+      std::copy_n(values + path[static_cast<size_t>(j)] * value_stride, a.value_dim, scratch.values.data() + j * a.value_dim);
+    }
+    for (int64_t j = static_cast<int64_t>(scratch.identity.size()); j < length; ++j)
+      scratch.identity.push_back(static_cast<int32_t>(j));
+    keys = scratch.keys.data(), values = scratch.values.data(), rows = scratch.identity.data();
+    key_stride = a.head_dim, value_stride = a.value_dim;
+  }
   for (int64_t r = std::max<int64_t>(0, a.first_query - first_row); r < num_rows; ++r) {
     const int64_t position = first_position + r;
     const int64_t begin = a.window > position ? 0 : position + 1 - a.window;
     const int64_t query = first_row + r - a.first_query;
     for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
-      attend_query(a.q + (query * a.num_heads + h) * a.head_dim, a.k + kv_head * a.head_dim, a.v + kv_head * a.value_dim,
-                   a.out + (query * a.num_heads + h) * a.value_dim, path.data(), begin, position + 1,
-                   a.num_kv_heads * a.head_dim, a.num_kv_heads * a.value_dim, a.head_dim, a.value_dim, a.scale, scratch);
+      attend_query(a.q + (query * a.num_heads + h) * a.head_dim, keys, values,
+                   a.out + (query * a.num_heads + h) * a.value_dim, rows, begin, position + 1, key_stride, value_stride,
+                   a.head_dim, a.value_dim, a.scale, scratch.scores.data());
     }
   }
 }

@@ -15,8 +15,14 @@ struct KernelArguments {
   float scale = 0;
 };
 
-// `path`: rows from position 0 to the segment's last row. `scratch`: one float per row of the path.
+// Memory that one worker reuses from call to call.
+struct KernelScratch {
+  std::vector<float> scores, keys, values;
+  std::vector<int32_t> identity;  // 0, 1, 2, ..
+};
+
+// `path`: rows from position 0 to the segment's last row.
 void attend_segment(const KernelArguments& arguments, const std::vector<int32_t>& path, int64_t first_row,
-                    int64_t num_rows, int64_t kv_head, float* scratch);
+                    int64_t num_rows, int64_t kv_head, KernelScratch& scratch);
 
 }  // namespace fare
