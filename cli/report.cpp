@@ -4,9 +4,9 @@
 
 #include <memory>
 
+#include "fare/benchmarks/harness_reader.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
-#include "fare/core/json.h"
 #include "fare/report/report.h"
 #include "fare/report/run_folder.h"
 
@@ -20,12 +20,6 @@ struct ReportFlags {
   fs::path index;
   std::string title = "FARE";
 };
-
-OrderedJson read_ordered(const fs::path& path) {
-  const std::string text = read_file(path);
-  parse_json(text, path.string());  // duplicate keys, depth, UTF-8
-  return OrderedJson::parse(text);
-}
 
 int report(const ReportFlags& flags) {
   IndexPage page;
@@ -45,7 +39,8 @@ int report(const ReportFlags& flags) {
           entry.path().filename() > newest.filename())
         newest = entry.path();
     if (newest.empty()) throw IoError(folder.string() + ": holds no results_*.json; run `fare eval --out` there first");
-    page.scores.push_back({folder.filename().string(), read_ordered(newest).at("results")});
+    const ReadResults read = read_harness_results(newest);  // NaN included, as the harness writes it
+    page.scores.push_back({"Model " + fs::path(read.model_name).filename().string(), read.all.at("results")});
   }
   write_file(flags.index, render_index(page));
   fmt::print("{}\n", flags.index.string());

@@ -115,24 +115,29 @@ std::string headline_section(const Node& report) {
 }
 
 std::string stages_section(const Node& report) {
-  const std::vector<TableColumn> columns = {code_column("Candidate", "candidate"),
-                                            text_column("Control", "control_class"),
-                                            number_column("Stage", "stage", 0),
-                                            text_column("Question", "name"),
-                                            {"Answer",
-                                             [](const Node& row) -> TableCell {
-                                               return {chip(row.text("answer")), false};
-                                             },
-                                             false},
-                                            text_column("Statistic", "statistic"),
-                                            estimate_column("Value", "value", "interval", 2),
-                                            text_column("Unit", "unit"),
-                                            number_column("Held against", "limit"),
-                                            test_column(),
-                                            sample_column(),
-                                            number_column("MDE", "mde"),
-                                            text_column("Split", "split"),
-                                            text_column("Why", "reason")};
+  const std::vector<TableColumn> columns = {
+      code_column("Candidate", "candidate"),
+      text_column("Control", "control_class"),
+      number_column("Stage", "stage", 0),
+      text_column("Question", "name"),
+      {"Answer",
+       [](const Node& row) -> TableCell {
+         return {chip(row.text("answer")), false};
+       },
+       false},
+      text_column("Statistic", "statistic"),
+      estimate_column("Value", "value", "interval", 2),
+      text_column("Unit", "unit"),
+      number_column("Held against", "limit"),
+      test_column(),
+      sample_column(),
+      number_column("MDE", "mde"),
+      text_column("Split", "split"),
+      {"Why",
+       [](const Node& row) -> TableCell {
+         return {"<span class=\"phrase\">" + escape_html(row.text("reason")) + "</span>", false};
+       },
+       false}};
   std::string body =
       "<p>Every stage is computed for every candidate. The verdict is that of the candidate that gets furthest; an "
       "unresolved stage never becomes a no.</p>\n" +

@@ -32,7 +32,8 @@ std::string fixed_text(double value, int digits) {
 }
 
 std::string compact_text(double value) {
-  if (value == std::floor(value) && std::abs(value) < 1e15) {
+  // From 1000 on the places after the point say nothing that three digits would not.
+  if ((value == std::floor(value) || std::abs(value) >= 999.5) && std::abs(value) < 1e15) {
     std::string digits = fmt::format("{:.0f}", std::abs(value));
     for (int at = static_cast<int>(digits.size()) - 3; at > 0 && digits.size() > 4; at -= 3)
       digits.insert(at, "\u202F");

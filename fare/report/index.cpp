@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "fare/report/html.h"
 #include "fare/report/page.h"
 #include "fare/report/report.h"
@@ -47,18 +49,26 @@ std::string reports_table(const std::vector<IndexEntry>& entries) {
     out += "<tr><td><a href=\"" + escape_html(entry.href) + "\"><strong>" +
            escape_html(report.at("model").text("name")) + "</strong></a></td><td><code>" +
            escape_html(headline.text("code")) + "</code></td><td class=\"num\">" + answers(report) + "</td>" +
-           number_cell(numbers, "shift") + number_cell(numbers, "cost") + "<td>" +
-           escape_html(headline.text("sentence")) +
-           (entry.note.empty() ? "" : "<br/><small>" + escape_html(entry.note) + "</small>") + "</td></tr>\n";
+           number_cell(numbers, "shift") + number_cell(numbers, "cost") + "</tr>\n";
   }
-  return out + "</tbody></table></div>\n";
+  out += "</tbody></table></div>\n<dl>\n";
+  for (const IndexEntry& entry : entries) {
+    const Node report(entry.report, "");
+    out += "<dt><a href=\"" + escape_html(entry.href) + "\">" + escape_html(report.at("model").text("name")) +
+           "</a></dt><dd>" + escape_html(report.at("headline").text("sentence")) +
+           (entry.note.empty() ? "" : "<br/><small>" + escape_html(entry.note) + "</small>") + "</dd>\n";
+  }
+  return out + "</dl>\n";
 }
+
+// A results file of the harness may hold NaN and infinities.
+bool is_finite(const OrderedJson& value) { return value.is_number() && std::isfinite(value.get<double>()); }
 
 // The harness names a metric "acc,none" and its error "acc_stderr,none".
 std::string scores_table(const OrderedJson& results) {
   std::string out =
       "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr><th scope=\"col\">Task</th><th "
-      "scope=\"col\">Metric</th>"
+      "scope=\"col\" class=\"num\">Items</th><th scope=\"col\">Metric</th>"
       "<th scope=\"col\" class=\"num\">Value</th><th scope=\"col\" class=\"num\">Standard "
       "error</th></tr></thead>\n<tbody>\n";
   for (const auto& [task, metrics] : results.items()) {
@@ -69,12 +79,16 @@ std::string scores_table(const OrderedJson& results) {
       const std::string error_name = name.substr(0, comma) + "_stderr" + name.substr(comma);
       std::string error = "not given";
       if (metrics.contains(error_name))
-        error = metrics[error_name].is_number() ? fixed_text(metrics[error_name].get<double>(), 4) : "undefined";
-      std::string reason = "no reason was given";
+        error = is_finite(metrics[error_name]) ? fixed_text(metrics[error_name].get<double>(), 4) : "undefined";
+      std::string reason = value.is_number() ? "not a finite number in the results file" : "no reason was given";
       if (metrics.contains(name + "_reason") && metrics[name + "_reason"].is_string())
         reason = metrics[name + "_reason"].get<std::string>();
-      out += "<tr><td>" + escape_html(task) + "</td><td><code>" + escape_html(name) + "</code></td><td class=\"num\">" +
-             (value.is_number() ? fixed_text(value.get<double>(), 4) : undefined_html(reason)) +
+      const std::string items = metrics.contains("sample_len") && metrics["sample_len"].is_number_integer()
+                                    ? std::to_string(metrics["sample_len"].get<int64_t>())
+                                    : "not given";
+      out += "<tr><td>" + escape_html(task) + "</td><td class=\"num\">" + items + "</td><td><code>" +
+             escape_html(name) + "</code></td><td class=\"num\">" +
+             (is_finite(value) ? fixed_text(value.get<double>(), 4) : undefined_html(reason)) +
              "</td><td class=\"num\">" + error + "</td></tr>\n";
     }
   }
@@ -84,8 +98,8 @@ std::string scores_table(const OrderedJson& results) {
 }  // namespace
 
 std::string render_index(const IndexPage& page) {
-  std::string body = "<header><h1>" + escape_html(page.title) + "</h1></header>\n<main>\n<p>" +
-                     escape_html(page.introduction) + "</p>\n";
+  std::string body = "<header><h1>" + escape_html(page.title) + "</h1></header>\n<main>\n" +
+                     (page.introduction.empty() ? "" : "<p>" + escape_html(page.introduction) + "</p>\n");
   if (!page.reports.empty()) body += section("reports", "Diagnoses", reports_table(page.reports));
   std::string scores;
   for (const IndexScores& entry : page.scores)

@@ -22,7 +22,7 @@ std::string forest_of(const Node& masking, const std::string& quantity, const st
                       const std::string& axis) {
   Forest forest{title, axis, {}, {}};
   for (const Node& row : masking.rows("groups")) {
-    ForestRow entry{group_name(row.text("group")) + ", " + row.text("mode"),
+    ForestRow entry{group_name(row.text("group")) + " " + compact_text(row.number("m")) + ", " + row.text("mode"),
                     row.number_or_null(quantity + "_pp"),
                     range_or_null(row, quantity + "_interval"),
                     "",

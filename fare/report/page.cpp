@@ -78,6 +78,7 @@ th { font-weight: 600; color: var(--quiet); vertical-align: bottom; }
 th:first-child, td:first-child { padding-left: 0.2rem; }
 .num { text-align: right; white-space: nowrap; }
 td.gap { font-size: 0.8rem; }
+td:first-child code { white-space: nowrap; }
 td .phrase { display: inline-block; min-width: 13rem; }
 td .undef.marked { white-space: nowrap; }
 td .hash { overflow-wrap: anywhere; display: inline-block; min-width: 12rem; }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
@@ -82,6 +83,16 @@ TEST(Report, TheIndexEscapesToo) {
   EXPECT_NE(html.find("href=\"x&quot;&lt;b&gt;.html\""), std::string::npos);
   EXPECT_NE(html.find("task&lt;b&gt;"), std::string::npos);
   EXPECT_NE(html.find("0.5000"), std::string::npos);
+}
+
+TEST(Report, AScoreThatIsNotANumberIsSaidSo) {
+  IndexPage page;
+  page.scores.push_back(
+      {"scores", {{"task", {{"acc,none", std::nan("")}, {"acc_stderr,none", 0.5}, {"sample_len", 7}}}}});
+  const std::string html = render_index(page);
+  EXPECT_NE(html.find("undefined: not a finite number in the results file"), std::string::npos);
+  EXPECT_NE(html.find(">7<"), std::string::npos);
+  EXPECT_EQ(html.find(">nan"), std::string::npos);
 }
 
 TEST(Report, UndefinedIsSaidWithItsReasonNeverAsANumber) {
@@ -185,12 +196,24 @@ TEST(Html, NumbersHaveATrueMinusAndNoNegativeZero) {
   EXPECT_EQ(compact_text(0.00031249), "0.000312");
   EXPECT_EQ(compact_text(18874368), "18\u202F874\u202F368");
   EXPECT_EQ(compact_text(754), "754");
+  EXPECT_EQ(compact_text(1482.4), "1482");
+  EXPECT_EQ(compact_text(-18234.6), "\u221218\u202F235");
 }
 
 TEST(Html, ControlCharactersBecomeVisible) {
   EXPECT_EQ(escape_html(std::string_view("a\0b\x1b", 4)),
             "a\uFFFD"
             "b\uFFFD");
+}
+
+TEST(Svg, AnAxisOfZerosAloneHasRoom) {
+  double low = 0, high = 0;
+  widen(low, high);
+  EXPECT_EQ(low, -1);
+  EXPECT_EQ(high, 1);
+  low = high = 1e-7;
+  widen(low, high);
+  EXPECT_DOUBLE_EQ(low, 5e-8);
 }
 
 TEST(Svg, TicksAreRoundAndInside) {

@@ -42,7 +42,7 @@ std::vector<double> round_ticks(double low, double high, int count) {
 }
 
 void widen(double& low, double& high) {
-  const double room = high > low ? 0.04 * (high - low) : 0.5 * std::max(1e-6, std::abs(low));
+  const double room = high > low ? 0.04 * (high - low) : (low == 0 ? 1 : 0.5 * std::abs(low));
   low -= room;
   high += room;
 }

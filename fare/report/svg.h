@@ -18,7 +18,7 @@ struct Scale {
 // About `count` round numbers inside [low, high], ascending.
 std::vector<double> round_ticks(double low, double high, int count);
 
-// `low`..`high` widened by 4% on both sides, never empty.
+// `low`..`high` widened by 4% on both sides, never empty: a single value by half of itself, 0 by 1.
 void widen(double& low, double& high);
 
 // An upper estimate of the width of a text in drawing units at the page's 13-unit font (bold ones too).
