@@ -184,6 +184,22 @@ def test_modes(world):
     check("report.json of raw mode keeps its schema", checked.returncode == 0, checked.stdout)
 
 
+def test_skipped(world):
+    """A pair longer than the model's context is skipped, counted in the report, and the status is 3."""
+    rows = (world.model / "pairs.jsonl").read_text().splitlines()
+    pair = json.loads(rows[0])
+    word = pair["stereo"].split()[1]
+    rows.append(json.dumps(pair | {"id": "long", "stereo": pair["stereo"] + f" {word}" * 300}))
+    long = world.folder / "long.jsonl"
+    long.write_text("\n".join(rows) + "\n")
+    out = world.folder / "skipped"
+    arguments = flags(world.model, out)
+    arguments[arguments.index(world.model / "pairs.jsonl")] = long
+    run(*arguments, status=3, says=["1 items were skipped"])
+    files = {row["role"]: row for row in json.loads((out / "report.json").read_text())["data"]["files"]}
+    check("the report counts what was skipped", files["pairs"]["skipped"] == 1 and files["pairs"]["skipped_note"], files["pairs"])
+
+
 def test_redraw(world):
     """`fare report RUN` draws the same page and tables again."""
     page, tables = (world.run / "report.html").read_bytes(), tables_of(world.run)
