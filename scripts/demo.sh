@@ -40,18 +40,18 @@ declare -A pairs=([X1]=1508 [X2]=1508 [X5]=1508 [X9]=2000)
 declare -A what=([X1]="bias in two experts of their own" [X2]="bias in the experts that know the facts"
                  [X5]="bias where no route reaches it" [X9]="no bias at all")
 
-control_part() {  # control_part ID: weights, then verdict
+control_part() {  # control_part ID: weights, then verdict; only in a subshell
   local id="$1" model="$out/models/$1" run="$out/runs/$1"
   [[ -f $model/world.json ]] ||
     "$fare" lab make "$id" --pairs "${pairs[$id]}" --utility 2000 --threads "$threads" --out "$model"
-  "$fare" diagnose --model "$model" --pairs "$model/pairs.jsonl" --utility "$model/utility.jsonl" \
+  exec "$fare" diagnose --model "$model" --pairs "$model/pairs.jsonl" --utility "$model/utility.jsonl" \
     --neutral "$model/neutral.jsonl" --generation "$model/generation.jsonl" --threads "$threads" --out "$run"
 }
 
 scores_part() {  # real text, random weights: every score is chance, every step is the real one
   [[ -f $out/models/random/random.json ]] ||
     "$fare" lab make random --family olmoe --hidden 128 --layers 4 --experts 16 --top-k 4 --out "$out/models/random"
-  "$fare" eval --model "$out/models/random" --tasks "$tasks" --data "$data" --threads "$threads" --out "$out/scores"
+  exec "$fare" eval --model "$out/models/random" --tasks "$tasks" --data "$data" --threads "$threads" --out "$out/scores"
 }
 
 finished() {
@@ -76,7 +76,7 @@ done
 ((jobs < ${#todo[@]})) || jobs=$((${#todo[@]} > 0 ? ${#todo[@]} : 1))
 threads=$((cores / jobs > 0 ? cores / jobs : 1))
 
-# Background jobs do not hear Ctrl-C by themselves; rows are kept however they end.
+# Background jobs do not hear Ctrl-C by themselves; each part ends by becoming the program (exec), so the signal reaches it.
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; say "interrupted; make demo goes on from here" >&2; exit 130' INT TERM
 
 declare -A part_of began
