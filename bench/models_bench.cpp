@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <vector>
 
 #include "fare/models/attention.h"
 #include "fare/models/experts.h"
@@ -31,7 +32,8 @@ double roof_gflops(at::ScalarType type) {
     for (int repeat = 0; repeat < 7; ++repeat) {
       const auto start = std::chrono::steady_clock::now();
       benchmark::DoNotOptimize(linear(x, w, {}, backend));
-      best_seconds = std::min(best_seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      best_seconds =
+          std::min(best_seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
   }
   return roof = 2.0 * 2048 * 2048 * 1024 / best_seconds / 1e9;
@@ -93,7 +95,8 @@ void BM_RoutedOutput(benchmark::State& state) {
 void BM_Attend(benchmark::State& state) {
   const int64_t count = state.range(0), length = state.range(1), rows = count * length, heads = 16, head_dim = 64;
   std::vector<Segment> segments;
-  for (int64_t i = 0; i < count; ++i) segments.push_back({static_cast<int32_t>(i * length), static_cast<int32_t>(length), -1});
+  for (int64_t i = 0; i < count; ++i)
+    segments.push_back({static_cast<int32_t>(i * length), static_cast<int32_t>(length), -1});
   const at::Tensor q = at::randn({rows, heads, head_dim}), k = at::randn_like(q), v = at::randn_like(q);
   const AttentionShape shape{0.125, std::nullopt};
   roof_gflops(at::kFloat);
@@ -109,8 +112,18 @@ BENCHMARK(BM_Linear)
     ->ArgsProduct({{16, 64, 256, 2048}, {0}, {0, 1}})
     ->ArgsProduct({{16, 64, 256, 2048}, {1}, {1}})
     ->UseRealTime();
-BENCHMARK(BM_RoutedOutput)->ArgNames({"rows", "bf16"})->ArgsProduct({{64, 256, 1024, 4096}, {0, 1}})->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(BM_Attend)->ArgNames({"sequences", "tokens"})->Args({256, 16})->Args({64, 64})->Args({4, 1024})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_RoutedOutput)
+    ->ArgNames({"rows", "bf16"})
+    ->ArgsProduct({{64, 256, 1024, 4096}, {0, 1}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_Attend)
+    ->ArgNames({"sequences", "tokens"})
+    ->Args({256, 16})
+    ->Args({64, 64})
+    ->Args({4, 1024})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace fare

@@ -60,7 +60,7 @@ class Worker:
             [sys.executable, WORKER, "--model", model, "--dtype", TORCH_NAME[dtype], "--threads", str(threads),
              "--prefix-token", str(crows_pairs.PREFIX_TOKEN)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env=dict(os.environ, OMP_NUM_THREADS=str(threads), HF_HUB_OFFLINE="1"))
+            env={"GOMP_SPINCOUNT": "1000", **os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"})  # fare waits so too
         self.loaded = self.answer()
 
     def answer(self):
@@ -145,7 +145,7 @@ def compare(dtype, options, data, out):
 
     peer = Worker(model, dtype, options.threads)  # a fresh process: its peak memory is that of the best setting alone
     peer.ask(run=peer_sentences[:32], batch=batch, experts=experts, trace=None)
-    fare_run("requests.jsonl", "scores.jsonl")  # both sides are warm now
+    fare_run("one.jsonl", "one_scores.jsonl")  # the checkpoint lies in the page cache now
     rounds, fare_peak, peer_peak = [], 0, 0
     for number in range(options.rounds):
         roof = peer.ask(roof=True)["gflops"]
@@ -214,7 +214,7 @@ def main():
     parser.add_argument("--rounds", type=int, help="times that both sides run (default 3; quick 2)")
     parser.add_argument("--pairs", type=int, help="pairs that fare scores (default 1508; quick 200)")
     parser.add_argument("--peer-pairs", type=int, default=300, help="pairs that the peer scores in a round")
-    parser.add_argument("--tune-pairs", type=int, help="pairs on which the peer's setting is chosen (default 128; quick 32)")
+    parser.add_argument("--tune-pairs", type=int, default=128, help="pairs on which the peer's setting is chosen")
     parser.add_argument("--text", choices=("words", "bytes"),
                         help="words: OLMoE's vocabulary of 50304; bytes: 258 (default words; quick bytes)")
     options = parser.parse_args()
@@ -222,8 +222,10 @@ def main():
     options.text = options.text or ("bytes" if options.quick else "words")
     options.pairs = options.pairs or (200 if options.quick else 1508)
     options.rounds = options.rounds or (2 if options.quick else 3)
-    options.tune_pairs = options.tune_pairs or (32 if options.quick else 128)
     options.batches = (32, 128) if options.quick else (16, 32, 64, 128)
+    fewest = 2 * min(options.tune_pairs, options.peer_pairs, options.pairs)  # sentences
+    if fewest < max(options.batches):
+        parser.error(f"{fewest} sentences cannot fill the peer's batch of {max(options.batches)}; give more pairs")
     unknown = set(options.dtypes.split(",")) - set(TORCH_NAME)
     if unknown:
         parser.error(f"--dtypes: unknown {', '.join(sorted(unknown))}; known: {', '.join(TORCH_NAME)}")

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <benchmark/benchmark.h>
 
+#include <vector>
+
 #include "fare/routing/route.h"
 
 namespace fare {

@@ -81,14 +81,13 @@ inline __attribute__((always_inline)) void attend_row(const float* __restrict q,
 
 FARE_CLONES void attend_query(const float* __restrict q, const float* __restrict k, const float* __restrict v,
                               float* __restrict out, const int32_t* __restrict path, int64_t begin, int64_t end,
-                              int64_t key_stride, int64_t value_stride, int64_t head_dim, int64_t value_dim, float scale,
-                              float* __restrict scratch) {
+                              int64_t key_stride, int64_t value_stride, int64_t head_dim, int64_t value_dim,
+                              float scale, float* __restrict scratch) {
   if (head_dim == 64 && value_dim == 64)
     attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, 64, 64, scale, scratch);
   else if (head_dim == 128 && value_dim == 128)
     attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, 128, 128, scale, scratch);
-  else
-    attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, head_dim, value_dim, scale, scratch);
+  else attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, head_dim, value_dim, scale, scratch);
 }
 
 }  // namespace
@@ -108,7 +107,8 @@ void attend_segment(const KernelArguments& a, const std::vector<int32_t>& path, 
     scratch.values.resize(static_cast<size_t>(length * a.value_dim));
     for (int64_t j = 0; j < length; ++j) {
       std::copy_n(keys + path[static_cast<size_t>(j)] * key_stride, a.head_dim, scratch.keys.data() + j * a.head_dim);
-      std::copy_n(values + path[static_cast<size_t>(j)] * value_stride, a.value_dim, scratch.values.data() + j * a.value_dim);
+      std::copy_n(values + path[static_cast<size_t>(j)] * value_stride, a.value_dim,
+                  scratch.values.data() + j * a.value_dim);
     }
     for (int64_t j = static_cast<int64_t>(scratch.identity.size()); j < length; ++j)
       scratch.identity.push_back(static_cast<int32_t>(j));
