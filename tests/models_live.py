@@ -2,7 +2,7 @@
 
   FARE=build/fare .venv/bin/python -B tests/models_live.py [--seed N] [--random N] [CASE ..]
 
-Takes every case of tests/golden/models/make_models_golden.py with new weights, and N (default 6) configurations drawn at
+Takes every case of tests/golden/models/families with new weights, and N (default 6) configurations drawn at
 random for each family. Prints one line per case and ends with status 1 when a log-probability differs by more than 1e-4 of
 the largest, a router logit or weight by more than 1e-4, or a set of experts outside near-ties (scores nearer than 1e-5).
 Ends with status 77 when transformers or the program is not there.
@@ -29,57 +29,20 @@ except ImportError as missing:
     sys.exit(77)
 
 sys.path.insert(0, str(Path(__file__).parent / "golden" / "models"))
-import make_models_golden  # noqa: E402
 import reference  # noqa: E402
 
 FARE = os.environ.get("FARE", "build/fare")
 TOLERANCE, NEAR_TIE = 1e-4, 1e-5
 
 
-def random_case(family, number, rng):
-    """A configuration that no real model has; what is drawn is always legal."""
-    heads = rng.choice([1, 2, 4, 6])
-    head_dim = rng.choice([2, 4, 6, 8, 10, 16])
-    changes = {"num_attention_heads": heads, "num_hidden_layers": rng.choice([1, 2, 3, 4]), "vocab_size": rng.choice([17, 64, 101]),
-               "num_key_value_heads": rng.choice([d for d in range(1, heads + 1) if heads % d == 0]),
-               "intermediate_size": rng.choice([1, 7, 24, 40]), "hidden_act": rng.choice(["silu", "swish", ...]),
-               "rms_norm_eps": rng.choice([1e-6, 1e-5, 1e-3, ...]), "tie_word_embeddings": rng.choice([True, False, ...]),
-               "max_position_embeddings": rng.choice([8, 16, 64]), "rope_theta": rng.choice([100.0, 10000.0, 3e6, ...])}
-    if family == "olmoe":
-        head_dim = rng.choice([d for d in (2, 4, 8, 16) if d * heads >= 4])
-        changes.update(hidden_size=heads * head_dim, norm_topk_prob=rng.choice([True, False, ...]), attention_bias=rng.choice([True, False, ...]),
-                       clip_qkv=rng.choice([None, 0.3, 1.0, ...]))
-        experts_key = "num_experts"
-    else:
-        changes.update(hidden_size=rng.choice([16, 24, 36]), head_dim=head_dim, sliding_window=rng.choice([None, 1, 3, 7, ...]))
-        experts_key = "num_local_experts"
-    changes[experts_key] = rng.choice([2, 3, 5, 8, 33])
-    changes["num_experts_per_tok"] = rng.randint(1, min(8, changes[experts_key]))
-    scaling = rng.choice([None, {"rope_type": "linear", "factor": 3.0}, {"type": "dynamic", "factor": 2.5},
-                          {"type": "yarn", "factor": 3.0, "original_max_position_embeddings": 8},
-                          {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 3.0, "original_max_position_embeddings": 16},
-                          {"rope_type": "longrope", "short_factor": [1.0 + j / 4 for j in range(head_dim // 2)],
-                           "long_factor": [1.5 + j for j in range(head_dim // 2)], "original_max_position_embeddings": 12}])
-    if head_dim > 2:  # dynamic scaling has no meaning for one pair
-        changes["rope_scaling"] = scaling
-    lengths = [1, 2, 11, 11, rng.randint(13, 70)]
-    return {"name": f"{family}_random_{number}", "family": family, "storage": rng.choice(["bf16", "f16", "f32"]),
-            "layout": rng.choice(["plain", "fused", "unaligned", "sharded"]), "lengths": lengths, "special": {},
-            "config": reference.config_of(family, **changes), "seed": rng.randint(0, 10**6)}
-
-
-def write(folder, case, layout):
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(case["config"]))
-    reference.write_weights(folder, case, layout)
-
-
 def compare(case):
     """(largest relative error of log-probabilities, of router logits, of weights, rows with other experts, near-ties)."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write(folder / "stored", case, case["layout"])
-        write(folder / "reference", case, "fused" if case["layout"] == "fused" else "plain")
+        (folder / "stored").mkdir()
+        (folder / "stored" / "config.json").write_text(json.dumps(case["config"]))
+        reference.write_weights(folder / "stored", case)
+        outputs = reference.Reference(case, folder / "reference").outputs()
         sequences = reference.sequences_of(case)
         requests = [{"id": str(i), "context_ids": ids[:1].tolist(), "continuation_ids": ids[1:].tolist() + [0]}
                     for i, ids in enumerate(sequences)]
@@ -93,7 +56,7 @@ def compare(case):
         trace = load_file(folder / "scores.trace.safetensors")
         errors, wrong, ties = [0.0, 0.0, 0.0], 0, 0
         for i, ids in enumerate(sequences):
-            expected = reference.run(reference.load(folder / "reference"), ids)
+            expected = outputs[i]
             targets = torch.tensor(requests[i]["continuation_ids"])
             log_p = expected["logits"].double().log_softmax(-1)[torch.arange(len(ids)), targets]
             found = torch.tensor(scores[i]["token_logprobs_nats"], dtype=torch.double)
@@ -127,8 +90,10 @@ def main():
         return 77
     transformers.logging.disable_progress_bar()
     rng = random.Random(seed)
-    cases = [{**case, "seed": case["seed"] + 5000 + seed} for case in make_models_golden.cases() if "favourite" not in case["special"]]
-    cases += [random_case(family, i, rng) for family in ("mixtral", "olmoe") for i in range(count)]
+    families = ("mixtral", "olmoe")
+    cases = [{**case, "seed": case["seed"] + 5000 + seed} for family in families for case in reference.part(family, "cases")()
+             if "favourite" not in case["special"]]
+    cases += [reference.part(family, "random_case")(i, rng) for family in families for i in range(count)]
     bad = 0
     print(f"{'case':36} {'log p':>9} {'router':>9} {'weights':>9} {'other ids':>9} {'near-ties':>9}")
     for case in cases:

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -25,7 +26,16 @@ inline std::filesystem::path golden_folder() {
   return std::filesystem::path(FARE_SOURCE_DIR) / "tests" / "golden" / "models";
 }
 
-inline Json golden_cases() { return read_json_file(golden_folder() / "cases.json").at("cases"); }
+// The cases of every family, families in alphabetical order.
+inline std::vector<Json> golden_cases() {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(golden_folder() / "cases")) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  std::vector<Json> cases;
+  for (const auto& file : files)
+    for (Json& one : read_json_file(file).at("cases")) cases.push_back(std::move(one));
+  return cases;
+}
 
 inline Json golden_case(const std::string& name) {
   for (const Json& one : golden_cases())
