@@ -102,7 +102,7 @@ void add_tokenize_command(CLI::App& program, int& /*exit_status*/) {
   CLI::App* command = program.add_subcommand("tokenize", "Ids and pieces of a text");
   command
       ->add_option("--tokenizer", flags->tokenizer,
-                   "tokenizer.json (or .json.gz), or a checkpoint folder that holds one")
+                   "tokenizer.json (or .json.gz), a SentencePiece .model, or a checkpoint folder that holds one")
       ->required();
   command->add_option("--input", flags->input,
                       "JSON lines with \"id\" and \"text\"; without it plain lines are read from stdin");

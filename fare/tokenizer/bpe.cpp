@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <queue>
 
+#include "fare/tokenizer/byte_pieces.h"
 #include "fare/tokenizer/flat_map.h"
 #include "fare/tokenizer/unicode.h"
 
@@ -36,7 +36,8 @@ constexpr char32_t kTableEnd = 0x500;
 
 class Bpe : public TokenModel {
  public:
-  Bpe(const JsonNode& node, const Vocabulary& added) : vocabulary_(read_vocabulary(node.at("vocab"))) {
+  Bpe(const JsonNode& node, const Vocabulary& added)
+      : vocabulary_(read_vocabulary(node.at("vocab"))), byte_ids_(vocabulary_) {
     if (const auto dropout = node.find("dropout"); dropout && dropout->number() != 0)
       dropout->fail("dropout makes token ids random; set it to null to score with this tokenizer");
     prefix_ = node.text_if("continuing_subword_prefix").value_or("");
@@ -48,11 +49,6 @@ class Bpe : public TokenModel {
       unk_id_ = vocabulary_.find(unk->text());
       if (!unk_id_) unk_id_ = added.find(unk->text());
       if (!unk_id_) unk->fail("'" + unk->text() + "' is not in the vocabulary");
-    }
-    for (int byte = 0; byte < 256; ++byte) {
-      char name[8];
-      std::snprintf(name, sizeof name, "<0x%02X>", byte);
-      byte_ids_[static_cast<size_t>(byte)] = vocabulary_.find(name).value_or(-1);
     }
     plain_ = prefix_.empty() && suffix_.empty();
     for (char32_t c = 0; c < kTableEnd; ++c) {
@@ -164,9 +160,8 @@ class Bpe : public TokenModel {
         add(id, num_bytes);
         continue;
       }
-      if (byte_fallback_ &&
-          std::all_of(spelled.begin(), spelled.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
-        for (const char byte : spelled) add(byte_id(byte), 1);
+      if (byte_fallback_ && byte_ids_.cover(spelled)) {
+        for (const char byte : spelled) add(byte_ids_.of(byte), 1);
         continue;
       }
       if (!unk_id_) continue;
@@ -175,8 +170,6 @@ class Bpe : public TokenModel {
     }
     flush();
   }
-
-  int32_t byte_id(char byte) const { return byte_ids_[static_cast<unsigned char>(byte)]; }
 
   // Merges the adjacent pair of lowest rank, leftmost on ties, until none applies; returns how many symbols are left.
   size_t merge_by_scan(Symbol* symbols, size_t count) const {
@@ -258,9 +251,9 @@ class Bpe : public TokenModel {
   }
 
   Vocabulary vocabulary_;
+  ByteIds byte_ids_;
   FlatMap<Merge> merges_;
   std::array<int32_t, kTableEnd> character_ids_{};
-  std::array<int32_t, 256> byte_ids_{};
   std::string prefix_;
   std::string suffix_;
   std::optional<int32_t> unk_id_;

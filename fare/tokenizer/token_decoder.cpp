@@ -1,9 +1,9 @@
 #include "fare/tokenizer/token_decoder.h"
 
 #include <limits>
-#include <optional>
 
 #include "fare/tokenizer/byte_alphabet.h"
+#include "fare/tokenizer/byte_pieces.h"
 #include "fare/tokenizer/pre_tokenizer.h"
 #include "fare/tokenizer/text_pattern.h"
 #include "fare/tokenizer/unicode.h"
@@ -55,22 +55,6 @@ class Replace : public TokenDecoder {
   TextPattern pattern_;
   std::string content_;
 };
-
-// The byte a token like <0x41> names.
-std::optional<char> named_byte(const std::string& token) {
-  if (token.size() != 6 || !token.starts_with("<0x") || token[5] != '>') return std::nullopt;
-  int value = 0;
-  for (int i = 3; i < 5; ++i) {
-    const char c = token[static_cast<size_t>(i)];
-    const int digit = c >= '0' && c <= '9'   ? c - '0'
-                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                                             : -1;
-    if (digit < 0) return std::nullopt;
-    value = value * 16 + digit;
-  }
-  return static_cast<char>(value);
-}
 
 // Runs of byte tokens become their text; a run that is not UTF-8 becomes one U+FFFD a byte.
 class ByteFallback : public TokenDecoder {

@@ -1,4 +1,4 @@
-// The models of tokenizer.json: BPE, WordLevel, Unigram. A model turns one piece into tokens of its vocabulary.
+// The models of tokenizer.json: BPE, WordLevel, Unigram (those of SentencePiece: sentencepiece_model.h). A model turns one piece into tokens of its vocabulary.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,8 @@ class TokenModel {
   virtual void tokenize(std::string_view piece, std::vector<PieceToken>& out) const = 0;
   virtual const Vocabulary& vocabulary() const = 0;
   virtual std::optional<int32_t> unk_id() const = 0;
+  // Control and unknown tokens of a model that marks them itself (SentencePiece).
+  virtual bool is_special(int32_t /*id*/) const { return false; }
 };
 
 // `node` is the "model" object, `added` the content of the added tokens (an unk_token may be one of them).

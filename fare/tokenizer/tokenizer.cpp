@@ -10,6 +10,9 @@
 #include "fare/tokenizer/normalizer.h"
 #include "fare/tokenizer/post_processor.h"
 #include "fare/tokenizer/pre_tokenizer.h"
+#include "fare/tokenizer/sentencepiece_file.h"
+#include "fare/tokenizer/sentencepiece_model.h"
+#include "fare/tokenizer/sentencepiece_normalizer.h"
 #include "fare/tokenizer/token_decoder.h"
 #include "fare/tokenizer/token_model.h"
 #include "fare/tokenizer/unicode.h"
@@ -23,6 +26,7 @@ struct Tokenizer::Parts {
   std::unique_ptr<AddedTokens> added;
   std::unique_ptr<TokenDecoder> decoder;
   PostProcessor post;
+  bool sentencepiece = false;   // read from a tokenizer.model
   bool sources_needed = false;  // by the pre-tokenizer, even where no offsets are asked for
   int64_t vocab_size = 0;
   std::optional<int32_t> bos_id, eos_id, unk_id, pad_id;
@@ -39,8 +43,11 @@ struct Tokenizer::Parts {
     return model->vocabulary().token(id);
   }
   void read(const JsonNode& root);
+  void read_sentencepiece(const SentencePieceFile& file, const std::string& path);
+  void set_added(std::vector<AddedToken> tokens, const TextNormalizer* spelling, const std::string& path);
   void check_added(std::vector<AddedToken>& tokens, const JsonNode& node) const;
-  void check_ids(const JsonNode& root, std::optional<int64_t> limit) const;
+  void check_ids(const JsonNode& root) const;
+  void check_ids(const std::string& path, int64_t limit) const;
   void apply(const CheckpointSettings& settings);
   void set_around();
   std::vector<OutputToken> run(std::string_view text, bool offsets, bool add_special_tokens) const;
@@ -50,11 +57,6 @@ namespace {
 
 // Positions are kept in 32 bits, and a text can grow on its way.
 constexpr size_t kMaxTextBytes = size_t{1} << 29;
-
-// Protobuf of a SentencePiece model: it begins with a piece and the four bytes of its score, most often 0.
-bool looks_like_sentencepiece(std::string_view content) {
-  return content.starts_with('\n') && content.substr(0, 64).find('\0') != std::string_view::npos;
-}
 
 // The content of the added tokens, with their ids, where neither is used twice.
 Vocabulary contents_of(const std::vector<AddedToken>& tokens) {
@@ -85,15 +87,38 @@ void Tokenizer::Parts::read(const JsonNode& root) {
   if (const auto node = root.find("post_processor")) post = read_post_processor(*node);
   if (const auto node = root.find("decoder")) decoder = make_token_decoder(*node);
   sources_needed = pre_tokenizer != nullptr && pre_tokenizer->needs_sources();
-  added = std::make_unique<AddedTokens>(std::move(tokens), normalizer.get(), root.path());
-  vocab_size = model->vocabulary().largest_id() + int64_t{1};
-  for (const auto& token : added->tokens()) vocab_size = std::max(vocab_size, token.id + int64_t{1});
-  unk_id = model->unk_id();
+  set_added(std::move(tokens), normalizer.get(), root.path());
   if (post.around)
     for (const int32_t id : *post.around)
       if (id != PostProcessor::kText && spelling(id) == nullptr)
         root.at("post_processor").fail("the template names id " + std::to_string(id) + ", which no token has");
   set_around();
+}
+
+void Tokenizer::Parts::read_sentencepiece(const SentencePieceFile& file, const std::string& path) {
+  sentencepiece = true;
+  model = make_sentencepiece_model(file);
+  normalizer = make_sentencepiece_normalizer(file, path);
+  decoder = make_sentencepiece_decoder(file);
+  notes = file.notes;
+  const auto text = [&](const std::optional<int32_t>& id) -> std::optional<std::string> {
+    if (!id) return std::nullopt;
+    return file.pieces[static_cast<size_t>(*id)].text;
+  };
+  bos_id = file.bos_id;
+  eos_id = file.eos_id;
+  pad_id = file.pad_id;
+  bos_text = text(bos_id);
+  eos_text = text(eos_id);
+  set_added({}, nullptr, path);
+}
+
+// `spelling` is what their content goes through before it is looked for.
+void Tokenizer::Parts::set_added(std::vector<AddedToken> tokens, const TextNormalizer* spelling, const std::string& path) {
+  added = std::make_unique<AddedTokens>(std::move(tokens), spelling, path);
+  vocab_size = model->vocabulary().largest_id() + int64_t{1};
+  for (const auto& token : added->tokens()) vocab_size = std::max(vocab_size, token.id + int64_t{1});
+  unk_id = model->unk_id();
 }
 
 // One id a token: content that the model knows keeps the model's id; any other id must be free, and used once.
@@ -124,20 +149,25 @@ void Tokenizer::Parts::check_added(std::vector<AddedToken>& tokens, const JsonNo
   tokens = std::move(kept);
 }
 
-// `limit` is the model's vocab_size; without it a file must number its own tokens without a gap.
-void Tokenizer::Parts::check_ids(const JsonNode& root, std::optional<int64_t> limit) const {
+// A file must number its own tokens without a gap.
+void Tokenizer::Parts::check_ids(const JsonNode& root) const {
   size_t num_tokens = model->vocabulary().size();
   for (const auto& token : added->tokens())
     if (!model->vocabulary().find(token.content)) ++num_tokens;
-  const int64_t end = limit.value_or(static_cast<int64_t>(num_tokens));
-  if (vocab_size <= end) return;
+  if (vocab_size <= static_cast<int64_t>(num_tokens)) return;
   const auto largest = static_cast<int32_t>(vocab_size - 1);
-  const std::string what = "'" + *spelling(largest) + "' has id " + std::to_string(largest);
-  if (limit)
-    throw ModelMismatch(root.path() + ": " + what + ", but vocab_size in config.json is " + std::to_string(*limit) +
-                        ", so the model has no such token; tokenizer and checkpoint do not belong together");
   root.at(added->of_id(largest) != nullptr ? "added_tokens" : "model")
-      .fail(what + ", beyond the vocabulary of " + std::to_string(num_tokens) + " tokens");
+      .fail("'" + *spelling(largest) + "' has id " + std::to_string(largest) + ", beyond the vocabulary of " +
+            std::to_string(num_tokens) + " tokens");
+}
+
+// `limit` is the model's vocab_size.
+void Tokenizer::Parts::check_ids(const std::string& path, int64_t limit) const {
+  if (vocab_size <= limit) return;
+  const auto largest = static_cast<int32_t>(vocab_size - 1);
+  throw ModelMismatch(path + ": '" + *spelling(largest) + "' has id " + std::to_string(largest) +
+                      ", but vocab_size in config.json is " + std::to_string(limit) +
+                      ", so the model has no such token; tokenizer and checkpoint do not belong together");
 }
 
 void Tokenizer::Parts::apply(const CheckpointSettings& settings) {
@@ -147,13 +177,16 @@ void Tokenizer::Parts::apply(const CheckpointSettings& settings) {
     if (!id) notes.push_back(std::string(key) + " '" + *token + "' of tokenizer_config.json is not in the vocabulary");
     return id;
   };
-  bos_text = settings.bos_token;
-  eos_text = settings.eos_token;
-  bos_id = look_up(settings.bos_token, "bos_token");
-  eos_id = look_up(settings.eos_token, "eos_token");
-  pad_id = look_up(settings.pad_token, "pad_token");
-  if (const auto id = look_up(settings.unk_token, "unk_token")) unk_id = id;
-  if (!settings.llama_class) return;
+  bos_text = settings.tokens.bos;
+  eos_text = settings.tokens.eos;
+  bos_id = look_up(settings.tokens.bos, "bos_token");
+  eos_id = look_up(settings.tokens.eos, "eos_token");
+  pad_id = look_up(settings.tokens.pad, "pad_token");
+  if (const auto id = look_up(settings.tokens.unk, "unk_token")) unk_id = id;
+  // A SentencePiece file has no post-processor; there the flags, where they are given, count for every class.
+  if (!settings.llama_class && !sentencepiece) return;
+  const bool bos = settings.add_bos_token.value_or(settings.llama_class);
+  const bool eos = settings.add_eos_token.value_or(false);
   const auto needed = [&](const std::optional<int32_t>& id, const char* token, const char* flag) {
     if (!id)
       throw FormatError(settings.path, token,
@@ -163,9 +196,9 @@ void Tokenizer::Parts::apply(const CheckpointSettings& settings) {
   };
   post = PostProcessor{};
   post.around.emplace();
-  if (settings.add_bos_token) post.around->push_back(needed(bos_id, "bos_token", "add_bos_token"));
+  if (bos) post.around->push_back(needed(bos_id, "bos_token", "add_bos_token"));
   post.around->push_back(PostProcessor::kText);
-  if (settings.add_eos_token) post.around->push_back(needed(eos_id, "eos_token", "add_eos_token"));
+  if (eos) post.around->push_back(needed(eos_id, "eos_token", "add_eos_token"));
   set_around();
 }
 
@@ -287,34 +320,46 @@ std::unique_ptr<Tokenizer> Tokenizer::from_json(std::string_view json, const std
   JsonFile file{name, {}};
   const JsonNode root(parsed, file);
   parts->read(root);
-  parts->check_ids(root, std::nullopt);
+  parts->check_ids(root);
   parts->notes = std::move(file.notes);
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
 }
 
 std::unique_ptr<Tokenizer> Tokenizer::open(const std::filesystem::path& path) {
+  auto parts = std::make_unique<Parts>();
   if (!std::filesystem::is_directory(path)) {
     if (!std::filesystem::exists(path)) throw IoError(path.string() + ": no such file or folder");
     const std::string content = read_file(path);
-    if (looks_like_sentencepiece(content))
-      throw FormatError(path.string(), "", "SentencePiece models are not read; give the tokenizer.json made from it");
-    return from_json(content, path.string());
+    if (!looks_like_sentencepiece(content) && path.extension() != ".model") return from_json(content, path.string());
+    parts->read_sentencepiece(parse_sentencepiece(content, path.string()), path.string());
+    return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
   }
-  const auto file_path = with_gz_fallback(path / "tokenizer.json");
-  if (!std::filesystem::exists(file_path)) {
-    const bool other = std::filesystem::exists(path / "tokenizer.model");
-    throw IoError(
-        path.string() + ": there is no tokenizer.json in this folder" +
-        (other ? "; tokenizer.model (SentencePiece) is not read, so save the tokenizer as tokenizer.json" : ""));
+  const auto json_path = with_gz_fallback(path / "tokenizer.json");
+  const auto model_path = with_gz_fallback(path / "tokenizer.model");
+  JsonFile file{json_path.string(), {}};
+  SpecialTokens own;
+  if (std::filesystem::exists(json_path)) {
+    const Json parsed = parse_json(read_file(json_path), file.path);
+    parts->read(JsonNode(parsed, file));
+    if (!read_checkpoint_settings(path).vocab_size) parts->check_ids(JsonNode(parsed, file));
+  } else if (std::filesystem::exists(model_path)) {
+    file.path = model_path.string();
+    parts->read_sentencepiece(parse_sentencepiece(read_file(model_path), file.path), file.path);
+    own = {parts->bos_text, parts->eos_text, std::nullopt, std::nullopt};
+    const Json added = added_tokens_of_folder(path, parts->model->vocabulary());
+    JsonFile source{(path / "tokenizer_config.json").string(), {}};
+    const JsonNode node(added, source, "added tokens");
+    auto tokens = read_added_tokens(node);
+    for (auto& token : tokens) token.normalized = false;  // cut out of the text as it comes, before any change to it
+    parts->check_added(tokens, node);
+    parts->set_added(std::move(tokens), nullptr, source.path);
+    file.notes = std::move(source.notes);
+  } else {
+    throw IoError(path.string() + ": there is no tokenizer.json and no tokenizer.model in this folder");
   }
-  auto parts = std::make_unique<Parts>();
-  const Json parsed = parse_json(read_file(file_path), file_path.string());
-  JsonFile file{file_path.string(), {}};
-  const JsonNode root(parsed, file);
-  parts->read(root);
-  const CheckpointSettings settings = read_checkpoint_settings(path);
-  parts->check_ids(root, settings.vocab_size);
-  parts->notes = std::move(file.notes);
+  const CheckpointSettings settings = read_checkpoint_settings(path, own);
+  if (settings.vocab_size) parts->check_ids(file.path, *settings.vocab_size);
+  parts->notes.insert(parts->notes.end(), file.notes.begin(), file.notes.end());
   parts->apply(settings);
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(parts)));
 }
@@ -342,7 +387,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
     if (const AddedToken* token = parts_->added->of_id(id)) {
       if (!skip_special_tokens || !token->special) tokens.push_back(parts_->added->decoded(*token));
     } else if (const std::string* known = parts_->model->vocabulary().token(id)) {
-      tokens.push_back(*known);
+      if (!skip_special_tokens || !parts_->model->is_special(id)) tokens.push_back(*known);
     }
   }
   if (parts_->decoder) parts_->decoder->apply(tokens);
@@ -365,7 +410,7 @@ std::optional<std::string> Tokenizer::id_to_token(int32_t id) const {
 
 bool Tokenizer::is_special(int32_t id) const {
   const AddedToken* token = parts_->added->of_id(id);
-  return token != nullptr && token->special;
+  return token != nullptr ? token->special : parts_->model->is_special(id);
 }
 
 std::optional<int32_t> Tokenizer::bos_id() const { return parts_->bos_id; }

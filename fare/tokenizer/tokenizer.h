@@ -1,4 +1,5 @@
-// Text to token ids and back, as tokenizer.json describes it and the `tokenizers` library does it.
+// Text to token ids and back, as tokenizer.json describes it and the `tokenizers` library does it, or as a SentencePiece
+// tokenizer.model does.
 #pragma once
 
 #include <cstddef>
@@ -25,9 +26,11 @@ struct Encoding {
 // Read-only after open(); all methods may be called from many threads at once.
 class Tokenizer {
  public:
-  // `path` is a tokenizer.json (or tokenizer.json.gz; its post-processor alone decides about special tokens), or a
-  // checkpoint folder that holds one. Of a folder tokenizer_config.json is read too: for tokenizers of the Llama class
-  // add_bos_token and add_eos_token replace the post-processor; and no id may reach the vocab_size of config.json.
+  // `path` is a tokenizer.json (or tokenizer.json.gz; its post-processor alone decides about special tokens), a
+  // SentencePiece .model (adds no special token and finds none in a text), or a checkpoint folder that holds one of them;
+  // tokenizer.json is preferred. Of a folder tokenizer_config.json is read too: for tokenizers of the Llama class
+  // add_bos_token and add_eos_token replace the post-processor; with a SentencePiece model its special tokens are cut out
+  // of the text first; and no id may reach the vocab_size of config.json.
   // "truncation" and "padding" of the file are not applied.
   // Throws IoError (not there), FormatError (broken, or it uses something unknown; names the place in the file),
   // ModelMismatch (ids beyond the model's vocab_size).
@@ -45,7 +48,8 @@ class Tokenizer {
   // The ids alone; faster.
   std::vector<int32_t> ids(std::string_view text, bool add_special_tokens = true) const;
 
-  // Ids that no token has give nothing. `skip_special_tokens` leaves out added tokens marked special.
+  // Ids that no token has give nothing. `skip_special_tokens` leaves out added tokens marked special, and of a
+  // SentencePiece model control and unknown pieces.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = false) const;
 
   int64_t vocab_size() const;  // largest id + 1

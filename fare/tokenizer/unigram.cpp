@@ -1,9 +1,9 @@
 #include "fare/tokenizer/unigram.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <limits>
 
+#include "fare/tokenizer/byte_pieces.h"
 #include "fare/tokenizer/byte_trie.h"
 #include "fare/tokenizer/unicode.h"
 
@@ -32,11 +32,7 @@ class Unigram : public TokenModel {
     if (const auto unk = node.find("unk_id"))
       unk_id_ = static_cast<int32_t>(unk->integer(0, static_cast<int64_t>(scores_.size()) - 1));
     byte_fallback_ = node.boolean_or("byte_fallback", false);
-    for (int byte = 0; byte < 256; ++byte) {
-      char name[8];
-      std::snprintf(name, sizeof name, "<0x%02X>", byte);
-      byte_ids_[byte] = vocabulary_.find(name).value_or(-1);
-    }
+    byte_ids_.emplace(vocabulary_);
     node.note_other_fields({"type", "vocab", "unk_id", "byte_fallback"});
   }
 
@@ -95,9 +91,8 @@ class Unigram : public TokenModel {
       out.push_back({*id, from, to});
       return;
     }
-    const auto byte_id = [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
-    if (byte_fallback_ && std::all_of(text.begin(), text.end(), [&](char byte) { return byte_id(byte) >= 0; })) {
-      for (const char byte : text) out.push_back({byte_id(byte), from, to});
+    if (byte_fallback_ && byte_ids_->cover(text)) {
+      for (const char byte : text) out.push_back({byte_ids_->of(byte), from, to});
       return;
     }
     out.push_back({*unk_id_, from, to});
@@ -108,7 +103,7 @@ class Unigram : public TokenModel {
   Vocabulary vocabulary_;
   ByteTrie trie_;
   std::vector<double> scores_;
-  int32_t byte_ids_[256] = {};
+  std::optional<ByteIds> byte_ids_;
   double unknown_score_ = 0;
   std::optional<int32_t> unk_id_;
   bool byte_fallback_ = false;
