@@ -12,8 +12,9 @@ endif()
 
 find_program(FARE_CCACHE ccache)
 if(FARE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  # The precompiled header needs these sloppiness settings to be cacheable.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+  # The precompiled header needs these sloppiness settings to be cacheable; paths below the source folder are taken as
+  # relative, so that several build folders share what is compiled.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${FARE_CCACHE})
 endif()
 find_program(FARE_MOLD mold)
@@ -29,26 +30,26 @@ target_include_directories(fare_options INTERFACE "${CMAKE_SOURCE_DIR}")
 # No fused contraction: sums in the statistics must give the same bits on every machine.
 target_compile_options(fare_options INTERFACE -Wall -Wextra -Wshadow -Wno-missing-field-initializers -ffp-contract=off
                        -fpch-preprocess $<$<BOOL:${FARE_WERROR}>:-Werror>)
+# As the test library sets it for its users: a precompiled header wants the same macros everywhere.
+target_compile_definitions(fare_options INTERFACE GTEST_HAS_PTHREAD=1)
 if(FARE_SANITIZE)
   target_compile_options(fare_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
   target_link_options(fare_options INTERFACE -fsanitize=address,undefined)
 endif()
 
-# One precompiled header for every target that sees torch: <ATen/ATen.h> alone costs seconds a file.
-function(fare_make_torch_pch)
-  if(NOT TARGET fare_torch_pch)
-    file(WRITE "${CMAKE_BINARY_DIR}/torch_pch.cpp" "// Only carries the precompiled header.\n")
-    add_library(fare_torch_pch OBJECT "${CMAKE_BINARY_DIR}/torch_pch.cpp")
-    target_link_libraries(fare_torch_pch PUBLIC fare_options LibTorch::LibTorch)
-    target_precompile_headers(fare_torch_pch PRIVATE "${CMAKE_SOURCE_DIR}/cmake/torch_pch.h")
+# Two precompiled headers serve every target: `torch` for those that see LibTorch, `plain` for the others. Each is compiled
+# once, with -fPIC; a program compiled with -fPIE could not use it.
+function(fare_precompile target kind)
+  set(carrier fare_${kind}_pch)
+  if(NOT TARGET ${carrier})
+    file(WRITE "${CMAKE_BINARY_DIR}/${kind}_pch.cpp" "// Only carries the precompiled header.\n")
+    add_library(${carrier} OBJECT "${CMAKE_BINARY_DIR}/${kind}_pch.cpp")
+    target_link_libraries(${carrier} PUBLIC fare_options nlohmann_json::nlohmann_json $<$<STREQUAL:${kind},torch>:LibTorch::LibTorch>)
+    target_precompile_headers(${carrier} PRIVATE "${CMAKE_SOURCE_DIR}/cmake/${kind}_pch.h")
   endif()
-endfunction()
-
-# The shared header was compiled with -fPIC; a program compiled with -fPIE could not use it.
-function(fare_use_torch_pch target)
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
   target_compile_options(${target} PRIVATE -fPIC)
-  target_precompile_headers(${target} REUSE_FROM fare_torch_pch)
+  target_precompile_headers(${target} REUSE_FROM ${carrier})
 endfunction()
 
 # fare_floor(<name> [TORCH] SOURCES a.cpp .. [TESTS a_test.cpp ..] [DEPS fare_core ..] [TEST_DEPS ..])
@@ -56,18 +57,17 @@ function(fare_floor name)
   cmake_parse_arguments(F "TORCH" "" "SOURCES;TESTS;DEPS;TEST_DEPS" ${ARGN})
   add_library(fare_${name} STATIC ${F_SOURCES})
   target_link_libraries(fare_${name} PUBLIC fare_options ${F_DEPS})
+  set(pch plain)
   if(F_TORCH)
-    fare_make_torch_pch()
+    set(pch torch)
     target_link_libraries(fare_${name} PUBLIC LibTorch::LibTorch)
-    target_precompile_headers(fare_${name} REUSE_FROM fare_torch_pch)
   endif()
+  fare_precompile(fare_${name} ${pch})
   if(FARE_BUILD_TESTS AND F_TESTS)
     add_executable(${name}_test ${F_TESTS})
     target_link_libraries(${name}_test PRIVATE fare_${name} GTest::gtest_main ${F_TEST_DEPS})
     target_compile_definitions(${name}_test PRIVATE FARE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    if(F_TORCH)
-      fare_use_torch_pch(${name}_test)
-    endif()
+    fare_precompile(${name}_test ${pch})
     add_test(NAME ${name} COMMAND ${name}_test)
     set_tests_properties(${name} PROPERTIES WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
   endif()

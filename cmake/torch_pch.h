@@ -1,11 +1,7 @@
-// Precompiled for every target that uses LibTorch.
+// Precompiled for every target that uses LibTorch. The headers of autograd would double what it costs each file to have it;
+// the few files that need them include them.
 #pragma once
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
-#include <torch/csrc/autograd/autograd.h>
+#include <ATen/core/grad_mode.h>
 
-#include <memory>
-#include <span>
-#include <string>
-#include <string_view>
-#include <vector>
+#include "plain_pch.h"
