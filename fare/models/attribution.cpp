@@ -30,13 +30,14 @@ at::Tensor logit_gradients(const at::Tensor& logits_TE, const Route& route, cons
       for (int64_t slot = 0; slot < k; ++slot) {
         const int32_t e = ids[t * k + slot];
         if (e < 0) continue;
+        if (last < 0 || weights[t * k + slot] < weights[t * k + last]) last = slot;
+        if (weights[t * k + slot] == 0) continue;  // only fills up after group-limited selection
         chosen[static_cast<size_t>(e)] = 1;
         along += static_cast<double>(weights[t * k + slot]) * a[e];
-        if (last < 0 || weights[t * k + slot] < weights[t * k + last]) last = slot;
       }
       double kept = 0;  // sum of the chosen scores
       for (int64_t slot = 0; slot < k; ++slot)
-        if (ids[t * k + slot] >= 0) kept += p[ids[t * k + slot]];
+        if (weights[t * k + slot] != 0) kept += p[ids[t * k + slot]];
       const bool renormalised = spec.weight_mode == WeightMode::kRenormalised;
       if (!renormalised || kept < spec.sum_minimum) {
         // Raw weights, or a sum below the floor, where the divisor is a constant.
@@ -48,7 +49,7 @@ at::Tensor logit_gradients(const at::Tensor& logits_TE, const Route& route, cons
       } else {
         for (int64_t slot = 0; slot < k; ++slot) {
           const int32_t e = ids[t * k + slot];
-          if (e >= 0) dz[t * num_experts + e] = static_cast<float>(weights[t * k + slot] * (a[e] - along / gamma));
+          if (weights[t * k + slot] != 0) dz[t * num_experts + e] = static_cast<float>(weights[t * k + slot] * (a[e] - along / gamma));
         }
       }
       if (last < 0) continue;
@@ -58,7 +59,7 @@ at::Tensor logit_gradients(const at::Tensor& logits_TE, const Route& route, cons
         double sum = p[e], along_after = static_cast<double>(p[e]) * a[e];
         for (int64_t slot = 0; slot < k; ++slot) {
           const int32_t other = ids[t * k + slot];
-          if (other < 0 || other == leaving) continue;
+          if (weights[t * k + slot] == 0 || other == leaving) continue;
           sum += p[other];
           along_after += static_cast<double>(p[other]) * a[other];
         }

@@ -5,15 +5,17 @@
 #include "fare/models/rope_config.h"
 
 namespace fare {
+namespace {
 
-DecoderSpec read_common(const ConfigReader& config, const std::string& model_type, const CommonDefaults& defaults,
-                        bool head_dim_key) {
-  DecoderSpec spec;
-  spec.model_type = model_type;
-  spec.vocab_size = config.required_int("vocab_size");
-  spec.hidden_size = config.required_int("hidden_size");
-  spec.num_layers = config.required_int("num_hidden_layers");
-  spec.num_heads = config.required_int("num_attention_heads");
+// Key-value heads and the sizes of a head.
+void read_heads(const ConfigReader& config, const CommonDefaults& defaults, bool head_dim_key, DecoderSpec& spec) {
+  if (defaults.latent_heads) {
+    spec.num_kv_heads = spec.num_heads;
+    spec.head_dim = defaults.latent_heads->query;
+    spec.value_dim = defaults.latent_heads->value;
+    config.ignore({"head_dim", "num_key_value_heads"});
+    return;
+  }
   if (!defaults.kv_heads_may_be_absent && !config.has("num_key_value_heads"))
     throw config.error("num_key_value_heads", "is missing; it decides the architecture and is not guessed (null means "
                                               "num_attention_heads)");
@@ -32,11 +34,25 @@ DecoderSpec read_common(const ConfigReader& config, const std::string& model_typ
                                    "family needs; accepted: absent, null or " +
                                        std::to_string(spec.hidden_size / spec.num_heads));
   spec.value_dim = spec.head_dim;
+}
+
+}  // namespace
+
+DecoderSpec read_common(const ConfigReader& config, const std::string& model_type, const CommonDefaults& defaults,
+                        bool head_dim_key) {
+  DecoderSpec spec;
+  spec.model_type = model_type;
+  spec.vocab_size = config.required_int("vocab_size");
+  spec.hidden_size = config.required_int("hidden_size");
+  spec.num_layers = config.required_int("num_hidden_layers");
+  spec.num_heads = config.required_int("num_attention_heads");
+  read_heads(config, defaults, head_dim_key, spec);
   spec.attention_scale = 1.0 / std::sqrt(static_cast<double>(spec.head_dim));
   spec.max_positions = config.int_or("max_position_embeddings", defaults.max_positions, kPositive);
   spec.rms_norm_eps = config.number_or("rms_norm_eps", defaults.rms_norm_eps);
   if (!(spec.rms_norm_eps >= 0)) throw config.error("rms_norm_eps", "must not be negative");
-  spec.rope = read_rope(config, spec.head_dim, defaults.rope_theta, spec.max_positions);
+  spec.rope = read_rope(config, defaults.latent_heads ? defaults.latent_heads->rotary : spec.head_dim, defaults.rope_theta,
+                        spec.max_positions);
   spec.tied_head = config.bool_or("tie_word_embeddings", defaults.tied_head);
   const std::string activation = config.string_or("hidden_act", "silu");
   if (activation != "silu" && activation != "swish")

@@ -1,10 +1,21 @@
 // The parts of config.json that all families read alike.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <string>
+
 #include "fare/checkpoint/config_reader.h"
 #include "fare/models/decoder_spec.h"
 
 namespace fare {
+
+// Sizes of one attention head, where other keys than head_dim decide them.
+struct HeadSizes {
+  int64_t query = 0;   // of queries and keys
+  int64_t value = 0;
+  int64_t rotary = 0;  // the rotated part of query
+};
 
 struct CommonDefaults {
   double rms_norm_eps = 1e-5;
@@ -12,6 +23,9 @@ struct CommonDefaults {
   int64_t max_positions = 4096;
   bool tied_head = false;
   bool kv_heads_may_be_absent = false;  // absent means num_attention_heads, as null does
+  // Latent attention: the sizes are these and every head has its own key and value; the file's head_dim and
+  // num_key_value_heads mean nothing.
+  std::optional<HeadSizes> latent_heads;
 };
 
 // Sizes, heads, norms, rope, activation, tying. What decides the architecture is required; the rest has the family's

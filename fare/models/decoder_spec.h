@@ -23,6 +23,7 @@ struct DecoderSpec {
   int64_t max_positions = 0;
   double rms_norm_eps = 0;
   double attention_scale = 0;                  // multiplies q.k
+  double attention_scale_factor = 1;           // so does this; apart because some published readers leave it out
   std::optional<int64_t> sliding_window;       // keys visible per query, itself included; none = all
   RopeSpec rope;
   bool attention_bias = false;

@@ -8,6 +8,8 @@
 
 namespace fare {
 
+std::unique_ptr<Family> make_deepseek(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
+std::unique_ptr<Family> make_deepseek_v2(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
 std::unique_ptr<Family> make_olmoe(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
 std::unique_ptr<Family> make_mixtral(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
 

@@ -11,13 +11,21 @@ at::Tensor Family::dense_output(int64_t layer, const at::Tensor&) const {
   FARE_CHECK(false, spec_.model_type + " has no dense layer, asked for layer " + std::to_string(layer));
 }
 
-std::vector<TensorSlot> Family::common_tensors() const {
-  const int64_t d = spec_.hidden_size, queries = spec_.num_heads * spec_.head_dim, keys = spec_.num_kv_heads * spec_.head_dim;
+std::vector<TensorSlot> Family::outer_tensors() const {
+  const int64_t d = spec_.hidden_size;
   std::vector<TensorSlot> slots = {{"model.embed_tokens.weight", {spec_.vocab_size, d}}, {"model.norm.weight", {d}}};
   if (!spec_.tied_head) slots.push_back({"lm_head.weight", {spec_.vocab_size, d}});
   for (int64_t l = 0; l < spec_.num_layers; ++l) {
     slots.push_back({input_norm(l), {d}});
     slots.push_back({ffn_norm(l), {d}});
+  }
+  return slots;
+}
+
+std::vector<TensorSlot> Family::common_tensors() const {
+  const int64_t d = spec_.hidden_size, queries = spec_.num_heads * spec_.head_dim, keys = spec_.num_kv_heads * spec_.head_dim;
+  std::vector<TensorSlot> slots = outer_tensors();
+  for (int64_t l = 0; l < spec_.num_layers; ++l) {
     const std::string attention = layer_prefix(l) + "self_attn.";
     const auto add = [&](const std::string& name, int64_t out, int64_t in) {
       slots.push_back({attention + name + ".weight", {out, in}});

@@ -48,7 +48,9 @@ class Family {
   virtual std::string ffn_norm(int64_t layer) const { return layer_prefix(layer) + "post_attention_layernorm.weight"; }
 
  protected:
-  // The common set: embedding, norms, q/k/v/o (with biases where the spec says so), final norm and head.
+  // Embedding, the two norms of each layer, final norm and head.
+  std::vector<TensorSlot> outer_tensors() const;
+  // The common set: these and q/k/v/o (with biases where the spec says so).
   std::vector<TensorSlot> common_tensors() const;
   // x W^T (+ b where "<name>.bias" is there) for "<name>.weight".
   at::Tensor project_linear(const at::Tensor& x_TD, const std::string& name, bool bias) const;

@@ -13,7 +13,11 @@
 namespace fare {
 namespace {
 
-AttentionShape attention_shape(const DecoderSpec& spec) { return {spec.attention_scale, spec.sliding_window}; }
+AttentionShape attention_shape(const Model& model) {
+  const DecoderSpec& spec = model.spec();
+  const double factor = model.execution().scale_factor ? spec.attention_scale_factor : 1.0;
+  return {spec.attention_scale * factor, spec.sliding_window};
+}
 
 // Throws naming the layer when a value that every later layer depends on is not a number.
 void check_finite(const at::Tensor& logits_TE, int64_t layer) {
@@ -45,7 +49,8 @@ void add_into(at::Tensor& h_TD, const at::Tensor& branch_TD) { add_tensors(h_TD,
 
 // Weights of the route's experts as a differentiable function of the logits.
 at::Tensor differentiable_weights(const at::Tensor& logits_TE, const Route& route, const RouterSpec& spec) {
-  const at::Tensor present = route.ids_TK >= 0;
+  // A chosen expert of weight 0 is one that only fills up after group-limited selection: its score counts as 0.
+  const at::Tensor present = (route.ids_TK >= 0).logical_and(route.weights_TK != 0);
   const at::Tensor chosen =
       logits_TE.softmax(-1).gather(1, route.ids_TK.clamp_min(0).to(at::kLong)) * present.to(at::kFloat);
   if (spec.weight_mode == WeightMode::kRaw) return chosen * spec.scaling_factor;
@@ -62,7 +67,7 @@ at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rota
   const at::Tensor x =
       rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
   const Projected p = family.project(l, x, rotary);
-  const at::Tensor heads = attend_differentiable(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(spec));
+  const at::Tensor heads = attend_differentiable(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(model));
   const at::Tensor middle = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
   const at::Tensor x_ffn =
       rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
@@ -148,7 +153,7 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
       keys = options.cache->append(options.cache->keys_, l, keys);
       values = options.cache->append(options.cache->values_, l, values);
     }
-    const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(spec));
+    const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(model));
     // A new tensor: taps may have kept the layer's input.
     h_TD = sum_of(h_TD, family.attention_output(l, heads.flatten(1).to(working)));
 

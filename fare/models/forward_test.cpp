@@ -24,7 +24,8 @@ Pack shared_pack(bool with_length = false) {
   return pack;
 }
 
-const std::vector<const char*> kModels = {"olmoe_gqa", "olmoe_clip", "olmoe_k8_of_64", "mixtral_gqa", "mixtral_window", "mixtral_yarn"};
+const std::vector<const char*> kModels = {"olmoe_gqa", "olmoe_clip", "olmoe_k8_of_64", "mixtral_gqa", "mixtral_window", "mixtral_yarn",
+                                          "deepseek_bias", "deepseek_v2_lite", "deepseek_v2_groups_keep_one"};
 
 TEST(Forward, ATreeOfSharedPrefixesEqualsSeparateSequences) {
   for (const char* name : kModels) {
@@ -180,7 +181,7 @@ TEST(Forward, ReplayOfItsOwnRouteAndTheNullPatchChangeNothing) {
 }
 
 TEST(Forward, BfloatRunsStayNearFloatRuns) {
-  for (const char* name : {"olmoe_gqa", "mixtral_gqa"}) {
+  for (const char* name : {"olmoe_gqa", "mixtral_gqa", "deepseek_first_dense", "deepseek_v2_lite"}) {
     const CaseFolder folder(golden_case(name));
     const auto exact = Model::open(folder.path(), {}), coarse = Model::open(folder.path(), {.dtype = at::kBFloat16});
     // Routes are taken from the exact run: one expert changed by rounding would say nothing about precision.

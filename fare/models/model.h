@@ -20,6 +20,7 @@ struct Execution {
   // kAsk refuses it, the others choose.
   enum class Head { kAsk, kStored, kTied };
   Head head = Head::kAsk;
+  bool scale_factor = true;  // false leaves DecoderSpec::attention_scale_factor out, as older readers do
 };
 
 class Model {

@@ -13,6 +13,8 @@ struct FamilyEntry {
 };
 
 constexpr FamilyEntry kFamilies[] = {
+    {"deepseek", "DeepseekForCausalLM", &make_deepseek},
+    {"deepseek_v2", "DeepseekV2ForCausalLM", &make_deepseek_v2},
     {"mixtral", "MixtralForCausalLM", &make_mixtral},
     {"olmoe", "OlmoeForCausalLM", &make_olmoe},
 };

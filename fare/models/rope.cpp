@@ -10,9 +10,10 @@
 #include "fare/models/row_kernels.h"
 
 namespace fare {
-namespace {
 
 double yarn_mscale(double scale, double mscale) { return scale <= 1 ? 1.0 : 0.1 * mscale * std::log(scale) + 1.0; }
+
+namespace {
 
 // 2j/d for j < d/2.
 at::Tensor exponents(int64_t dim) { return at::arange(0, dim, 2, at::kLong).to(at::kFloat) / static_cast<double>(dim); }

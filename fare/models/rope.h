@@ -37,6 +37,9 @@ struct RopeFrequencies {
   double attention_factor = 1;
 };
 
+// m(scale, mscale): yarn's growth of attention scores with the stretch of positions; 1 up to scale 1.
+double yarn_mscale(double scale, double mscale);
+
 // `sequence_length`: fed tokens of the whole input (largest position + 1).
 // Computed with the same float32 tensor operations as the reference, because a last-bit difference grows with the
 // position.

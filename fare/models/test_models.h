@@ -32,8 +32,10 @@ inline std::vector<Json> golden_cases() {
   for (const auto& entry : std::filesystem::directory_iterator(golden_folder() / "cases")) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   std::vector<Json> cases;
-  for (const auto& file : files)
-    for (Json& one : read_json_file(file).at("cases")) cases.push_back(std::move(one));
+  for (const auto& file : files) {
+    Json index = read_json_file(file);
+    for (Json& one : index.at("cases")) cases.push_back(std::move(one));
+  }
   return cases;
 }
 

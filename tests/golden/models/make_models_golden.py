@@ -53,14 +53,19 @@ def write_case(case):
             "lengths": case["lengths"], "config": case["config"], "mistakes": distances}
 
 
+def belongs_to(family):
+    """Whether a path is named after this family, and not after a longer name that begins alike (deepseek, deepseek_v2)."""
+    return lambda path: family == max((f for f in reference.families() if path.name.startswith(f + "_")), key=len, default=None)
+
+
 def main():
     warnings.filterwarnings("ignore")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     for family in sys.argv[1:] or reference.families():
-        for weights in (HERE / "weights").glob(family + "_*"):
+        for weights in filter(belongs_to(family), (HERE / "weights").iterdir()):
             shutil.rmtree(weights)
-        for expected in (HERE / "expected").glob(family + "_*"):
+        for expected in filter(belongs_to(family), (HERE / "expected").iterdir()):
             expected.unlink()
         index = ",\n".join("  " + json.dumps(write_case(case)) for case in reference.part(family, "cases")())
         (HERE / "cases" / (family + ".json")).write_text('{"transformers": "%s", "cases": [\n%s\n]}\n' % (transformers.__version__, index))
