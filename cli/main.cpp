@@ -1,5 +1,6 @@
 // fare: flags in, exit status out. One file per subcommand.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -23,6 +24,24 @@ namespace {
 
 enum ExitStatus { kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130 };
 
+// What the command line holds that the innermost command named on it does not know; "" when a thing is only missing.
+std::string unknown_argument(const CLI::App& program) {
+  const CLI::App* command = &program;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  const std::vector<std::string> unknown = command->remaining();
+  if (unknown.empty()) return "";
+  std::vector<std::string> known;
+  const bool is_flag = unknown.front().starts_with("-");
+  if (is_flag)
+    for (const CLI::Option* option : command->get_options()) known.push_back(option->get_name());
+  else
+    for (const CLI::App* inner : command->get_subcommands([](const CLI::App*) { return true; })) known.push_back(inner->get_name());
+  std::string text = fmt::format("fare: '{}' has no {} '{}'{}", command->get_name(), is_flag ? "flag" : known.empty() ? "argument" : "command",
+                                 unknown.front(), fare::did_you_mean(unknown.front(), known));
+  if (!is_flag && !known.empty()) text += fmt::format("\n  commands: {}", fmt::join(known, ", "));
+  return text + "\n";
+}
+
 int run(int argc, char** argv) {
   CLI::App program("Fairness-aware routing diagnosis of Mixture-of-Experts language models", "fare");
   program.set_version_flag("--version", std::string("fare ") + FARE_VERSION);
@@ -45,6 +64,11 @@ int run(int argc, char** argv) {
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
     program.parse(arguments);
+  } catch (const CLI::RequiredError& error) {
+    // A misspelt name is why something else is missing.
+    fmt::print(stderr, "{}", unknown_argument(program));
+    program.exit(error);
+    return kUsage;
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? kDone : kUsage;
   }

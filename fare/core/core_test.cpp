@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <numeric>
+#include <string>
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
@@ -52,6 +53,20 @@ TEST(Json, RefusesDuplicateKeysDepthAndBrokenText) {
   } catch (const FormatError& error) {
     EXPECT_NE(std::string(error.what()).find("file.json: line 7"), std::string::npos);
   }
+}
+
+TEST(Json, AZeroByteIsNoEndOfTheText) {
+  using namespace std::string_literals;
+  for (const std::string& text : {"{}\0"s, "{}\0{\"more\": 1}"s, "\0{}"s, "{\"a\0b\": 1}"s}) {
+    try {
+      parse_json(text, "f.json");
+      ADD_FAILURE() << "accepted, cut at the zero byte";
+    } catch (const FormatError& error) {
+      EXPECT_NE(std::string(error.what()).find("zero byte at byte " + std::to_string(text.find('\0'))), std::string::npos)
+          << error.what();
+    }
+  }
+  EXPECT_EQ(parse_json(R"({"a":"\u0000"})", "f")["a"].get<std::string>(), "\0"s);
 }
 
 TEST(Json, SpellsNumbersAsPythonDoes) {

@@ -23,6 +23,9 @@ Json parse_json(std::string_view text, const std::string& path, const std::strin
       throw FormatError(path, where, "duplicate key " + parsed.dump());
     return true;
   };
+  // The parser takes a zero byte for the end of the text; JSON has none, not even in a string.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos)
+    throw FormatError(path, where, "not valid JSON: a zero byte at byte " + std::to_string(zero));
   try {
     return Json::parse(text, watch);
   } catch (const Json::exception& error) {

@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;  // keeps the order of keys: for files whose bytes matter
 
 // Parses one JSON text. `path` and `where` (a line, or "") only name it in errors. Throws FormatError on broken JSON,
-// invalid UTF-8, a duplicate key or nesting deeper than 64.
+// a raw zero byte, invalid UTF-8, a duplicate key or nesting deeper than 64.
 Json parse_json(std::string_view text, const std::string& path, const std::string& where = "");
 
 Json read_json_file(const std::filesystem::path& path);
