@@ -29,6 +29,7 @@ namespace fs = std::filesystem;
 struct ValidateFlags {
   std::vector<fs::path> paths;
   std::string kind;  // empty = by what the file looks like
+  bool config_only = false, json = false;
   ModelChecks model;
 };
 
@@ -55,58 +56,63 @@ struct Checker {
   const char* kind;
   const char* what;  // one line for the help
   bool (*fits)(const Look&);
-  void (*check)(const fs::path&, const ValidateFlags&);  // prints what it found; throws when it is wrong
+  Finding (*check)(const fs::path&, const ValidateFlags&);  // throws what is wrong
 };
 
-void print_items(const fs::path& path, const char* kind, size_t count, const char* of_what) {
-  fmt::print("{}: {}\n  {:<13} {}\n", path.string(), kind, of_what, count);
+Finding found_items(const char* title, size_t count, const char* of_what) {
+  Finding finding{title};
+  finding.row(of_what, std::to_string(count));
+  finding.fields[of_what] = count;
+  return finding;
 }
 
 template <typename Item>
-void print_study(const fs::path& path, const char* kind, const StudyFile<Item>& file, const char* of_what) {
-  print_items(path, kind, file.items.size(), of_what);
-  for (const auto& field : file.ignored_fields)
-    fmt::print("  {:<13} field '{}' is read by nobody\n", "note", field);
+Finding found_study(const char* title, const StudyFile<Item>& file, const char* of_what) {
+  Finding finding = found_items(title, file.items.size(), of_what);
+  for (const auto& field : file.ignored_fields) finding.note("field '" + field + "' is read by nobody");
+  return finding;
 }
 
 // The first that fits is taken. A new kind of file is one line here.
 const Checker kCheckers[] = {
     {"model", "a folder with config.json and *.safetensors", [](const Look& look) { return look.is_folder; },
-     [](const fs::path& path, const ValidateFlags& flags) { check_model_folder(path, flags.model); }},
+     [](const fs::path& path, const ValidateFlags& flags) { return check_model_folder(path, flags.model); }},
+    {"config", "a model's config.json",
+     [](const Look& look) { return !look.is_lines && (look.has({"architectures"}) || look.has({"model_type", "hidden_size"})); },
+     [](const fs::path& path, const ValidateFlags&) { return check_model_config(path); }},
     {"trace", "routes written by --trace routes",
      [](const Look& look) { return look.ends(".trace.safetensors"); },
      [](const fs::path& path, const ValidateFlags&) {
-       const RouteTable table = read_trace_file(path);
-       print_items(path, "trace of routes", table.token_ids.size(), "rows");
+       return found_items("trace of routes", read_trace_file(path).token_ids.size(), "rows");
      }},
     {"weights", "a single *.safetensors file", [](const Look& look) { return look.ends(".safetensors"); },
-     [](const fs::path& path, const ValidateFlags& flags) { check_weight_file(path, flags.model); }},
+     [](const fs::path& path, const ValidateFlags& flags) { return check_weight_file(path, flags.model); }},
     {"index", "model.safetensors.index.json", [](const Look& look) { return !look.is_lines && look.has({"weight_map"}); },
      [](const fs::path& path, const ValidateFlags&) {
-       print_items(path, "shard index", read_shard_index(path).file_of.size(), "tensors");
+       return found_items("shard index", read_shard_index(path).file_of.size(), "tensors");
      }},
     {"tokenizer", "a tokenizer.json",
      [](const Look& look) { return !look.is_lines && look.has({"model", "pre_tokenizer"}); },
-     [](const fs::path& path, const ValidateFlags&) { check_tokenizer_file(path); }},
+     [](const fs::path& path, const ValidateFlags&) { return check_tokenizer_file(path); }},
     {"intervention", "an intervention (fare-intervention/1)",
      [](const Look& look) { return look.says("fare-intervention/") || (!look.is_lines && look.has({"edits"})); },
      [](const fs::path& path, const ValidateFlags&) {
-       print_items(path, "intervention", Intervention::read(path).edits.size(), "edits");
+       return found_items("intervention", Intervention::read(path).edits.size(), "edits");
      }},
     {"requests", "JSON lines for fare score",
      [](const Look& look) { return look.lines_with({"continuation"}) || look.lines_with({"continuation_ids"}); },
-     [](const fs::path& path, const ValidateFlags&) { print_items(path, "requests", read_requests(path).size(), "requests"); }},
+     [](const fs::path& path, const ValidateFlags&) { return found_items("requests", read_requests(path).size(), "requests"); }},
     {"generation", "study data: prompts with stereotyped and opposite answers",
      [](const Look& look) { return look.lines_with({"prompt", "stereo"}) || look.lines_with({"prompt", "anti"}); },
-     [](const fs::path& path, const ValidateFlags&) { print_study(path, "generation", read_generation(path), "prompts"); }},
+     [](const fs::path& path, const ValidateFlags&) { return found_study("generation", read_generation(path), "prompts"); }},
     {"pairs", "study data: pairs of texts",
      [](const Look& look) { return look.lines_with({"stereo"}) || look.lines_with({"anti"}); },
-     [](const fs::path& path, const ValidateFlags&) { print_study(path, "pairs", read_pairs(path), "pairs"); }},
+     [](const fs::path& path, const ValidateFlags&) { return found_study("pairs", read_pairs(path), "pairs"); }},
     {"utility", "study data: multiple-choice questions",
      [](const Look& look) { return look.lines_with({"choices"}) || look.lines_with({"gold"}); },
-     [](const fs::path& path, const ValidateFlags&) { print_study(path, "utility", read_utility(path), "questions"); }},
+     [](const fs::path& path, const ValidateFlags&) { return found_study("utility", read_utility(path), "questions"); }},
     {"neutral", "study data: neutral texts", [](const Look& look) { return look.lines_with({"text"}); },
-     [](const fs::path& path, const ValidateFlags&) { print_study(path, "neutral", read_neutral(path), "texts"); }},
+     [](const fs::path& path, const ValidateFlags&) { return found_study("neutral", read_neutral(path), "texts"); }},
 };
 
 std::string kinds() {
@@ -164,23 +170,38 @@ const Checker& checker_of(const fs::path& path, const std::string& kind) {
                     "no kind of file that FARE checks" + (keys.empty() ? "" : keys + ")") + "; name it with --kind: " + kinds());
 }
 
+void print(const fs::path& path, const Finding& finding) {
+  fmt::print("{}: {}\n", path.string(), finding.title);
+  for (const auto& [name, text] : finding.rows) fmt::print("  {:<13} {}\n", name, text);
+}
+
 // Every file is looked at, whatever the others hold. Returns the exit status.
 int validate(const ValidateFlags& flags) {
   size_t num_wrong = 0;
+  OrderedJson files = OrderedJson::array();
   for (const fs::path& path : flags.paths) {
+    OrderedJson file = {{"path", path.string()}};
     try {
-      checker_of(path, flags.kind).check(path, flags);
+      const Finding finding = flags.config_only ? check_model_config(path) : checker_of(path, flags.kind).check(path, flags);
+      file.update(OrderedJson{{"kind", finding.title}, {"sound", true}});
+      file.update(finding.fields);
+      if (!flags.json) print(path, finding);
     } catch (const Error& error) {
       std::fflush(stdout);
       fmt::print(stderr, "fare: {}\n", error.what());
+      file.update(OrderedJson{{"sound", false}, {"error", error.what()}});
       ++num_wrong;
     }
+    files.push_back(file);
   }
+  if (flags.json)
+    fmt::print("{}\n", OrderedJson{{"format", "fare-validation/1"}, {"files", files}, {"wrong", num_wrong}}.dump(
+                           2, ' ', false, OrderedJson::error_handler_t::replace));
   if (num_wrong > 0) {
     fmt::print(stderr, "fare: {} of {} not sound\n", num_wrong, flags.paths.size());
     return 1;
   }
-  fmt::print("sound: {}\n", flags.paths.size());
+  if (!flags.json) fmt::print("sound: {}\n", flags.paths.size());
   return 0;
 }
 
@@ -197,12 +218,14 @@ void add_validate_command(CLI::App& program, int& exit_status) {
       ->check(CLI::IsMember(names));
   command->add_flag("--weights", flags->model.read_weights, "read every weight and look for NaN and Inf");
   command->add_flag("--fingerprint", flags->model.fingerprint, "print the fingerprint of a model folder");
-  command->add_flag("--config-only", flags->model.config_only, "accept a model folder that has no weights yet");
+  command->add_flag("--config-only", flags->config_only, "only the config.json of a model: the file, or a folder that holds it");
+  command->add_flag("--json", flags->json, "what was found as JSON on stdout (docs/validate.md)");
   std::string footer = "Kinds:\n";
   for (const Checker& checker : kCheckers) footer += fmt::format("  {:<13} {}\n", checker.kind, checker.what);
   footer +=
       "\nExamples:\n"
       "  fare validate models/olmoe --fingerprint\n"
+      "  fare validate --config-only config.json --json\n"
       "  fare validate pairs.jsonl utility.jsonl edit.json\n";
   command->footer(footer);
   command->callback([flags, &exit_status] { exit_status = validate(*flags); });

@@ -1,19 +1,22 @@
-// What `fare validate` says about a model folder, and about a weight file or a tokenizer alone.
+// What `fare validate` does with model folders, tokenizers and single weight files.
 #pragma once
 
 #include <filesystem>
 
+#include "cli/finding.h"
+
 namespace fare::cli {
 
 struct ModelChecks {
-  bool config_only = false;  // a folder without weights is accepted
-  bool read_weights = false;  // read every weight and look for NaN and Inf
-  bool fingerprint = false;  // compute and print the fingerprint
+  bool read_weights = false;  // look for NaN and Inf
+  bool fingerprint = false;
 };
 
-// Each prints what the file holds to stdout and throws the error of the reader that refuses it.
-void check_model_folder(const std::filesystem::path& folder, const ModelChecks& checks);
-void check_tokenizer_file(const std::filesystem::path& path);
-void check_weight_file(const std::filesystem::path& path, const ModelChecks& checks);
+// Each throws what is wrong with the file (docs/validate.md says what is found).
+Finding check_model_folder(const std::filesystem::path& folder, const ModelChecks& checks);
+// Only config.json: `path` is the file, whatever its name, or a folder that holds one.
+Finding check_model_config(const std::filesystem::path& path);
+Finding check_tokenizer_file(const std::filesystem::path& path);
+Finding check_weight_file(const std::filesystem::path& path, const ModelChecks& checks);
 
 }  // namespace fare::cli

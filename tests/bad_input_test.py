@@ -162,6 +162,71 @@ def broken_checkpoints(f):
     refused("unknown dtype", *f.score(model), says=["F99", names[0]], out=f.out)
 
 
+def refused_configurations(f):
+    """A configuration that would be computed wrongly is refused with its key, its value and what is accepted."""
+    configs = Path(__file__).resolve().parent / "configs"
+
+    def changed(source, name, says, **keys):
+        config = json.loads((configs / f"{source}.json").read_text()) | keys
+        path = f.folder / f"{name.replace(' ', '-')}.json"
+        path.write_text(json.dumps(config))
+        refused(f"{source}: {name}", "validate", "--config-only", path, says=[path.name, *says])
+
+    changed("olmoe-1b-7b", "k above E", ["num_experts_per_tok", "65", "1 to 64"], num_experts_per_tok=65)
+    changed("mixtral-8x7b", "no expert chosen", ["num_experts_per_tok", "0"], num_experts_per_tok=0)
+    changed("mixtral-8x7b", "heads do not divide", ["num_attention_heads", "32", "num_key_value_heads", "5"], num_key_value_heads=5)
+    changed("olmoe-1b-7b", "width does not divide", ["hidden_size", "2050", "num_attention_heads", "16"], hidden_size=2050)
+    changed("olmoe-1b-7b", "unknown activation", ["hidden_act", "gelu", "silu"], hidden_act="gelu")
+    changed("mixtral-8x7b", "unknown rope", ["rope_scaling", "ntk", "yarn"], rope_scaling={"type": "ntk", "factor": 2.0})
+    changed("mixtral-8x7b", "rope without its factor", ["rope_scaling", "factor"], rope_scaling={"type": "linear"})
+    changed("olmoe-1b-7b", "partial rope", ["partial_rotary_factor", "1"], partial_rotary_factor=0.5)
+    changed("olmoe-1b-7b", "a size as text", ["hidden_size", "2048"], hidden_size="2048")
+    changed("olmoe-1b-7b", "a negative size", ["num_hidden_layers", "-16"], num_hidden_layers=-16)
+    changed("olmoe-1b-7b", "a size that is null", ["hidden_size"], hidden_size=None)
+    for method in ("fp8", "gptq", "awq", "bitsandbytes"):
+        changed("mixtral-8x7b", f"quantised by {method}", ["quantization_config", "BF16"], quantization_config={"quant_method": method})
+
+
+def tensors_that_do_not_fit(f):
+    """Missing, wrongly shaped, wrongly typed and unknown tensors: all in one message."""
+    model = f.copy("tensors")
+    names = {"model.norm.weight": "model.norm.wight", "model.layers.1.mlp.experts.2.up_proj.weight": "extra.weight"}
+
+    def change(header):
+        for old, new in names.items():
+            header[new] = header.pop(old)
+        header["model.layers.0.self_attn.q_proj.weight"]["shape"].reverse()
+        header["model.layers.0.mlp.experts.1.down_proj.weight"]["shape"].reverse()
+        header["model.layers.0.mlp.gate.weight"]["dtype"] = "I32"
+
+    rewrite_header(model / "model.safetensors", change)
+    refused("tensors that do not fit", *f.score(model),
+            says=["2 missing", "1 of another shape", "1 of another dtype", "2 unexpected", "missing tensor 'model.norm.weight' [32]",
+                  "'model.layers.0.mlp.experts.1.down_proj.weight' has shape [16, 32], expected [32, 16]",
+                  "'model.layers.0.mlp.gate.weight' is stored as I32", "unexpected tensor 'extra.weight'"], out=f.out)
+    model = f.copy("many")
+    path = model / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": 12}))
+    refused("hundreds of missing tensors", *f.score(model), says=["210 missing", "and 110 more missing", "layers.2."], out=f.out)
+
+
+def ids_without_a_tokenizer(f):
+    model = f.copy("only-ids")
+    for path in model.glob("tokenizer*"):
+        path.unlink()
+    done = subprocess.run([FARE, *map(str, f.score(model))], capture_output=True, text=True, timeout=300)
+    judge("token ids without a tokenizer", done.returncode, done.stdout + done.stderr, 0, [])
+    if done.returncode == 0:
+        same = f.folder / "with-tokenizer.jsonl"
+        subprocess.run([FARE, *map(str, f.score()[:-1]), same], check=True, capture_output=True)
+        if f.out.read_bytes() != same.read_bytes():
+            failures.append("token ids without a tokenizer: other scores")
+        for left in f.folder.glob("out*"):
+            left.unlink()
+    done = subprocess.run([FARE, "validate", model], capture_output=True, text=True, timeout=300)
+    judge("a model without a tokenizer is sound", done.returncode, done.stdout + done.stderr, 0, ["only requests of token ids"])
+
+
 def broken_tokenizers(f):
     model = f.copy("large-id")
     path = model / "tokenizer.json"
@@ -234,7 +299,10 @@ def other_models(f):
 
 def wrong_usage(f):
     refused("no command", status=2)
-    refused("unknown command", "diagnoze", status=2)
+    refused("unknown command", "diagnoze", status=2, says=["'diagnoze'", "did you mean 'diagnose'", "generate"])
+    refused("unknown command, then flags", "scor", "--model", f.model, status=2, says=["'scor'", "did you mean 'score'"])
+    refused("unknown inner command", "lab", "mak", "X1", status=2, says=["'mak'", "did you mean 'make'"])
+    refused("a misspelt required flag", "score", "--modle", f.model, status=2, says=["'--modle'", "did you mean '--model'"])
     refused("unknown flag", *f.score(), "--modle", "x", status=2, says=["--modle"], out=f.out)
     refused("no number", *f.score(), "--threads", "two", status=2, says=["--threads", "two"], out=f.out)
     refused("unknown dtype", *f.score(), "--dtype", "f64", status=2, says=["--dtype", "f64"], out=f.out)
@@ -289,7 +357,8 @@ def main():
         return 1
     with tempfile.TemporaryDirectory() as name:
         files = Files(Path(name))
-        parts = (missing_files, broken_checkpoints, broken_tokenizers, broken_lines, other_models, wrong_usage, full_and_read_only)
+        parts = (missing_files, broken_checkpoints, refused_configurations, tensors_that_do_not_fit, ids_without_a_tokenizer,
+                 broken_tokenizers, broken_lines, other_models, wrong_usage, full_and_read_only)
         for part in parts:
             if sys.argv[1:] and part.__name__ not in sys.argv[1:]:
                 continue

@@ -13,6 +13,14 @@ import tempfile
 
 FARE = os.environ.get("FARE", "build/fare")
 GOLDEN = pathlib.Path(__file__).parent / "golden/safetensors"
+CONFIGS = pathlib.Path(__file__).parent / "configs"
+
+# Released checkpoint -> parameters (the publishers' count, without tensors that no forward pass reads), layers with experts,
+# bytes of the cache per token: layers x key-value heads x (key + value width) x 4, worked out by hand.
+RELEASED = {
+    "mixtral-8x7b": (46_702_792_704, 32, 32 * 8 * 256 * 4),
+    "olmoe-1b-7b": (6_919_161_856, 16, 16 * 16 * 256 * 4),
+}
 failures = 0
 
 
@@ -89,7 +97,7 @@ def models(folder):
     config = {"architectures": ["OtherForCausalLM"], "model_type": "other"}
     (model / "config.json").write_text(json.dumps(config))
     expect([model], 1, "no weights")
-    expect([model, "--config-only"], 0, "OtherForCausalLM (model_type other)", "none in the folder")
+    expect([model, "--config-only"], 1, "OtherForCausalLM", "OlmoeForCausalLM")
     safetensors(model / "model.safetensors", [1], [0])
     expect([model], 1, "other", "OlmoeForCausalLM")
     (model / "model.safetensors").rename(model / "part.safetensors")
@@ -105,7 +113,52 @@ def models(folder):
     expect([made], 1, "model.safetensors", "cut short")
 
 
+def found(*arguments):
+    """The object that --json prints for one file."""
+    run = subprocess.run([FARE, "validate", "--json", *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    return json.loads(run.stdout)["files"][0]
+
+
+def same(what, value, expected):
+    global failures
+    if value != expected:
+        failures += 1
+        print(f"{what}: {value}, expected {expected}")
+
+
+def configurations(folder):
+    for name, (parameters, moe_layers, cache) in RELEASED.items():
+        file = found("--config-only", CONFIGS / f"{name}.json")
+        if not file["sound"]:
+            same(name, file["error"], "sound")
+            continue
+        same(f"{name}: parameters", file["parameters"], parameters)
+        same(f"{name}: layers with experts", file["moe_layers"], moe_layers)
+        same(f"{name}: cache", file["cache_bytes_per_token"], cache)
+        same(f"{name}: active below all", 0 < file["active_parameters"] < parameters / 3, True)
+        same(f"{name}: one type", list(file["stored_bytes"]), ["BF16", "U8"] if name == "gpt-oss-20b" else ["BF16"])
+        if name != "gpt-oss-20b":
+            same(f"{name}: bytes", file["stored_bytes"]["BF16"], 2 * parameters)
+    # 16 layers of attention, norms, router and 8 of 64 experts, the final norm, the head and one row of the embedding.
+    layer = 4 * 2048**2 + 4 * 2048 + 64 * 2048 + 8 * 3 * 2048 * 1024
+    olmoe = CONFIGS / "olmoe-1b-7b.json"
+    same("active", found("--config-only", olmoe)["active_parameters"], 16 * layer + 2048 + 50304 * 2048 + 2048)
+    expect(["--config-only", olmoe], 0, "6 919 161 856", "1 178 996 736 active", "OlmoeForCausalLM", "13 838 323 712 bytes of BF16", "fits")
+    expect([olmoe], 0, "model configuration", "6 919 161 856")
+
+    config = json.loads(olmoe.read_text())
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "torch_dtype"} | {"dtype": "float32"}))
+    file = found("--config-only", folder)
+    same("float32", file["stored_bytes"], {"F32": 4 * 6_919_161_856})
+    same("converted at use", [file["fits"][t]["converted_at_use"] for t in ("f32", "bf16")], [False, True])
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "torch_dtype"}))
+    same("no dtype", found("--config-only", folder)["stored_bytes"], None)
+    same("no such file", found(folder / "absent.json")["sound"], False)
+
+
 with tempfile.TemporaryDirectory() as temporary:
+    (pathlib.Path(temporary) / "configurations").mkdir()
+    configurations(pathlib.Path(temporary) / "configurations")
     files(pathlib.Path(temporary))
     models(pathlib.Path(temporary))
 sys.exit(1 if failures else 0)

@@ -26,8 +26,7 @@ std::string other_weights(const std::filesystem::path& folder) {
   return "; FARE does not read '" + found.front() + "': save the model as " + kSingleName;
 }
 
-Json read_config(const std::filesystem::path& folder) {
-  const auto path = folder / "config.json";
+Json read_config(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored))
     throw IoError(path.string() + ": no such file; a model folder holds config.json beside its weights");
@@ -38,7 +37,15 @@ Json read_config(const std::filesystem::path& folder) {
 
 }  // namespace
 
-std::shared_ptr<const Checkpoint> Checkpoint::open(const std::filesystem::path& folder, const Options& options) {
+std::shared_ptr<const Checkpoint> Checkpoint::open_config(const std::filesystem::path& config) {
+  std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
+  checkpoint->folder_ = config.parent_path();
+  checkpoint->config_path_ = config;
+  checkpoint->config_ = read_config(config);
+  return checkpoint;
+}
+
+std::shared_ptr<const Checkpoint> Checkpoint::open(const std::filesystem::path& folder) {
   std::error_code ignored;
   if (!std::filesystem::exists(folder, ignored))
     throw IoError(folder.string() + ": no such folder; a model folder holds config.json and *.safetensors files");
@@ -46,20 +53,19 @@ std::shared_ptr<const Checkpoint> Checkpoint::open(const std::filesystem::path& 
     throw IoError(folder.string() + ": is not a folder; name the folder that holds config.json");
   std::shared_ptr<Checkpoint> checkpoint(new Checkpoint);
   checkpoint->folder_ = folder;
-  checkpoint->config_ = read_config(folder);
-  checkpoint->open_weights(options);
+  checkpoint->config_path_ = folder / "config.json";
+  checkpoint->config_ = read_config(checkpoint->config_path_);
+  checkpoint->open_weights();
   return checkpoint;
 }
 
-void Checkpoint::open_weights(const Options& options) {
+void Checkpoint::open_weights() {
   std::error_code ignored;
   if (const auto index = folder_ / kIndexName; std::filesystem::exists(index, ignored)) return open_index(index);
   const auto single = folder_ / kSingleName;
-  if (!std::filesystem::exists(single, ignored)) {
-    if (options.allow_config_only) return;
+  if (!std::filesystem::exists(single, ignored))
     throw IoError(folder_.string() + ": holds no weights: neither " + kIndexName + " nor " + kSingleName +
                   other_weights(folder_));
-  }
   const auto& file = *(files_[kSingleName] = std::make_unique<SafetensorsFile>(single));
   for (const auto& tensor : file.tensors()) files_of_.emplace(tensor.name, &file);
   if (files_of_.empty()) throw FormatError(single.string(), "", "holds no tensors");

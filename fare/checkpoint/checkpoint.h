@@ -17,23 +17,21 @@ namespace fare {
 
 class Checkpoint {
  public:
-  struct Options {
-    bool allow_config_only = false;  // a folder without weight files is accepted: names() is empty
-  };
-
   // Reads config.json and the headers of the weight files; no weight is read, however large the files are.
   // Weights: model.safetensors.index.json and the shards it names if there is one, else model.safetensors; other weight
   // files of the folder (pytorch_model*, consolidated*, original/) are ignored.
   // Throws IoError: not a folder, config.json missing, no weights, a shard missing. FormatError: a file is broken, or the
   // index maps a tensor to a shard that does not hold it. All name the file and say what to do.
-  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder, const Options& options);
-  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder) { return open(folder, {}); }
+  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder);
+
+  // Only the configuration, from a file of any name: names() is empty whatever lies beside it. Throws IoError, FormatError.
+  static std::shared_ptr<const Checkpoint> open_config(const std::filesystem::path& config);
 
   Checkpoint(const Checkpoint&) = delete;
   Checkpoint& operator=(const Checkpoint&) = delete;
 
   const std::filesystem::path& folder() const { return folder_; }
-  std::filesystem::path config_path() const { return folder_ / "config.json"; }
+  const std::filesystem::path& config_path() const { return config_path_; }
   const Json& config() const { return config_; }  // always an object
 
   // What is odd but not wrong, one sentence each: tensors of a shard that the index does not list, a total_size that is
@@ -64,7 +62,7 @@ class Checkpoint {
 
  private:
   Checkpoint() = default;
-  void open_weights(const Options& options);
+  void open_weights();
   void open_index(const std::filesystem::path& path);
 
   std::filesystem::path folder_;
@@ -74,6 +72,7 @@ class Checkpoint {
   std::map<std::string, const SafetensorsFile*, std::less<>> files_of_;  // by tensor name
   mutable std::mutex fingerprint_mutex_;
   mutable std::string fingerprint_;
+  std::filesystem::path config_path_;
 };
 
 }  // namespace fare

@@ -68,7 +68,7 @@ TEST(Checkpoint, what_is_not_a_model_folder_is_refused_with_what_to_do) {
   EXPECT_HAS(message_of<IoError>([&] { Checkpoint::open(folder.path()); }), "no weights");
   write_file(folder / "pytorch_model.bin", "x");
   EXPECT_HAS(message_of<IoError>([&] { Checkpoint::open(folder.path()); }), "pytorch_model.bin");
-  EXPECT_TRUE(Checkpoint::open(folder.path(), {.allow_config_only = true})->names().empty());
+  EXPECT_TRUE(Checkpoint::open_config(folder / "config.json")->names().empty());
   write_file(folder / "model.safetensors", safetensors_bytes("{}", 0));
   EXPECT_HAS(message_of<FormatError>([&] { Checkpoint::open(folder.path()); }), "no tensors");
 }

@@ -1,6 +1,7 @@
 #include "fare/models/weights.h"
 
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <optional>
 
@@ -81,39 +82,48 @@ at::Tensor Weights::get_slice(const std::string& name, int64_t index, int64_t be
                           std::to_string(begin + count) + "]";
   return kept(key, working_, [&] {
     TensorView view = checkpoint_->tensor(name);
-    FARE_CHECK(view.shape.size() == 3 && index < view.shape[0] && begin + count <= view.shape[1], name);
+    FARE_CHECK(view.shape.size() >= 2 && index < view.shape[0] && begin + count <= view.shape[1], name);
     const size_t row_bytes = view.num_bytes / static_cast<size_t>(view.shape[0] * view.shape[1]);
     view.data += static_cast<size_t>(index * view.shape[1] + begin) * row_bytes;
     view.num_bytes = static_cast<size_t>(count) * row_bytes;
     view.name = key;  // positions in errors count from the start of the slice
-    view.shape = {count, view.shape[2]};
+    view.shape.erase(view.shape.begin());
+    view.shape[0] = count;
     return view;
   });
 }
 
-void Weights::check(const std::vector<TensorSlot>& expected, bool (*ignorable)(const std::string&)) const {
-  constexpr size_t kMostShown = 2000;
-  std::vector<std::string> problems;
+void Weights::check(const std::vector<TensorSlot>& expected, const std::function<bool(const std::string&)>& ignorable) const {
+  constexpr size_t kMostShown = 100;
+  std::map<std::string, std::vector<std::string>> problems;  // by kind
+  const char *const missing = "missing", *const shape = "of another shape", *const dtype = "of another dtype", *const extra = "unexpected";
   std::unordered_set<std::string> known;
   for (const TensorSlot& slot : expected) {
     known.insert(slot.name);
     if (!checkpoint_->has(slot.name)) {
-      problems.push_back("missing tensor '" + slot.name + "' " + shape_text(slot.shape));
+      if (!slot.required) continue;
+      problems[missing].push_back("missing tensor '" + slot.name + "' " + shape_text(slot.shape));
       continue;
     }
     const TensorView view = checkpoint_->raw_tensor(slot.name);
-    if (!torch_type(view.dtype)) problems.push_back(dtype_problem(view));
+    if (slot.stored && view.dtype != *slot.stored)
+      problems[dtype].push_back("tensor '" + slot.name + "' is stored as " + std::string(dtype_name(view.dtype)) + ", expected " +
+                                std::string(dtype_name(*slot.stored)));
+    if (!slot.stored && !torch_type(view.dtype)) problems[dtype].push_back(dtype_problem(view));
     if (view.shape != slot.shape)
-      problems.push_back("tensor '" + slot.name + "' has shape " + shape_text(view.shape) + ", expected " +
-                         shape_text(slot.shape));
+      problems[shape].push_back("tensor '" + slot.name + "' has shape " + shape_text(view.shape) + ", expected " +
+                                shape_text(slot.shape));
   }
   for (const std::string& name : checkpoint_->names())
-    if (!known.contains(name) && !ignorable(name)) problems.push_back("unexpected tensor '" + name + "'");
+    if (!known.contains(name) && !ignorable(name)) problems[extra].push_back("unexpected tensor '" + name + "'");
   if (problems.empty()) return;
-  std::string text = checkpoint_->folder().string() + ": the tensors do not fit config.json:";
-  for (size_t i = 0; i < std::min(problems.size(), kMostShown); ++i) text += "\n  " + problems[i];
-  if (problems.size() > kMostShown) text += "\n  and " + std::to_string(problems.size() - kMostShown) + " more";
-  throw ModelMismatch(text);
+  std::string counts, lines;
+  for (const auto& [kind, texts] : problems) {
+    counts += (counts.empty() ? "" : ", ") + std::to_string(texts.size()) + " " + kind;
+    for (size_t i = 0; i < std::min(texts.size(), kMostShown); ++i) lines += "\n  " + texts[i];
+    if (texts.size() > kMostShown) lines += "\n  and " + std::to_string(texts.size() - kMostShown) + " more " + kind;
+  }
+  throw ModelMismatch(checkpoint_->folder().string() + ": the tensors do not fit config.json: " + counts + lines);
 }
 
 }  // namespace fare

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
@@ -21,6 +22,8 @@ namespace fare {
 struct TensorSlot {
   std::string name;
   std::vector<int64_t> shape;
+  std::optional<Dtype> stored;  // must be exactly this; none = F32, F16 or BF16
+  bool required = true;         // false: may be absent
 };
 
 class Weights {
@@ -37,12 +40,13 @@ class Weights {
   at::Tensor get(const std::string& name) const;
   // The same in float32 (norm weights, biases of the router).
   at::Tensor get_float(const std::string& name) const;
-  // Rows [begin, begin + count) of slice `index` along the first axis of a rank-3 tensor, in the working type.
+  // [begin, begin + count) along the second axis of slice `index` along the first, in the working type: of a tensor of rank
+  // 2 or more.
   at::Tensor get_slice(const std::string& name, int64_t index, int64_t begin, int64_t count) const;
 
-  // Throws one ModelMismatch that lists every missing tensor, every wrong shape or dtype, and every tensor of the
-  // checkpoint that nobody expects (`ignorable` says which of those do not matter).
-  void check(const std::vector<TensorSlot>& expected, bool (*ignorable)(const std::string& name)) const;
+  // Throws one ModelMismatch that counts and lists, a hundred of each kind at most, the tensors that are missing, of another
+  // shape or dtype, and those of the checkpoint that nobody expects (`ignorable` says which of these do not matter).
+  void check(const std::vector<TensorSlot>& expected, const std::function<bool(const std::string& name)>& ignorable) const;
 
  private:
   // The tensor kept under `key`, else the one made from `view()`.
