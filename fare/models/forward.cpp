@@ -145,17 +145,19 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
   at::Tensor h_TD = options.h_TD.defined() ? options.h_TD.contiguous() : model.embed(pack.token_ids);
   for (int64_t l = options.first_layer; l < spec.num_layers; ++l) {
     tap(Site::kLayerInput, l, h_TD);
-    const at::Tensor x =
-        rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
-    Projected p = family.project(l, x, rotary);
-    at::Tensor keys = p.k_TGd.contiguous(), values = p.v_TGv.contiguous();
-    if (options.cache != nullptr) {
-      keys = options.cache->append(options.cache->keys_, l, keys);
-      values = options.cache->append(options.cache->values_, l, values);
+    {  // what attention needs is gone before the experts run
+      const at::Tensor x =
+          rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
+      Projected p = family.project(l, x, rotary);
+      at::Tensor keys = p.k_TGd.contiguous(), values = p.v_TGv.contiguous();
+      if (options.cache != nullptr) {
+        keys = options.cache->append(options.cache->keys_, l, keys);
+        values = options.cache->append(options.cache->values_, l, values);
+      }
+      const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(model));
+      // A new tensor: taps may have kept the layer's input.
+      h_TD = sum_of(h_TD, family.attention_output(l, heads.flatten(1).to(working)));
     }
-    const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(model));
-    // A new tensor: taps may have kept the layer's input.
-    h_TD = sum_of(h_TD, family.attention_output(l, heads.flatten(1).to(working)));
 
     const at::Tensor x_ffn =
         rms_norm(h_TD, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);

@@ -11,8 +11,8 @@
 namespace fare {
 namespace {
 
-// Rows of logits held at once: about 64 MB.
-int64_t block_rows(int64_t vocab_size) { return std::clamp<int64_t>((int64_t{16} << 20) / vocab_size, 16, 1024); }
+// Rows of logits held at once: about 32 MB.
+int64_t block_rows(int64_t vocab_size) { return std::clamp<int64_t>((int64_t{8} << 20) / vocab_size, 16, 1024); }
 
 struct RowStatistics {
   float largest = 0;
