@@ -23,8 +23,10 @@ bool fast_bfloat16() {
 
 bool stored_as_bfloat16(const std::filesystem::path& folder) {
   const auto checkpoint = Checkpoint::open(folder);
-  for (const std::string& name : checkpoint->names())
-    if (checkpoint->raw_tensor(name).dtype != Dtype::kBF16 && checkpoint->raw_tensor(name).shape.size() > 1) return false;
+  for (const std::string& name : checkpoint->names()) {
+    const TensorView tensor = checkpoint->raw_tensor(name);
+    if (tensor.dtype != Dtype::kBF16 && tensor.dtype != Dtype::kU8 && tensor.shape.size() > 1) return false;  // U8: MXFP4
+  }
   return true;
 }
 
@@ -41,6 +43,8 @@ void add_model_flags(CLI::App& command, CommonFlags& flags) {
   command.add_option("--head", flags.head, "Where tie_word_embeddings is true but a different lm_head.weight is stored: "
                                            "stored or tied; ask = refuse such a checkpoint")
       ->check(CLI::IsMember({"ask", "stored", "tied"}));
+  command.add_flag("--ignore-correction-bias", flags.ignore_correction_bias,
+                   "Choose experts by their scores alone, without a stored correction bias (ERNIE-4.5), as some readers do");
   command.add_option("--max-length", flags.max_length, "Context length in tokens; 0 = the model's own")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--threads", flags.threads, "0 = all physical cores this process may use")->check(CLI::NonNegativeNumber);
@@ -76,6 +80,7 @@ std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& prog
                       : flags.matmul == "onednn" ? MatmulBackend::kOneDnn
                                                  : faster_backend();
   execution.head = flags.head == "stored" ? Execution::Head::kStored : flags.head == "tied" ? Execution::Head::kTied : Execution::Head::kAsk;
+  execution.correction_bias = !flags.ignore_correction_bias;
   auto model = Model::open(flags.model, execution);
   progress.say(fmt::format("{}: {}, {} layers, {} experts, top {}; {} on {} threads, products by {}", flags.model.string(),
                            model->spec().model_type, model->spec().num_layers, model->spec().router.num_experts,

@@ -19,6 +19,7 @@ struct CommonFlags {
   std::string dtype = "auto";
   std::string matmul = "auto";
   std::string head = "ask";
+  bool ignore_correction_bias = false;
   int64_t max_length = 0;
   int threads = 0;
   uint64_t seed = 0;
@@ -29,7 +30,7 @@ struct CommonFlags {
 };
 
 // Each adds its flags to `command`.
-void add_model_flags(CLI::App& command, CommonFlags& flags);    // --model --device --dtype --matmul --head --max-length --threads
+void add_model_flags(CLI::App& command, CommonFlags& flags);    // --model --device --dtype --matmul --head --ignore-correction-bias ..
 void add_output_flag(CLI::App& command, CommonFlags& flags, bool required);  // --out
 void add_console_flags(CLI::App& command, CommonFlags& flags);  // --quiet --log-level
 void add_data_flag(CLI::App& command, CommonFlags& flags);      // --data

@@ -55,7 +55,8 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
                                   .value_dim = value_dim,
                                   .first_query = first_query,
                                   .window = shape.sliding_window.value_or(std::numeric_limits<int64_t>::max()),
-                                  .scale = static_cast<float>(shape.scale)};
+                                  .scale = static_cast<float>(shape.scale),
+                                  .sinks = shape.sinks_N.defined() ? shape.sinks_N.const_data_ptr<float>() : nullptr};
   // Workers take (segment, key-value head) one by one; which worker computes what does not change any value.
   const int64_t num_tasks = static_cast<int64_t>(work.size()) * num_kv;
   std::atomic<int64_t> next{0};
@@ -94,9 +95,11 @@ at::Tensor attend_differentiable(const at::Tensor& q_TNd, const at::Tensor& k_TG
     const at::Tensor key_position = at::arange(length).unsqueeze(0);
     at::Tensor hidden = key_position > query_position;
     if (shape.sliding_window) hidden = hidden.logical_or(key_position <= query_position - *shape.sliding_window);
-    const at::Tensor scores = (at::matmul(queries, keys.transpose(1, 2)) * shape.scale)
-                                  .masked_fill(hidden, -std::numeric_limits<float>::infinity());
-    outputs.push_back(at::matmul(scores.softmax(-1), values).transpose(0, 1));
+    at::Tensor scores = (at::matmul(queries, keys.transpose(1, 2)) * shape.scale)
+                            .masked_fill(hidden, -std::numeric_limits<float>::infinity());
+    if (shape.sinks_N.defined())
+      scores = at::cat({scores, shape.sinks_N.view({-1, 1, 1}).expand({scores.size(0), own, 1})}, -1);
+    outputs.push_back(at::matmul(scores.softmax(-1).narrow(-1, 0, length), values).transpose(0, 1));
   }
   return at::cat(outputs, 0);
 }

@@ -15,6 +15,9 @@ namespace fare {
 struct AttentionShape {
   double scale = 0;
   std::optional<int64_t> sliding_window;  // keys visible per query, itself included
+  // One more score per query head, float32 [N], neither scaled nor masked: it takes its share of the softmax and adds
+  // nothing to the output (the attention sinks of GPT-OSS). Undefined = none.
+  at::Tensor sinks_N;
 };
 
 // q_TNd, k_RGd, v_RGv: float32, contiguous, CPU. Keys and values hold all R rows known so far; queries are the last T

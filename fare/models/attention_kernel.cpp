@@ -17,14 +17,15 @@ constexpr int64_t kQueriesWorthPacking = 4;  // queries that read the same keys
 constexpr int64_t kLanes = 16;
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 
-// Scores of one query against the rows path[begin..end), softmaxed in place, then the weighted sum of values. Inlined
-// with constant dimensions, the loops over them unroll and the sums stay in registers.
+// Scores of one query against the rows path[begin..end), softmaxed in place together with `sink` (null = none), then the
+// weighted sum of values. Inlined with constant dimensions, the loops over them unroll and the sums stay in registers.
 inline __attribute__((always_inline)) void attend_row(const float* __restrict q, const float* __restrict k,
                                                       const float* __restrict v, float* __restrict out,
                                                       const int32_t* __restrict path, int64_t begin, int64_t end,
                                                       int64_t key_stride, int64_t value_stride, int64_t head_dim,
-                                                      int64_t value_dim, float scale, float* __restrict scratch) {
-  float largest = -3.0e38f;
+                                                      int64_t value_dim, float scale, const float* sink,
+                                                      float* __restrict scratch) {
+  float largest = sink != nullptr ? *sink : -3.0e38f;
   for (int64_t j = begin; j < end; ++j) {
     const float* key = k + path[j] * key_stride;
     Lanes sum = {};
@@ -42,7 +43,7 @@ inline __attribute__((always_inline)) void attend_row(const float* __restrict q,
     scratch[j] = dot * scale;
     largest = std::max(largest, scratch[j]);
   }
-  float total = 0;
+  float total = sink != nullptr ? std::exp(*sink - largest) : 0.0f;
   for (int64_t j = begin; j < end; ++j) {
     scratch[j] = std::exp(scratch[j] - largest);
     total += scratch[j];
@@ -82,12 +83,12 @@ inline __attribute__((always_inline)) void attend_row(const float* __restrict q,
 FARE_CLONES void attend_query(const float* __restrict q, const float* __restrict k, const float* __restrict v,
                               float* __restrict out, const int32_t* __restrict path, int64_t begin, int64_t end,
                               int64_t key_stride, int64_t value_stride, int64_t head_dim, int64_t value_dim,
-                              float scale, float* __restrict scratch) {
+                              float scale, const float* sink, float* __restrict scratch) {
   if (head_dim == 64 && value_dim == 64)
-    attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, 64, 64, scale, scratch);
+    attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, 64, 64, scale, sink, scratch);
   else if (head_dim == 128 && value_dim == 128)
-    attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, 128, 128, scale, scratch);
-  else attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, head_dim, value_dim, scale, scratch);
+    attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, 128, 128, scale, sink, scratch);
+  else attend_row(q, k, v, out, path, begin, end, key_stride, value_stride, head_dim, value_dim, scale, sink, scratch);
 }
 
 }  // namespace
@@ -122,7 +123,7 @@ void attend_segment(const KernelArguments& a, const std::vector<int32_t>& path, 
     for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
       attend_query(a.q + (query * a.num_heads + h) * a.head_dim, keys, values,
                    a.out + (query * a.num_heads + h) * a.value_dim, rows, begin, position + 1, key_stride, value_stride,
-                   a.head_dim, a.value_dim, a.scale, scratch.scores.data());
+                   a.head_dim, a.value_dim, a.scale, a.sinks != nullptr ? a.sinks + h : nullptr, scratch.scores.data());
     }
   }
 }

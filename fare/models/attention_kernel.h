@@ -13,6 +13,7 @@ struct KernelArguments {
   int64_t first_query = 0;  // row of the first query
   int64_t window = 0;
   float scale = 0;
+  const float* sinks = nullptr;  // [N], null = none
 };
 
 // Memory that one worker reuses from call to call.

@@ -43,6 +43,31 @@ TEST(Attention, KernelAndPlainOperationsAgreeOnTreesGroupsAndWindows) {
       }
 }
 
+TEST(Attention, ASinkByHand) {
+  // Scores 0 and ln 3, sink ln 4 and ln 1: weights 1/8, 3/8 (4/8 to the sink) and 1/5, 3/5. The sink is not scaled.
+  const float ln3 = std::log(3.0f);
+  const at::Tensor q = at::ones({2, 2, 1}), v = at::tensor({4.0f, 8.0f}).view({2, 1, 1}), k = at::tensor({0.0f, ln3 / 2}).view({2, 1, 1});
+  const AttentionShape shape{2.0, {}, at::tensor({std::log(4.0f), 0.0f})};
+  for (const at::Tensor& out : {attend(q, k, v, {{0, 2, -1}}, shape), attend_differentiable(q, k, v, {{0, 2, -1}}, shape)}) {
+    EXPECT_NEAR(out[1][0][0].item<float>(), 4.0 / 8 + 8.0 * 3 / 8, 1e-5);
+    EXPECT_NEAR(out[1][1][0].item<float>(), 4.0 / 5 + 8.0 * 3 / 5, 1e-5);
+    EXPECT_NEAR(out[0][0][0].item<float>(), 4.0 / 5, 1e-6);  // the first query sees one key and the sink
+  }
+}
+
+TEST(Attention, SinksAreSeenThroughAnyWindowAndFarOnesShutOrLeaveAttention) {
+  const Inputs x = random_inputs(21, 4, 2, 17, 64);
+  const at::Tensor sinks = at::tensor({1e4f, 0.5f, -1e4f, 3.0f});
+  for (const std::optional<int64_t> window : {std::optional<int64_t>(), {1}, {4}}) {
+    const AttentionShape shape{0.3, window, sinks}, plain{0.3, window};
+    const at::Tensor out = attend(x.q, x.k, x.v, tree(), shape), without = attend(x.q, x.k, x.v, tree(), plain);
+    EXPECT_TRUE(near(out, attend_differentiable(x.q, x.k, x.v, tree(), shape), 2e-6)) << "window " << window.value_or(-1);
+    EXPECT_EQ(out.select(1, 0).abs().max().item<float>(), 0);
+    EXPECT_TRUE(at::equal(out.select(1, 2), without.select(1, 2)));
+    EXPECT_FALSE(near(out.select(1, 1), without.select(1, 1), 1e-2));
+  }
+}
+
 TEST(Attention, AWindowCountsTheTokenItselfAndCrossesSegments) {
   // Position 8 (second row of segment 1) with window 3 sees positions 6, 7 and 8: the last of the trunk and its own two.
   const Inputs x = random_inputs(21, 1, 1, 4, 4);

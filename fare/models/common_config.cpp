@@ -57,9 +57,13 @@ DecoderSpec read_common(const ConfigReader& config, const std::string& model_typ
   const std::string activation = config.string_or("hidden_act", "silu");
   if (activation != "silu" && activation != "swish")
     throw config.error("hidden_act", "'" + activation + "' is not supported; accepted: silu, swish");
-  if (config.has("quantization_config") && !config.is_null("quantization_config"))
-    throw config.error("quantization_config", "quantised checkpoints of this family are not supported; accepted: weights "
-                                              "stored as F32, F16 or BF16");
+  if (const auto quantisation = config.optional_object("quantization_config")) {
+    const std::string method = quantisation->string_or("quant_method", "none");
+    if (!defaults.mxfp4 || method != "mxfp4")
+      throw config.error("quantization_config", "quant_method '" + method + "' is not supported; accepted: " +
+                                                    (defaults.mxfp4 ? "mxfp4, or " : "") +
+                                                    "no such key and weights stored as F32, F16 or BF16");
+  }
   return spec;
 }
 

@@ -23,6 +23,7 @@ struct CommonDefaults {
   int64_t max_positions = 4096;
   bool tied_head = false;
   bool kv_heads_may_be_absent = false;  // absent means num_attention_heads, as null does
+  bool mxfp4 = false;                   // the family has experts stored as MXFP4
   // Latent attention: the sizes are these and every head has its own key and value; the file's head_dim and
   // num_key_value_heads mean nothing.
   std::optional<HeadSizes> latent_heads;

@@ -97,9 +97,28 @@ at::Tensor routed_output_differentiable(const at::Tensor& x_TD, const Route& rou
   return y_TD;
 }
 
+// [M, I] in x's type.
+at::Tensor clamped_activation(const at::Tensor& x_MD, const ClampedGate& gate, MatmulBackend backend) {
+  const at::Tensor pairs = linear(x_MD, gate.weight_JD, gate.bias_J, backend);
+  const int64_t num_rows = pairs.size(0), width = pairs.size(1) / 2;
+  if (at::GradMode::is_enabled() && x_MD.requires_grad()) {
+    const at::Tensor both = pairs.view({num_rows, width, 2});
+    const at::Tensor g = both.select(-1, 0).clamp_max(gate.limit), u = both.select(-1, 1).clamp(-gate.limit, gate.limit);
+    return g * at::sigmoid(g * gate.alpha) * (u + 1);
+  }
+  at::Tensor out = at::empty({num_rows, width}, pairs.options());
+  const auto run = [&](auto* to, const auto* from) {
+    kernels::clamped_swiglu(from, static_cast<float>(gate.limit), static_cast<float>(gate.alpha), out.numel(), to);
+  };
+  if (pairs.scalar_type() == at::kFloat) run(out.mutable_data_ptr<float>(), pairs.const_data_ptr<float>());
+  else run(static_cast<kernels::Bf16*>(out.mutable_data_ptr()), static_cast<const kernels::Bf16*>(pairs.const_data_ptr()));
+  return out;
+}
+
 }  // namespace
 
 at::Tensor expert_output(const at::Tensor& x_MD, const ExpertWeights& w, MatmulBackend backend) {
+  if (w.clamped) return linear(clamped_activation(x_MD, *w.clamped, backend), w.down_DI, w.down_bias_D, backend);
   const at::Tensor gate = linear(x_MD, w.gate_ID, w.gate_bias_I, backend);
   const at::Tensor up = linear(x_MD, w.up_ID, w.up_bias_I, backend);
   if (at::GradMode::is_enabled() && x_MD.requires_grad())

@@ -13,10 +13,18 @@
 
 namespace fare {
 
+// GPT-OSS's gate and up as one matrix [2I, D] whose rows take turns (2i gate, 2i + 1 up), with its own activation:
+// min(g, limit) sigmoid(alpha min(g, limit)) (clamp(u, -limit, limit) + 1). The matrix may be a transposed view.
+struct ClampedGate {
+  at::Tensor weight_JD, bias_J;
+  double limit = 7, alpha = 1.702;
+};
+
 // Weights of one expert in the working type; biases may be undefined.
 struct ExpertWeights {
   at::Tensor gate_ID, up_ID, down_DI;
   at::Tensor gate_bias_I, up_bias_I, down_bias_D;
+  std::optional<ClampedGate> clamped;  // in place of gate and up
 };
 
 // down( silu(gate x) * up x ), x [M, D] in the working type; differentiable in x. Returns [M, D].

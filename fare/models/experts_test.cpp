@@ -75,6 +75,59 @@ TEST(Experts, ThreadsOverExpertsAndThreadsInsideAProductAgree) {
   EXPECT_TRUE(near(inside, one, 1e-6));
 }
 
+// One expert whose gate and up are the identity on (g, u) pairs and whose down sums nothing.
+at::Tensor clamped(const std::vector<float>& pairs, double limit, double alpha, at::ScalarType type, bool gradient) {
+  const int64_t n = static_cast<int64_t>(pairs.size());
+  ExpertWeights weights;
+  weights.clamped = ClampedGate{at::eye(n).to(type), {}, limit, alpha};
+  weights.down_DI = at::eye(n / 2).to(type);
+  at::Tensor x = at::tensor(at::ArrayRef<float>(pairs)).view({1, n}).to(type);
+  if (gradient) x.requires_grad_(true);
+  return expert_output(x, weights, MatmulBackend::kMkl).detach().to(at::kFloat).flatten();
+}
+
+TEST(Experts, TheClampedActivationGivesThePublishedValues) {
+  // (g, u) -> z with limit 7 and alpha 1.702; clamped at 10 and -9, u below its limit gives 0 at -1.
+  const std::vector<float> pairs = {1, 0.5f, 10, -9, -8, 8, 0, 3, 7, -1};
+  const std::vector<double> expected = {1.2686936, -41.9997188, -7.813143e-5, 0, 0};
+  for (const bool gradient : {false, true}) {
+    const at::Tensor z = clamped(pairs, 7, 1.702, at::kFloat, gradient);
+    for (int64_t i = 0; i < 5; ++i)
+      EXPECT_NEAR(z[i].item<double>(), expected[static_cast<size_t>(i)], 2e-7 * std::max(1.0, std::abs(expected[static_cast<size_t>(i)])));
+    EXPECT_NEAR(z[2].item<double>(), expected[2], 1e-9);
+    EXPECT_TRUE(near(clamped(pairs, 7, 1.702, at::kBFloat16, gradient), z, 1e-2));
+    // limit 2, alpha 1: min(10, 2) sigmoid(2) (-2 + 1).
+    EXPECT_NEAR(clamped(pairs, 2, 1, at::kFloat, gradient)[1].item<double>(), -2 / (1 + std::exp(-2.0)), 1e-6);
+    EXPECT_EQ(clamped({-1e30f, 1}, 7, 1.702, at::kFloat, false)[0].item<float>(), 0);  // no 0 * inf
+  }
+}
+
+TEST(Experts, TheClampedFormIsDifferentiableAndReadsATransposedMatrix) {
+  at::manual_seed(5);
+  for (const MatmulBackend backend : {MatmulBackend::kMkl, MatmulBackend::kOneDnn}) {
+    ExpertWeights weights;
+    weights.clamped = ClampedGate{at::randn({24, 32}).t(), at::randn({32}), 0.9, 1.3};  // stored [in, out]
+    weights.down_DI = at::randn({16, 24}).t();
+    weights.down_bias_D = at::randn({24});
+    at::Tensor x = at::randn({5, 24});
+    const at::Tensor plain = expert_output(x, weights, backend);
+    ExpertWeights copied = weights;
+    copied.clamped->weight_JD = weights.clamped->weight_JD.contiguous();
+    copied.down_DI = weights.down_DI.contiguous();
+    EXPECT_TRUE(near(expert_output(x, copied, backend), plain, 1e-5));
+    const at::Tensor pairs = at::matmul(x, weights.clamped->weight_JD.t()) + weights.clamped->bias_J;
+    const at::Tensor g = pairs.slice(1, 0, 32, 2).clamp_max(0.9), u = pairs.slice(1, 1, 32, 2).clamp(-0.9, 0.9);
+    EXPECT_TRUE(near(plain, at::matmul(g * at::sigmoid(1.3 * g) * (u + 1), weights.down_DI.t()) + weights.down_bias_D, 1e-5));
+    x.requires_grad_(true);
+    const at::Tensor y = expert_output(x, weights, backend), direction = at::randn_like(plain), move = at::randn({5, 24});
+    EXPECT_TRUE(near(y.detach(), plain, 1e-5));
+    const double slope = (torch::autograd::grad({(y * direction).sum()}, {x})[0] * move).sum().item<double>();
+    const at::NoGradGuard no_grad;
+    const auto at_step = [&](double step) { return (expert_output(x + step * move, weights, backend) * direction).sum().item<double>(); };
+    EXPECT_NEAR(slope, (at_step(1e-3) - at_step(-1e-3)) / 2e-3, 2e-2 * std::abs(slope) + 0.1);
+  }
+}
+
 TEST(Experts, ARepeatedRunIsBitEqual) {
   const Block block = random_block(50, 16, 4);
   const at::Tensor first = routed(block);

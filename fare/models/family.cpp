@@ -15,6 +15,7 @@ std::vector<TensorSlot> Family::outer_tensors() const {
   const int64_t d = spec_.hidden_size;
   std::vector<TensorSlot> slots = {{"model.embed_tokens.weight", {spec_.vocab_size, d}}, {"model.norm.weight", {d}}};
   if (!spec_.tied_head) slots.push_back({"lm_head.weight", {spec_.vocab_size, d}});
+  if (spec_.head_bias) slots.push_back({"lm_head.bias", {spec_.vocab_size}});
   for (int64_t l = 0; l < spec_.num_layers; ++l) {
     slots.push_back({input_norm(l), {d}});
     slots.push_back({ffn_norm(l), {d}});

@@ -37,10 +37,17 @@ class Family {
   // Raw router logits [T, E] in float32, router bias included.
   virtual at::Tensor router_logits(int64_t layer, const at::Tensor& x_TD) const = 0;
   virtual ExpertWeights expert(int64_t layer, int64_t expert) const = 0;
+  // spec().router with what differs from layer to layer (a correction bias).
+  virtual const RouterSpec& router(int64_t) const { return spec_.router; }
+  // A further score per query head in the softmax of attention, float32 [N] (AttentionShape); undefined = none.
+  virtual at::Tensor sinks(int64_t) const { return {}; }
   // The shared experts' output [T, D]; undefined where the layer has none.
   virtual at::Tensor shared_output(int64_t, const at::Tensor&) const { return {}; }
   // Output of a dense layer's MLP [T, D]; only called where spec().is_moe is false.
   virtual at::Tensor dense_output(int64_t layer, const at::Tensor& x_TD) const;
+
+  // Tensors that checkpoints carry and no forward pass reads.
+  virtual bool ignores(const std::string& name) const { return name.ends_with("rotary_emb.inv_freq"); }
 
   // Names of the tensors that all families share.
   std::string layer_prefix(int64_t layer) const { return "model.layers." + std::to_string(layer) + "."; }

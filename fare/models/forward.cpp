@@ -13,10 +13,10 @@
 namespace fare {
 namespace {
 
-AttentionShape attention_shape(const Model& model) {
+AttentionShape attention_shape(const Model& model, int64_t layer) {
   const DecoderSpec& spec = model.spec();
   const double factor = model.execution().scale_factor ? spec.attention_scale_factor : 1.0;
-  return {spec.attention_scale * factor, spec.sliding_window};
+  return {spec.attention_scale * factor, spec.window(layer), model.family().sinks(layer)};
 }
 
 // Throws naming the layer when a value that every later layer depends on is not a number.
@@ -67,12 +67,12 @@ at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rota
   const at::Tensor x =
       rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
   const Projected p = family.project(l, x, rotary);
-  const at::Tensor heads = attend_differentiable(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(model));
+  const at::Tensor heads = attend_differentiable(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(model, l));
   const at::Tensor middle = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
   const at::Tensor x_ffn =
       rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
   if (route == nullptr) return middle + family.dense_output(l, x_ffn).to(at::kFloat);
-  const at::Tensor weights = differentiable_weights(family.router_logits(l, x_ffn), *route, spec.router);
+  const at::Tensor weights = differentiable_weights(family.router_logits(l, x_ffn), *route, model.router(l));
   at::Tensor out = middle + routed_output(x_ffn, {route->ids_TK, weights}, spec.router.num_experts,
                                           [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
   const at::Tensor shared = family.shared_output(l, x_ffn);
@@ -154,7 +154,7 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
         keys = options.cache->append(options.cache->keys_, l, keys);
         values = options.cache->append(options.cache->values_, l, values);
       }
-      const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(model));
+      const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(model, l));
       // A new tensor: taps may have kept the layer's input.
       h_TD = sum_of(h_TD, family.attention_output(l, heads.flatten(1).to(working)));
     }
@@ -173,7 +173,7 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
     std::span<const ScopedEdit> edits;
     if (options.edits != nullptr)
       if (const auto found = options.edits->find(l); found != options.edits->end()) edits = found->second;
-    const Decision decision = route(logits_TE, spec.router, edits, l);
+    const Decision decision = route(logits_TE, model.router(l), edits, l);
     if (options.on_decision) options.on_decision(l, logits_TE, decision);
     if (options.receipt != nullptr && !edits.empty()) options.receipt->add(l, decision, edits, pack.multiplicity);
 
@@ -227,7 +227,7 @@ void router_gradients(const Model& model, const Pack& pack, std::span<const Scor
       result.output_gradient_TD = gradient_TD;
       result.dots_TE = expert_dots(model, l, layer.router_input_TD, layer.route, gradient_TD,
                                    spec.router.weight_mode == WeightMode::kRenormalised);
-      result.dz_TE = logit_gradients(layer.logits_TE, layer.route, result.dots_TE, spec.router);
+      result.dz_TE = logit_gradients(layer.logits_TE, layer.route, result.dots_TE, model.router(l));
       visit(result);
     }
     if (l == 0) break;  // nothing below the first layer's router is asked for

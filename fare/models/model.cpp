@@ -10,9 +10,6 @@
 namespace fare {
 namespace {
 
-// Tensors that checkpoints carry and no forward pass reads.
-bool is_ignorable(const std::string& name) { return name.ends_with("rotary_emb.inv_freq"); }
-
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
 
@@ -36,7 +33,7 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& folder, Executio
   const DecoderSpec& spec = model->spec();
   const bool two_heads = spec.tied_head && checkpoint->has(kHead);
   if (two_heads) expected.push_back({kHead, {spec.vocab_size, spec.hidden_size}});
-  model->weights_.check(expected, &is_ignorable);
+  model->weights_.check(expected, [&](const std::string& name) { return model->family_->ignores(name); });
 
   model->head_name_ = spec.tied_head ? kEmbedding : kHead;
   if (two_heads && execution.head == Execution::Head::kStored) model->head_name_ = kHead;
@@ -70,7 +67,8 @@ at::Tensor Model::embed(const std::vector<int32_t>& token_ids) const {
 at::Tensor Model::head(const at::Tensor& h_RD) const {
   const at::Tensor normed = rms_norm(h_RD, weights_.get_float("model.norm.weight"), spec().rms_norm_eps,
                                      execution_.dtype);
-  return linear(normed, weights_.get(head_name_), {}, execution_.backend).to(at::kFloat);
+  const at::Tensor bias = spec().head_bias ? weights_.get("lm_head.bias") : at::Tensor();
+  return linear(normed, weights_.get(head_name_), bias, execution_.backend).to(at::kFloat);
 }
 
 }  // namespace fare

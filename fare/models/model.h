@@ -20,6 +20,7 @@ struct Execution {
   // kAsk refuses it, the others choose.
   enum class Head { kAsk, kStored, kTied };
   Head head = Head::kAsk;
+  bool correction_bias = true;  // false leaves out what a router adds to its scores for selection, as some readers of ERNIE do
   bool scale_factor = true;  // false leaves DecoderSpec::attention_scale_factor out, as older readers do
 };
 
@@ -30,6 +31,8 @@ class Model {
 
   const DecoderSpec& spec() const { return family_->spec(); }
   const Family& family() const { return *family_; }
+  // How a layer's router decides.
+  const RouterSpec& router(int64_t layer) const { return execution_.correction_bias ? family_->router(layer) : spec().router; }
   const Weights& weights() const { return weights_; }
   const Checkpoint& checkpoint() const { return weights_.checkpoint(); }
   const Execution& execution() const { return execution_; }

@@ -15,6 +15,9 @@ struct FamilyEntry {
 constexpr FamilyEntry kFamilies[] = {
     {"deepseek", "DeepseekForCausalLM", &make_deepseek},
     {"deepseek_v2", "DeepseekV2ForCausalLM", &make_deepseek_v2},
+    {"ernie4_5_moe", "Ernie4_5_MoeForCausalLM", &make_ernie4_5_moe},
+    {"gpt_oss", "GptOssForCausalLM", &make_gpt_oss},
+    {"hunyuan_v1_moe", "HunYuanMoEV1ForCausalLM", &make_hunyuan_v1_moe},
     {"mixtral", "MixtralForCausalLM", &make_mixtral},
     {"olmoe", "OlmoeForCausalLM", &make_olmoe},
 };

@@ -44,6 +44,16 @@ inline __attribute__((always_inline)) void gate_rows(Value* __restrict gate, con
   }
 }
 
+template <typename Value>
+inline __attribute__((always_inline)) void clamped_rows(const Value* __restrict gate_up, float limit, float alpha, int64_t n,
+                                                        Value* __restrict out) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float gate = widen(gate_up[2 * i]), up = widen(gate_up[2 * i + 1]);
+    const float g = gate > limit ? limit : gate, u = up > limit ? limit : up < -limit ? -limit : up;
+    store(alpha * g < -87.0f ? 0.0f : g / (1.0f + std::exp(-alpha * g)) * (u + 1.0f), out + i);  // as above
+  }
+}
+
 }  // namespace
 
 FARE_CLONES void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, int64_t width, float* out) {
@@ -56,6 +66,13 @@ FARE_CLONES void rms_norm(const float* x, const float* weight, float eps, int64_
 
 FARE_CLONES void silu_times(float* gate, const float* up, int64_t n) { gate_rows(gate, up, n); }
 FARE_CLONES void silu_times(Bf16* gate, const Bf16* up, int64_t n) { gate_rows(gate, up, n); }
+
+FARE_CLONES void clamped_swiglu(const float* gate_up, float limit, float alpha, int64_t n, float* out) {
+  clamped_rows(gate_up, limit, alpha, n, out);
+}
+FARE_CLONES void clamped_swiglu(const Bf16* gate_up, float limit, float alpha, int64_t n, Bf16* out) {
+  clamped_rows(gate_up, limit, alpha, n, out);
+}
 
 FARE_CLONES void add_scaled(const float* __restrict x, float weight, int64_t n, float* __restrict y) {
   for (int64_t i = 0; i < n; ++i) y[i] += weight * x[i];

@@ -17,6 +17,10 @@ void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, 
 void silu_times(float* gate, const float* up, int64_t n);
 void silu_times(Bf16* gate, const Bf16* up, int64_t n);
 
+// out[i] = g sigmoid(alpha g) (u + 1) with g = min(gate_up[2i], limit), u = gate_up[2i + 1] within +-limit, n values.
+void clamped_swiglu(const float* gate_up, float limit, float alpha, int64_t n, float* out);
+void clamped_swiglu(const Bf16* gate_up, float limit, float alpha, int64_t n, Bf16* out);
+
 // y += weight * x, n values.
 void add_scaled(const float* x, float weight, int64_t n, float* y);
 void add_scaled(const Bf16* x, float weight, int64_t n, float* y);

@@ -68,6 +68,22 @@ class CaseFolder {
   TestFolder folder_;
 };
 
+// The tensors of a folder's one weight file, written again after `change`; what it adds must live until then.
+inline void rewrite_tensors(const std::filesystem::path& folder, const std::function<void(std::vector<TensorData>&)>& change) {
+  const std::filesystem::path path = folder / "model.safetensors", changed = folder / "changed";
+  {
+    const SafetensorsFile file(path);
+    std::vector<TensorData> tensors;
+    for (const TensorInfo& info : file.tensors()) {
+      const TensorView view = file.tensor(info.name);
+      tensors.push_back({info.name, view.dtype, view.shape, {view.data, view.num_bytes}});
+    }
+    change(tensors);
+    write_safetensors(changed, tensors);
+  }
+  std::filesystem::rename(changed, path);
+}
+
 inline at::Tensor tensor_of(const SafetensorsFile& file, const std::string& name) {
   const TensorView view = file.tensor(name);
   const at::ScalarType type = view.dtype == Dtype::kI32 ? at::kInt : at::kFloat;

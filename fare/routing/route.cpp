@@ -122,10 +122,12 @@ class EditedRows {
   Route evaluate() const {
     Route route{int_matrix(num_rows(), num_slots_), float_matrix(num_rows(), num_slots_)};
     const at::Tensor scores_RE = router_scores(logits_RE_);
-    const at::Tensor select_RE = shift_RE_.defined() ? router_scores(logits_RE_ + shift_RE_) : scores_RE;
+    const at::Tensor shifted_RE = shift_RE_.defined() ? logits_RE_ + shift_RE_ : logits_RE_;
+    const at::Tensor select_RE = shift_RE_.defined() ? router_scores(shifted_RE) : scores_RE;
     const float* logits_data = logits_RE_.const_data_ptr<float>();
     const float* scores_data = scores_RE.const_data_ptr<float>();
     const float* select_data = select_RE.const_data_ptr<float>();
+    const float* shifted_data = shifted_RE.const_data_ptr<float>();
     int32_t* ids_data = route.ids_TK.mutable_data_ptr<int32_t>();
     float* weights_data = route.weights_TK.mutable_data_ptr<float>();
     const int64_t num_experts = spec_.num_experts;
@@ -140,8 +142,8 @@ class EditedRows {
         }
         const uint8_t* forced_E = forced_any(r) ? forced_RE_.data() + r * num_experts : nullptr;
         select_row(spec_,
-                   RowScores{logits_data + r * num_experts, scores_data + r * num_experts,
-                             select_data + r * num_experts, forced_E},
+                   RowScores{logits_data + r * num_experts, scores_data + r * num_experts, select_data + r * num_experts,
+                             shifted_data + r * num_experts, forced_E},
                    size_R_[r], num_slots_, scratch, ids_K, weights_K);
       }
     });
@@ -253,9 +255,9 @@ Route choose(const at::Tensor& logits_TE, const RouterSpec& spec) {
   at::parallel_for(0, logits_TE.size(0), kGrain, [&](int64_t begin, int64_t end) {
     SelectionScratch scratch;
     for (int64_t t = begin; t < end; ++t) {
-      const float* scores_E = scores_data + t * num_experts;
-      select_row(spec, RowScores{logits_data + t * num_experts, scores_E, scores_E, nullptr}, RowSize{spec.top_k, -1},
-                 spec.top_k, scratch, ids_data + t * spec.top_k, weights_data + t * spec.top_k);
+      const float *scores_E = scores_data + t * num_experts, *logits_E = logits_data + t * num_experts;
+      select_row(spec, RowScores{logits_E, scores_E, scores_E, logits_E, nullptr}, RowSize{spec.top_k, -1}, spec.top_k,
+                 scratch, ids_data + t * spec.top_k, weights_data + t * spec.top_k);
     }
   });
   return route;

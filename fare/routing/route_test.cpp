@@ -75,6 +75,23 @@ TEST(Route, TiesGoToTheLowerIndex) {
   EXPECT_EQ(kept.ids_TK[0][2].item<int32_t>(), 0);
 }
 
+TEST(Route, SelectionByLogitTellsApartWhatScoresDoNot) {
+  // Scores of experts 1 to 3 underflow to 0; by score alone the lower index would win.
+  const at::Tensor logits = at::tensor({0.0f, -300.0f, -200.0f, -250.0f}).view({1, 4});
+  RouterSpec spec = spec_of(4, 3, WeightMode::kRenormalised);
+  expect_row(route(logits, spec).before, 0, {{0, 1}, {1, 0}, {2, 0}}, "by score");
+  spec.select_by_logit = true;
+  expect_row(route(logits, spec).before, 0, {{0, 1}, {2, 0}, {3, 0}}, "by logit");
+  // Edits of the selection move logits too: expert 1 passes the others without a weight of its own.
+  const Edit edit{AddLogit{{1}, {150}, AddLogit::Affects::kSelection}, {}, {}};
+  const std::vector<ScopedEdit> edits{{&edit, {}, {}}};
+  expect_row(route(logits, spec, edits).after, 0, {{0, 1}, {1, 0}, {2, 0}}, "edited");
+  // Softmax over the chosen k, as the model does it, on the published vector.
+  RouterSpec three = spec_of(6, 3, WeightMode::kRenormalised);
+  three.select_by_logit = true;
+  expect_row(route(vector_logits(), three).before, 0, {{2, 0.506480}, {5, 0.307196}, {0, 0.186324}}, "published", 5e-7);
+}
+
 TEST(Route, NormalisationHonoursEpsilonMinimumAndScaling) {
   RouterSpec spec = spec_of(4, 2, WeightMode::kRenormalised);
   const at::Tensor logits = logits_of_odds({{4, 3, 2, 1}});

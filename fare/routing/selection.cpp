@@ -95,7 +95,8 @@ void select_row(const RouterSpec& spec, const RowScores& row, const RowSize& siz
                 SelectionScratch& scratch, int32_t* ids_K, float* weights_K) {
   const int64_t num_experts = spec.num_experts;
   scratch.value_E.resize(num_experts);
-  for (int64_t e = 0; e < num_experts; ++e) scratch.value_E[e] = row.logits_E[e] == kNever ? kNever : row.select_E[e];
+  const float* deciding_E = spec.select_by_logit ? row.select_logits_E : row.select_E;
+  for (int64_t e = 0; e < num_experts; ++e) scratch.value_E[e] = row.logits_E[e] == kNever ? kNever : deciding_E[e];
   if (!spec.selection_bias.empty())
     for (int64_t e = 0; e < num_experts; ++e) scratch.value_E[e] += spec.selection_bias[e];
   scratch.dropped_E.assign(num_experts, 0);
