@@ -11,6 +11,7 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/json.h"
+#include "fare/tokenizer/chat/chat_template.h"
 #include "fare/tokenizer/tokenizer.h"
 #include "fare/tokenizer/unicode.h"
 
@@ -20,7 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct TokenizeFlags {
-  fs::path tokenizer, input, out;
+  fs::path tokenizer, input, out, chat_template;
+  bool chat = false;
   bool no_special_tokens = false;
   bool quiet = false;
 };
@@ -31,17 +33,52 @@ struct Text {
   std::string where;  // for errors
 };
 
+Json id_of(const Json& line, const std::string& path, const std::string& where) {
+  if (!line.contains("id")) throw FormatError(path, where, "field 'id' is missing");
+  const Json& id = line["id"];
+  if (!id.is_string() && !id.is_number_integer())
+    throw FormatError(path, where, "field 'id' has the wrong type: " + id.dump());
+  return id;
+}
+
 std::vector<Text> texts_of_file(const fs::path& path) {
   std::vector<Text> texts;
   for_each_json_line(path, [&](const Json& line, size_t number) {
     const std::string where = "line " + std::to_string(number);
-    if (!line.contains("id")) throw FormatError(path.string(), where, "field 'id' is missing");
-    const Json& id = line["id"];
-    if (!id.is_string() && !id.is_number_integer())
-      throw FormatError(path.string(), where, "field 'id' has the wrong type: " + id.dump());
-    texts.push_back({id, require<std::string>(line, "text", path.string(), where), where});
+    texts.push_back({id_of(line, path.string(), where), require<std::string>(line, "text", path.string(), where), where});
   });
   return texts;
+}
+
+// Lines with "messages" in place of "text". Their order of keys counts: tools are written out as they came.
+std::vector<Text> texts_of_chats(const fs::path& path, const ChatTemplate& chat_template, const Tokenizer& tokenizer) {
+  std::vector<Text> texts;
+  for_each_line(read_file(path), [&](std::string_view bytes, size_t number) {
+    const std::string where = "line " + std::to_string(number);
+    if (bytes.find_first_not_of(" \t\r") == std::string_view::npos) return;
+    const Json checked = parse_json(bytes, path.string(), where);
+    if (!checked.is_object()) throw FormatError(path.string(), where, "expected an object with \"id\" and \"messages\"");
+    const OrderedJson line = OrderedJson::parse(bytes);
+    const Chat chat = read_chat(line, path.string(), where);
+    texts.push_back({id_of(checked, path.string(), where), "", where});
+    try {
+      texts.back().text = render_chat(chat_template, chat, tokenizer.bos_text(), tokenizer.eos_text());
+    } catch (const FormatError& error) {
+      throw FormatError(path.string(), where, error.what());
+    }
+  });
+  return texts;
+}
+
+std::unique_ptr<ChatTemplate> open_chat_template(const TokenizeFlags& flags) {
+  if (!flags.chat_template.empty())
+    return ChatTemplate::parse(read_file(flags.chat_template), flags.chat_template.string());
+  auto found = ChatTemplate::of_folder(flags.tokenizer);
+  if (found == nullptr)
+    throw UsageError("--chat: " + flags.tokenizer.string() +
+                     " has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); name one with "
+                     "--chat-template FILE");
+  return found;
 }
 
 // Plain lines; the id is the line's number.
@@ -56,7 +93,7 @@ std::vector<Text> texts_of_stdin() {
   return texts;
 }
 
-std::string result_line(const Tokenizer& tokenizer, const Text& text, bool special, const std::string& source) {
+std::string result_line(const Tokenizer& tokenizer, const Text& text, bool special, bool chat, const std::string& source) {
   Encoding encoding;
   try {
     encoding = tokenizer.encode(text.text, special);
@@ -65,6 +102,7 @@ std::string result_line(const Tokenizer& tokenizer, const Text& text, bool speci
   }
   OrderedJson line;
   line["id"] = text.id;
+  if (chat) line["text"] = text.text;
   std::string decoded = tokenizer.decode(encoding.ids);
   line["ids"] = std::move(encoding.ids);
   line["pieces"] = std::move(encoding.pieces);
@@ -74,14 +112,20 @@ std::string result_line(const Tokenizer& tokenizer, const Text& text, bool speci
 }
 
 void tokenize(const TokenizeFlags& flags) {
-  const auto texts = flags.input.empty() ? texts_of_stdin() : texts_of_file(flags.input);
+  const bool chat = flags.chat || !flags.chat_template.empty();
+  if (chat && flags.input.empty()) throw UsageError("--chat reads conversations: name their file with --input");
+  std::vector<Text> texts;
+  if (!chat) texts = flags.input.empty() ? texts_of_stdin() : texts_of_file(flags.input);
   const std::string source = flags.input.empty() ? "stdin" : flags.input.string();
   const auto tokenizer = Tokenizer::open(flags.tokenizer);
+  if (chat) texts = texts_of_chats(flags.input, *open_chat_template(flags), *tokenizer);
   if (!flags.quiet)
     for (const auto& note : tokenizer->notes())
       std::fprintf(stderr, "fare tokenize: %s: %s\n", flags.tokenizer.c_str(), note.c_str());
   const auto each = [&](auto&& write) {
-    for (const auto& text : texts) write(result_line(*tokenizer, text, !flags.no_special_tokens, source));
+    // A template writes BOS itself.
+    const bool special = !flags.no_special_tokens && !chat;
+    for (const auto& text : texts) write(result_line(*tokenizer, text, special, chat, source));
   };
   if (flags.out.empty()) {
     each([](const std::string& line) {
@@ -109,11 +153,16 @@ void add_tokenize_command(CLI::App& program, int& /*exit_status*/) {
   command->add_option("--out", flags->out,
                       "JSON lines with id, ids, pieces, offsets, decoded; without it they go to stdout");
   command->add_flag("--no-special-tokens", flags->no_special_tokens, "put no tokens around the text, such as a BOS");
+  command->add_flag("--chat", flags->chat,
+                    "conversations (\"messages\" in place of \"text\") through the chat template of the checkpoint folder; "
+                    "no tokens are put around them");
+  command->add_option("--chat-template", flags->chat_template, "the same with the template in this file (Jinja)");
   command->add_flag("--quiet", flags->quiet, "say nothing on stderr about oddities of the tokenizer file");
   command->footer(
       "Examples:\n"
       "  echo 'The router decides.' | fare tokenize --tokenizer OLMoE-1B-7B\n"
-      "  fare tokenize --tokenizer tokenizer.json --input texts.jsonl --out ids.jsonl --no-special-tokens");
+      "  fare tokenize --tokenizer tokenizer.json --input texts.jsonl --out ids.jsonl --no-special-tokens\n"
+      "  fare tokenize --tokenizer Mixtral-8x7B-Instruct --chat --input chats.jsonl");
   command->callback([flags] { tokenize(*flags); });
 }
 
