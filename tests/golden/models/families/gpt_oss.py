@@ -186,13 +186,20 @@ def mistake(model, how):
             yield wrong
 
 
-def of_experts(change):
-    """A mistake that changes the experts' matrices [E, in, out]."""
-    return lambda tensors: {n: change(t) if n.endswith("experts.gate_up_proj") or n.endswith("experts.down_proj") else t for n, t in tensors.items()}
+def is_matrix(name):
+    return name.endswith("experts.gate_up_proj") or name.endswith("experts.down_proj")
 
 
-HALVES_SWAPPED = {"high half first": of_experts(lambda t: t.unflatten(1, (-1, 2)).flip(2).flatten(1, 2)),
-                  "scale off by one": of_experts(lambda t: 2 * t)}
+def high_half_first(tensors):
+    """Neighbours along the input axis of [E, in, out] change places."""
+    return {n: t.unflatten(1, (-1, 2)).flip(2).flatten(1, 2) if is_matrix(n) else t for n, t in tensors.items()}
+
+
+def scale_off_by_one(tensors):
+    return {n: 2 * t if is_matrix(n) else t for n, t in tensors.items()}
+
+
+MXFP4_MISTAKES = {"high half first": high_half_first, "scale off by one": scale_off_by_one}
 
 
 def cases():
@@ -233,10 +240,10 @@ def cases():
                                        "of the class": {"rope_scaling": None}}, rope_scaling=YARN, rope_theta=100.0),
         case("new_rope", "gqa", (10,), {"of the class": {"rope_parameters": None}}, rope_theta=..., rope_parameters={"rope_type": "default", "rope_theta": 500.0}),
         case("tied", "tied", (10,), {"sinks left out": None}, tie_word_embeddings=True, num_key_value_heads=1),
-        case("mxfp4", "mxfp4", (1, 2, 10), {**HALVES_SWAPPED, "gate and up in halves": None, "no bias on down": None}, special={"mxfp4": "packed"}, **wide, **mx),
-        case("mxfp4_unpacked", "mxfp4_unpacked", (1, 2, 10), HALVES_SWAPPED, special={"mxfp4": "unpacked"}, storage="f32", **wide),
-        case("mxfp4_unannounced", "mxfp4_shards", (2, 10), HALVES_SWAPPED, special={"mxfp4": "packed"}, layout="sharded", **wide),
-        case("mxfp4_unaligned", "mxfp4_unaligned", (2, 10), HALVES_SWAPPED, special={"mxfp4": "packed"}, layout="unaligned", num_local_experts=2, **wide, **mx),
+        case("mxfp4", "mxfp4", (1, 2, 10), {**MXFP4_MISTAKES, "gate and up in halves": None, "no bias on down": None}, special={"mxfp4": "packed"}, **wide, **mx),
+        case("mxfp4_unpacked", "mxfp4_unpacked", (1, 2, 10), MXFP4_MISTAKES, special={"mxfp4": "unpacked"}, storage="f32", **wide),
+        case("mxfp4_unannounced", "mxfp4_shards", (2, 10), MXFP4_MISTAKES, special={"mxfp4": "packed"}, layout="sharded", **wide),
+        case("mxfp4_unaligned", "mxfp4_unaligned", (2, 10), MXFP4_MISTAKES, special={"mxfp4": "packed"}, layout="unaligned", num_local_experts=2, **wide, **mx),
         case("sharded", "sharded", (10,), layout="sharded", storage="f16"),
         case("unaligned", "unaligned", (10,), layout="unaligned", storage="f32"),
     ], 300)
