@@ -29,7 +29,7 @@ struct ScoreFlags {
   std::string trace;
   int64_t trace_limit_mb = 2048;
   std::optional<int32_t> prefix_token;
-  int64_t unit_rows = 4096;
+  int64_t unit_rows = 4096, cache_mb = ScorerOptions{}.cache_mb;
   bool allow_no_effect = false, no_prefix_sharing = false, no_resume = false;
 };
 
@@ -112,6 +112,7 @@ int score(const ScoreFlags& flags) {
   options.unit_rows = flags.unit_rows;
   options.share_prefixes = !flags.no_prefix_sharing;
   options.resume = !flags.no_resume;
+  options.cache_mb = flags.cache_mb;
   options.base_run = !runs.front().intervention.has_value();
   const Scorer scorer(*model, options);
   const std::vector<Request> requests =
@@ -157,6 +158,9 @@ int score(const ScoreFlags& flags) {
   }
 
   const ScorerResult result = scorer.run(requests, interventions, observer, progress);
+  if (result.cache_mb_needed > options.cache_mb)
+    warn(fmt::format("--cache-mb {} is less than the {} that all layers take: interventions in lower layers were computed whole",
+                     options.cache_mb, result.cache_mb_needed));
   int status = 0;
   for (size_t i = 0; i < runs.size(); ++i) {
     const RunResult& run = runs[i].intervention ? result.edited[i - (options.base_run ? 1 : 0)] : result.base;
@@ -200,7 +204,9 @@ void add_score_command(CLI::App& program, int& exit_status) {
       ->check(CLI::PositiveNumber);
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
   command->add_flag("--no-prefix-sharing", flags->no_prefix_sharing, "Compute every request on its own rows");
-  command->add_flag("--no-resume", flags->no_resume, "Recompute the layers below an intervention's first edit");
+  command->add_flag("--no-resume", flags->no_resume, "Compute every intervention whole, not only what it changes");
+  command->add_option("--cache-mb", flags->cache_mb, "Memory for what interventions reuse of a unit's base run (2^20 bytes)")
+      ->check(CLI::NonNegativeNumber);
   add_console_flags(*command, flags->common);
   command->footer("Examples:\n"
                   "  fare score --model DIR --requests requests.jsonl --out scores.jsonl\n"

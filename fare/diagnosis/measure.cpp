@@ -8,6 +8,7 @@
 #include "fare/core/json.h"
 #include "fare/core/sha256.h"
 #include "fare/models/forward.h"
+#include "fare/models/run_record.h"
 #include "fare/scoring/head.h"
 #include "fare/scoring/scope.h"
 
@@ -256,8 +257,7 @@ struct Measurer::Neutral {
   std::vector<FedRequest> fed;
   std::vector<int64_t> indices;
   PackedSequences packed;
-  std::map<int64_t, at::Tensor> inputs;  // residual stream before each MoE layer
-  at::Tensor last_TD;
+  std::unique_ptr<RunRecord> record;     // of the run without edits
   std::vector<int32_t> rows;             // the fed row of every token
   std::vector<int32_t> targets;          // the token that followed
   at::Tensor log_p;                      // [rows, V]; undefined when it would be too large
@@ -293,15 +293,13 @@ const Measurer::Neutral& Measurer::neutral(int64_t max_tokens) {
       slot->targets.push_back(slot->requests[i].continuation[j]);
     }
   }
+  slot->record = std::make_unique<RunRecord>(spec.is_moe);
   ForwardOptions options;
-  const std::vector<int64_t> moe = model_.moe_layers;
-  options.tap = [&](Site site, int64_t layer, const at::Tensor& value) {
-    if (site == Site::kLayerInput && std::find(moe.begin(), moe.end(), layer) != moe.end()) slot->inputs[layer] = value;
-  };
-  slot->last_TD = forward(scorer_.model(), slot->packed.pack, options);
+  options.record = slot->record.get();
+  forward(scorer_.model(), slot->packed.pack, options);
   rows_computed_ += slot->packed.pack.num_rows() * spec.num_layers;
   if (static_cast<int64_t>(slot->rows.size()) * spec.vocab_size * 4 <= kKeptLogProbabilityBytes && !slot->rows.empty())
-    slot->log_p = log_probabilities(scorer_.model(), slot->last_TD, slot->rows);
+    slot->log_p = log_probabilities(scorer_.model(), slot->record->h_TD, slot->rows);
   return *slot;
 }
 
@@ -317,31 +315,37 @@ std::vector<Dose> Measurer::doses(std::span<const Intervention* const> intervent
     intervention->check(model_);
     const LayerEdits edits =
         scoped_edits(*intervention, model_, text.requests, text.indices, text.fed, text.packed);
-    ForwardOptions options;
-    options.edits = &edits;
-    const int64_t first = intervention->first_layer(model_);
-    if (const auto found = text.inputs.find(first); found != text.inputs.end() && scorer_.options().resume) {
-      options.first_layer = first;
-      options.h_TD = found->second;
-    }
-    const at::Tensor h_TD = forward(scorer_.model(), text.packed.pack, options);
-    rows_computed_ += text.packed.pack.num_rows() * (spec.num_layers - options.first_layer);
+    const ChangedRows changed = forward_changed(scorer_.model(), text.packed.pack, *text.record, edits, nullptr);
+    rows_computed_ += changed.row_layers;
 
+    // Rows that did not change add nothing. `where`: into text.rows; `row`: of changed.h_AD.
+    std::vector<int64_t> where;
+    std::vector<int32_t> row;
+    for (size_t t = 0; t < text.rows.size(); ++t) {
+      const auto found = std::lower_bound(changed.rows.begin(), changed.rows.end(), text.rows[t]);
+      if (found == changed.rows.end() || *found != text.rows[t]) continue;
+      where.push_back(static_cast<int64_t>(t));
+      row.push_back(static_cast<int32_t>(found - changed.rows.begin()));
+    }
     const at::NoGradGuard no_grad;
     double kl = 0, change = 0;
     const int64_t block = std::clamp<int64_t>((int64_t{16} << 20) / spec.vocab_size, 16, 1024);
-    for (int64_t begin = 0; begin < static_cast<int64_t>(text.rows.size()); begin += block) {
-      const int64_t count = std::min<int64_t>(block, static_cast<int64_t>(text.rows.size()) - begin);
-      const std::span<const int32_t> rows(text.rows.data() + begin, static_cast<size_t>(count));
-      const at::Tensor edited = log_probabilities(scorer_.model(), h_TD, rows);
-      const at::Tensor base = text.log_p.defined() ? text.log_p.narrow(0, begin, count)
-                                                   : log_probabilities(scorer_.model(), text.last_TD, rows);
+    for (int64_t begin = 0; begin < static_cast<int64_t>(where.size()); begin += block) {
+      const size_t count = static_cast<size_t>(std::min<int64_t>(block, static_cast<int64_t>(where.size()) - begin));
+      const std::span<const int64_t> which(where.data() + begin, count);
+      const at::Tensor edited = log_probabilities(scorer_.model(), changed.h_AD, std::span(row.data() + begin, count));
+      std::vector<int32_t> rows;
+      std::vector<int64_t> followed_by;
+      for (const int64_t t : which) {
+        rows.push_back(text.rows[static_cast<size_t>(t)]);
+        followed_by.push_back(text.targets[static_cast<size_t>(t)]);
+      }
+      const at::Tensor base = text.log_p.defined()
+                                  ? text.log_p.index_select(0, at::tensor(at::ArrayRef<int64_t>(which.data(), count)))
+                                  : log_probabilities(scorer_.model(), text.record->h_TD, rows);
       const at::Tensor difference = base - edited;
       kl += (base.exp() * difference).sum(at::kDouble).item<double>();
-      const at::Tensor targets =
-          at::tensor(at::ArrayRef<int32_t>(text.targets.data() + begin, static_cast<size_t>(count)), at::kInt)
-              .to(at::kLong).unsqueeze(1);
-      change += difference.gather(1, targets).sum(at::kDouble).item<double>();
+      change += difference.gather(1, at::tensor(followed_by).unsqueeze(1)).sum(at::kDouble).item<double>();
     }
     const double n = static_cast<double>(text.rows.size());
     doses[i] = {std::max(0.0, kl / n), change / n};

@@ -25,10 +25,19 @@ std::vector<int32_t> path_rows(const std::vector<Segment>& segments, size_t segm
 }
 
 at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Tensor& v_RGv,
-                  const std::vector<Segment>& segments, const AttentionShape& shape) {
+                  const std::vector<Segment>& segments, const AttentionShape& shape,
+                  std::span<const SegmentQueries> queries) {
   const int64_t num_queries = q_TNd.size(0), num_heads = q_TNd.size(1), head_dim = q_TNd.size(2);
   const int64_t num_rows = k_RGd.size(0), num_kv = k_RGd.size(1), value_dim = v_RGv.size(2);
-  const int64_t first_query = num_rows - num_queries;
+  std::vector<SegmentQueries> last_rows;
+  if (queries.empty()) {
+    const int32_t first_query = static_cast<int32_t>(num_rows - num_queries);
+    for (const Segment& part : segments) {
+      const int32_t skip = std::clamp(first_query - part.first_row, 0, part.num_rows);
+      last_rows.push_back({skip, part.first_row + skip - first_query});
+    }
+    queries = last_rows;
+  }
   at::Tensor out_TNv = at::empty({num_queries, num_heads, value_dim}, at::kFloat);
 
   // Segments that hold queries, most work first so that threads finish together. Cost: queries times keys.
@@ -41,7 +50,7 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
   for (size_t s = 0; s < segments.size(); ++s) {
     const Segment& part = segments[s];
     length[s] = part.num_rows + (part.parent >= 0 ? length[static_cast<size_t>(part.parent)] : 0);
-    if (part.first_row + part.num_rows > first_query) work.push_back({s, part.num_rows * length[s]});
+    if (queries[s].skip < part.num_rows) work.push_back({s, (part.num_rows - queries[s].skip) * length[s]});
   }
   std::stable_sort(work.begin(), work.end(), [](const Work& a, const Work& b) { return a.cost > b.cost; });
 
@@ -53,7 +62,6 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
                                   .num_kv_heads = num_kv,
                                   .head_dim = head_dim,
                                   .value_dim = value_dim,
-                                  .first_query = first_query,
                                   .window = shape.sliding_window.value_or(std::numeric_limits<int64_t>::max()),
                                   .scale = static_cast<float>(shape.scale),
                                   .sinks = shape.sinks_N.defined() ? shape.sinks_N.const_data_ptr<float>() : nullptr};
@@ -70,7 +78,8 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
         rows = path_rows(segments, segment);
         known = static_cast<int64_t>(segment);
       }
-      attend_segment(arguments, rows, segments[segment].first_row, segments[segment].num_rows, i % num_kv, scratch);
+      const SegmentQueries& asked = queries[segment];
+      attend_segment(arguments, rows, asked.first, segments[segment].num_rows - asked.skip, i % num_kv, scratch);
     }
   };
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), num_tasks);

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "fare/models/pack.h"
@@ -20,11 +21,19 @@ struct AttentionShape {
   at::Tensor sinks_N;
 };
 
+// The rows of a segment that have queries: all but the first `skip`; the first of them is row `first` of q.
+struct SegmentQueries {
+  int32_t skip = 0;
+  int32_t first = 0;
+};
+
 // q_TNd, k_RGd, v_RGv: float32, contiguous, CPU. Keys and values hold all R rows known so far; queries are the last T
-// of them (T = R unless earlier rows come from a cache). `segments` covers all R rows. Returns [T, N, v].
+// of them (T = R unless earlier rows come from a cache), or those that `queries` says, one per segment. `segments` covers
+// all R rows. Returns [T, N, v].
 // Every row is computed on its own in a fixed order: the result does not depend on what else is in the pack.
 at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Tensor& v_RGv,
-                  const std::vector<Segment>& segments, const AttentionShape& shape);
+                  const std::vector<Segment>& segments, const AttentionShape& shape,
+                  std::span<const SegmentQueries> queries = {});
 
 // The same by plain tensor operations, differentiable; T = R.
 at::Tensor attend_differentiable(const at::Tensor& q_TNd, const at::Tensor& k_TGd, const at::Tensor& v_TGv,

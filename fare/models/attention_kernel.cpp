@@ -93,17 +93,17 @@ FARE_CLONES void attend_query(const float* __restrict q, const float* __restrict
 
 }  // namespace
 
-void attend_segment(const KernelArguments& a, const std::vector<int32_t>& path, int64_t first_row, int64_t num_rows,
+void attend_segment(const KernelArguments& a, const std::vector<int32_t>& path, int64_t first_query, int64_t num_queries,
                     int64_t kv_head, KernelScratch& scratch) {
   const int64_t group = a.num_heads / a.num_kv_heads;
-  const int64_t length = static_cast<int64_t>(path.size()), first_position = length - num_rows;
+  const int64_t length = static_cast<int64_t>(path.size()), first_position = length - num_queries;
   scratch.scores.resize(path.size());
   const float *keys = a.k + kv_head * a.head_dim, *values = a.v + kv_head * a.value_dim;
   int64_t key_stride = a.num_kv_heads * a.head_dim, value_stride = a.num_kv_heads * a.value_dim;
   const int32_t* rows = path.data();
   // One head's keys lie a row apart, often a power of two that maps them all to a few cache sets. Packed together they
   // are read as many times as there are queries; the arithmetic, and so every bit, is that of the unpacked rows.
-  if (num_rows * group >= kQueriesWorthPacking) {
+  if (num_queries * group >= kQueriesWorthPacking) {
     scratch.keys.resize(static_cast<size_t>(length * a.head_dim));
     scratch.values.resize(static_cast<size_t>(length * a.value_dim));
     for (int64_t j = 0; j < length; ++j) {
@@ -116,10 +116,10 @@ void attend_segment(const KernelArguments& a, const std::vector<int32_t>& path, 
     keys = scratch.keys.data(), values = scratch.values.data(), rows = scratch.identity.data();
     key_stride = a.head_dim, value_stride = a.value_dim;
   }
-  for (int64_t r = std::max<int64_t>(0, a.first_query - first_row); r < num_rows; ++r) {
+  for (int64_t r = 0; r < num_queries; ++r) {
     const int64_t position = first_position + r;
     const int64_t begin = a.window > position ? 0 : position + 1 - a.window;
-    const int64_t query = first_row + r - a.first_query;
+    const int64_t query = first_query + r;
     for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
       attend_query(a.q + (query * a.num_heads + h) * a.head_dim, keys, values,
                    a.out + (query * a.num_heads + h) * a.value_dim, rows, begin, position + 1, key_stride, value_stride,

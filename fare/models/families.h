@@ -15,5 +15,7 @@ std::unique_ptr<Family> make_gpt_oss(const ConfigReader& config, const Weights& 
 std::unique_ptr<Family> make_hunyuan_v1_moe(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
 std::unique_ptr<Family> make_olmoe(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
 std::unique_ptr<Family> make_mixtral(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
+std::unique_ptr<Family> make_qwen2_moe(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
+std::unique_ptr<Family> make_qwen3_moe(const ConfigReader& config, const Weights& weights, MatmulBackend backend);
 
 }  // namespace fare

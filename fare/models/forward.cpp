@@ -1,6 +1,5 @@
 #include "fare/models/forward.h"
 
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <limits>
@@ -8,44 +7,11 @@
 #include "fare/core/error.h"
 #include "fare/models/attention.h"
 #include "fare/models/attribution.h"
-#include "fare/models/row_kernels.h"
+#include "fare/models/layer.h"
+#include "fare/models/run_record.h"
 
 namespace fare {
 namespace {
-
-AttentionShape attention_shape(const Model& model, int64_t layer) {
-  const DecoderSpec& spec = model.spec();
-  const double factor = model.execution().scale_factor ? spec.attention_scale_factor : 1.0;
-  return {spec.attention_scale * factor, spec.window(layer), model.family().sinks(layer)};
-}
-
-// Throws naming the layer when a value that every later layer depends on is not a number.
-void check_finite(const at::Tensor& logits_TE, int64_t layer) {
-  if (!kernels::all_finite(logits_TE.const_data_ptr<float>(), logits_TE.numel()))
-    throw NumericError("layer " + std::to_string(layer) + ": the router logits hold a NaN or Inf; the weights or an "
-                       "earlier layer's output are out of range for this working type");
-}
-
-// out = a + b; a and out float32, b float32 or bfloat16. out may be a.
-void add_tensors(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
-  const at::Tensor other = b.contiguous();
-  const float* from = a.const_data_ptr<float>();
-  float* to = out.mutable_data_ptr<float>();
-  at::parallel_for(0, a.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
-    if (other.scalar_type() == at::kFloat)
-      kernels::add(from + begin, other.const_data_ptr<float>() + begin, end - begin, to + begin);
-    else
-      kernels::add(from + begin, static_cast<const kernels::Bf16*>(other.const_data_ptr()) + begin, end - begin, to + begin);
-  });
-}
-
-at::Tensor sum_of(const at::Tensor& h_TD, const at::Tensor& branch_TD) {
-  at::Tensor out = at::empty_like(h_TD);
-  add_tensors(h_TD, branch_TD, out);
-  return out;
-}
-
-void add_into(at::Tensor& h_TD, const at::Tensor& branch_TD) { add_tensors(h_TD, branch_TD, h_TD); }
 
 // Weights of the route's experts as a differentiable function of the logits.
 at::Tensor differentiable_weights(const at::Tensor& logits_TE, const Route& route, const RouterSpec& spec) {
@@ -134,41 +100,38 @@ at::Tensor KvCache::append(std::vector<at::Tensor>& store, int64_t layer, const 
 
 at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& options) {
   const at::NoGradGuard no_grad;
-  const Family& family = model.family();
   const DecoderSpec& spec = model.spec();
-  const at::ScalarType working = model.execution().dtype;
+  RunRecord* const record = options.record;
+  FARE_CHECK(record == nullptr || (options.edits == nullptr && options.cache == nullptr), "only a plain run is recorded");
   const auto tap = [&](Site site, int64_t layer, const at::Tensor& value) {
     if (options.tap) options.tap(site, layer, value);
   };
   const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
 
-  at::Tensor h_TD = options.h_TD.defined() ? options.h_TD.contiguous() : model.embed(pack.token_ids);
-  for (int64_t l = options.first_layer; l < spec.num_layers; ++l) {
+  at::Tensor h_TD = model.embed(pack.token_ids);
+  for (int64_t l = 0; l < spec.num_layers; ++l) {
     tap(Site::kLayerInput, l, h_TD);
-    {  // what attention needs is gone before the experts run
-      const at::Tensor x =
-          rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
-      Projected p = family.project(l, x, rotary);
-      at::Tensor keys = p.k_TGd.contiguous(), values = p.v_TGv.contiguous();
-      if (options.cache != nullptr) {
-        keys = options.cache->append(options.cache->keys_, l, keys);
-        values = options.cache->append(options.cache->values_, l, values);
-      }
-      const at::Tensor heads = attend(p.q_TNd.contiguous(), keys, values, pack.segments, attention_shape(model, l));
-      // A new tensor: taps may have kept the layer's input.
-      h_TD = sum_of(h_TD, family.attention_output(l, heads.flatten(1).to(working)));
-    }
+    LayerRecord* const kept = record != nullptr && l >= record->first_layer ? &record->layers[static_cast<size_t>(l)] : nullptr;
+    const bool above = kept != nullptr && l > record->first_layer;  // of an edited layer
+    const bool edited_later = kept != nullptr && record->edited[static_cast<size_t>(l)];
+    if (above) kept->input_TD = h_TD;
+    h_TD = after_attention(model, l, h_TD, rotary, pack.segments, {}, [&](const at::Tensor& k_TGd, const at::Tensor& v_TGv) {
+      if (above) kept->k_TGd = k_TGd, kept->v_TGv = v_TGv;
+      if (options.cache == nullptr) return std::pair(k_TGd, v_TGv);
+      return std::pair(options.cache->append(options.cache->keys_, l, k_TGd),
+                       options.cache->append(options.cache->values_, l, v_TGv));
+    });
+    if (edited_later) kept->middle_TD = h_TD.clone();
 
-    const at::Tensor x_ffn =
-        rms_norm(h_TD, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
+    const at::Tensor x_TD = ffn_input(model, l, h_TD);
     if (!spec.is_moe[static_cast<size_t>(l)]) {
-      add_into(h_TD, family.dense_output(l, x_ffn));
+      add_into(h_TD, model.family().dense_output(l, x_TD));
       continue;
     }
-    tap(Site::kRouterInput, l, x_ffn);
-    const at::Tensor logits_TE = family.router_logits(l, x_ffn).contiguous();
-    check_finite(logits_TE, l);
+    tap(Site::kRouterInput, l, x_TD);
+    const at::Tensor logits_TE = raw_logits(model, l, x_TD);
     tap(Site::kRouterLogits, l, logits_TE);
+    if (edited_later) kept->logits_TE = logits_TE;
 
     std::span<const ScopedEdit> edits;
     if (options.edits != nullptr)
@@ -176,19 +139,10 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
     const Decision decision = route(logits_TE, model.router(l), edits, l);
     if (options.on_decision) options.on_decision(l, logits_TE, decision);
     if (options.receipt != nullptr && !edits.empty()) options.receipt->add(l, decision, edits, pack.multiplicity);
-
-    const at::Tensor routed = routed_output(x_ffn, decision.after, spec.router.num_experts,
-                                            [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
-    tap(Site::kRoutedOutput, l, routed);
-    add_into(h_TD, routed);
-    at::Tensor shared = family.shared_output(l, x_ffn);
-    if (shared.defined()) {
-      if (decision.shared_scale_T.defined()) shared = shared * decision.shared_scale_T.unsqueeze(1);
-      tap(Site::kSharedOutput, l, shared);
-      add_into(h_TD, shared);
-    }
+    add_experts(model, l, x_TD, decision, h_TD, options.tap);
   }
   if (options.cache != nullptr) options.cache->num_rows_ += pack.num_rows();
+  if (record != nullptr) record->h_TD = h_TD;
   return h_TD;
 }
 

