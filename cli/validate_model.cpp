@@ -121,9 +121,9 @@ std::optional<Dtype> announced_dtype(const Json& config) {
 }
 
 // Layers, sizes and counts of the family's reading of the configuration.
-ModelSize find_family(Finding& finding, const Family& family) {
+ModelSize find_family(Finding& finding, const Family& family, const Weights& weights) {
   const DecoderSpec& spec = family.spec();
-  const ModelSize size = model_size(family);
+  const ModelSize size = model_size(family, weights);
   finding.row("layers", fmt::format("{} ({} with experts)", spec.num_layers, spec.moe_layers().size()));
   finding.row("experts", fmt::format("{} per layer, {} per token", spec.router.num_experts, spec.router.top_k));
   finding.row("sizes", fmt::format("hidden {}, vocabulary {}", spec.hidden_size, spec.vocab_size));
@@ -156,7 +156,7 @@ void find_fit(Finding& finding, const BytesOfType& stored, const ModelSize& size
     const bool fits = left > 0;
     finding.row(name == std::string("f32") ? "fits" : "",
                 fmt::format("{}: {} {}, {}", name, gigabytes(bytes), mapped ? "mapped as stored" : "mapped, converted at use",
-                            fits ? fmt::format("stay in memory; room for {} tokens of cache", grouped(left / size.cache_bytes_per_token))
+                            fits ? "stay in memory; room for " + grouped(left / size.cache_bytes_per_token) + " tokens of cache"
                                  : "more than is available: read from the disk again in every pass"));
     OrderedJson row = {{"weight_bytes", bytes}, {"converted_at_use", !mapped}, {"fits", fits}};
     row["cache_tokens"] = fits ? OrderedJson(left / size.cache_bytes_per_token) : OrderedJson(nullptr);
@@ -191,7 +191,8 @@ Finding check_model_folder(const fs::path& folder, const ModelChecks& checks) {
   const BytesOfType stored = find_tensors(finding, tensors);
   for (const auto& note : checkpoint->notes()) finding.note(note);
   // As every command that opens the model checks it: family, configuration and the shape of every tensor.
-  find_fit(finding, stored, find_family(finding, Model::open(folder, {})->family()));
+  const auto model = Model::open(folder, {});
+  find_fit(finding, stored, find_family(finding, model->family(), model->weights()));
   find_tokenizer_of(finding, folder);
   if (checks.read_weights) scan(finding, tensors, [&](const TensorView& tensor) { checkpoint->release(tensor.name); });
   if (checks.fingerprint) {
@@ -208,7 +209,7 @@ Finding check_model_config(const fs::path& path) {
   Finding finding{"model configuration"};
   find_architecture(finding, checkpoint->config());
   const Weights none(checkpoint, at::kFloat);
-  const ModelSize size = find_family(finding, *make_family(*checkpoint, none, MatmulBackend::kOneDnn));
+  const ModelSize size = find_family(finding, *make_family(*checkpoint, none, MatmulBackend::kOneDnn), none);
   const auto dtype = announced_dtype(checkpoint->config());
   if (!dtype) {
     finding.fields["stored_bytes"] = nullptr;
