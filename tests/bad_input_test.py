@@ -183,8 +183,21 @@ def refused_configurations(f):
     changed("olmoe-1b-7b", "a size as text", ["hidden_size", "2048"], hidden_size="2048")
     changed("olmoe-1b-7b", "a negative size", ["num_hidden_layers", "-16"], num_hidden_layers=-16)
     changed("olmoe-1b-7b", "a size that is null", ["hidden_size"], hidden_size=None)
+    for source, key in (("qwen3-30b-a3b", "num_experts_per_tok"), ("deepseek-moe-16b", "num_experts_per_tok"),
+                        ("deepseek-v2-lite", "num_experts_per_tok"), ("gpt-oss-20b", "num_experts_per_tok"),
+                        ("ernie-4.5-21b-a3b", "moe_k"), ("qwen1.5-moe-a2.7b", "num_experts_per_tok")):
+        changed(source, "k above E", [key, "129", "1 to "], **{key: 129})
+        changed(source, "quantised by fp8", ["quantization_config", "'fp8'"], quantization_config={"quant_method": "fp8"})
+        changed(source, "unknown rope", ["rope_scaling", "ntk", "yarn"], rope_scaling={"type": "ntk", "factor": 2.0})
+    groups = {"topk_method": "group_limited_greedy", "n_group": 8, "topk_group": 3}
+    changed("deepseek-v2-lite", "groups do not divide", ["n_group", "7", "64"], **groups | {"n_group": 7})
+    changed("deepseek-v2-lite", "more groups kept than there are", ["topk_group", "9", "8"], **groups | {"topk_group": 9})
+    changed("deepseek-v2-lite", "another selection", ["topk_method", "noaux_tc"], topk_method="noaux_tc")
+    changed("deepseek-moe-16b", "another score", ["scoring_func", "sigmoid", "softmax"], scoring_func="sigmoid")
+    changed("qwen1.5-moe-a2.7b", "a window of disputed meaning", ["use_sliding_window", "false"], use_sliding_window=True)
+    changed("ernie-4.5-21b-a3b", "unknown activation", ["hidden_act", "gelu", "silu"], hidden_act="gelu")
     for method in ("fp8", "gptq", "awq", "bitsandbytes"):
-        changed("mixtral-8x7b", f"quantised by {method}", ["quantization_config", "BF16"], quantization_config={"quant_method": method})
+        changed("mixtral-8x7b", f"quantised by {method}", ["quantization_config", f"'{method}'", "BF16"], quantization_config={"quant_method": method})
 
 
 def tensors_that_do_not_fit(f):

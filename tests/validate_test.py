@@ -19,7 +19,13 @@ CONFIGS = pathlib.Path(__file__).parent / "configs"
 # bytes of the cache per token: layers x key-value heads x (key + value width) x 4, worked out by hand.
 RELEASED = {
     "mixtral-8x7b": (46_702_792_704, 32, 32 * 8 * 256 * 4),
+    "qwen1.5-moe-a2.7b": (14_315_784_192, 24, 24 * 16 * 256 * 4),
+    "qwen3-30b-a3b": (30_532_122_624, 48, 48 * 4 * 256 * 4),
+    "deepseek-moe-16b": (16_375_728_128, 27, 28 * 16 * 256 * 4),
     "olmoe-1b-7b": (6_919_161_856, 16, 16 * 16 * 256 * 4),
+    "deepseek-v2-lite": (15_706_484_224, 26, 27 * 16 * (192 + 128) * 4),
+    "gpt-oss-20b": (20_914_757_184, 24, 24 * 8 * 128 * 4),
+    "ernie-4.5-21b-a3b": (21_825_437_888, 27, 28 * 4 * 256 * 4),
 }
 failures = 0
 
@@ -136,7 +142,7 @@ def configurations(folder):
         same(f"{name}: layers with experts", file["moe_layers"], moe_layers)
         same(f"{name}: cache", file["cache_bytes_per_token"], cache)
         same(f"{name}: active below all", 0 < file["active_parameters"] < parameters / 3, True)
-        same(f"{name}: one type", list(file["stored_bytes"]), ["BF16", "U8"] if name == "gpt-oss-20b" else ["BF16"])
+        same(f"{name}: one type", sorted(file["stored_bytes"]), ["BF16", "U8"] if name == "gpt-oss-20b" else ["BF16"])
         if name != "gpt-oss-20b":
             same(f"{name}: bytes", file["stored_bytes"]["BF16"], 2 * parameters)
     # 16 layers of attention, norms, router and 8 of 64 experts, the final norm, the head and one row of the embedding.
