@@ -1,7 +1,7 @@
 # The commands of this project. `make help` lists them.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help setup build test demo bench bench-quick format lint clean
+.PHONY: help setup build test conformance demo bench bench-quick format lint clean
 .NOTPARALLEL:
 
 JOBS ?= $(shell nproc)
@@ -30,6 +30,10 @@ test:  ## build, then run every test; skipped ones are listed with their reason
 	@scripts/setup.sh test
 	@scripts/build.sh $(PRESET) $(JOBS)
 	@scripts/test.sh $(BUILD) $(JOBS)
+
+conformance: build  ## every model family against its reference; writes docs/conformance.md
+	@scripts/setup.sh test
+	@FARE=$(BUILD)/fare $(firstword $(wildcard .venv/bin/python) python3) -B tests/conformance.py --jobs $(JOBS) --write
 
 demo: build  ## diagnose control models, score real benchmark text, write out/demo/report.html
 	@scripts/demo.sh

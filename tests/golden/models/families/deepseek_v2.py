@@ -179,7 +179,7 @@ def random_case(number, rng):
     blocks = random_feed_forward(rng, sizes["num_hidden_layers"])
     groups = rng.choice([g for g in range(1, blocks["n_routed_experts"] + 1) if blocks["n_routed_experts"] % g == 0])
     return reference.random_case_of("deepseek_v2", number, rng, config(**{
-        **sizes, "hidden_size": rng.choice([12, 24, 36]), **blocks, "q_lora_rank": rng.choice([None, 1, 20]), "kv_lora_rank": rng.choice([1, 6, 17]),
+        **sizes, "hidden_size": rng.choice([12, 24, 36]), **blocks, "q_lora_rank": rng.choice([None, 1, 20]), "kv_lora_rank": rng.choice([2, 6, 18]),  # the reference takes even ranks only
         "qk_nope_head_dim": rng.choice([1, 4, 7]), "qk_rope_head_dim": width, "v_head_dim": rng.choice([1, 4, 9]),
         "topk_method": rng.choice(["greedy", "gready", "group_limited_greedy", "group_limited_greedy"]), "n_group": groups,
         "topk_group": rng.randint(1, groups), "routed_scaling_factor": rng.choice([1.0, 2.5, 16.0]), "rope_scaling": random_rope(rng, width)}))
