@@ -1,8 +1,11 @@
 """Compares `fare tokenize` with the `tokenizers` library on every tokenizer at hand and generated texts.
 
-    python tests/tokenizer_live.py [--program build/fare] [--data ../shared/data] [--texts 600] [--seed 1] [FILE ..]
+    python tests/tokenizer_live.py [--program build/fare] [--data ../shared/data] [--texts 100] [--random 40] [--seed 1] [--full]
+                                   [--write] [FILE ..]
 
-Ids, byte offsets, pieces and decoded text must be equal. Ends with 77 ("SKIPPED: ..") where library, program or data
+Ids, byte offsets, pieces and decoded text must be equal. Also: tokenizers put together at random from every component, and the
+SentencePiece models at hand against `sentencepiece` (ids and text). `--full`: 5,000 texts each, every sentence of the public
+benchmarks, a text of 1 MB without a space, 400 random tokenizers. `--write`: the counts to docs/conformance-tokenizers.md. Ends with 77 ("SKIPPED: ..") where library, program or data
 are missing.
 """
 import argparse
@@ -15,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
+
+from tokenizer_texts import benchmark_texts
 
 SCRIPTS = [(0x21, 0x7E), (0xA1, 0x17F), (0x370, 0x3FF), (0x400, 0x4FF), (0x590, 0x5FF), (0x600, 0x6FF), (0x900, 0x97F),
            (0xE00, 0xE7F), (0x10A0, 0x10FF), (0x1100, 0x11FF), (0x1E00, 0x1FFF), (0x3040, 0x30FF), (0x4E00, 0x9FFF),
@@ -136,12 +141,123 @@ def compare(program, path, texts, special=True, library=None):
     return different
 
 
+def random_tokenizer(rng):
+    """A tokenizer.json of components, settings and added tokens drawn at random."""
+    pattern = lambda: rng.choice([{"String": rng.choice([" ", "a", "er", "\u2581", "\n"])}, {"Regex": rng.choice([r"\s+", r"\p{L}+", r"\d{1,3}", "[aeiou]", r"\s*[\r\n]+", "x+",
+                                                                                                                  r"\p{N}", r"[^\s\p{L}\p{N}]+"])}])
+    normalizer = lambda: rng.choice([{"type": "NFC"}, {"type": "Prepend", "prepend": rng.choice(["\u2581", "__", "\u00e9"])},
+                                     {"type": "Replace", "pattern": pattern(), "content": rng.choice(["\u2581", "", "ab", "\u00e9"])}])
+    splits = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
+    metaspace = lambda: {"type": "Metaspace", "replacement": rng.choice(["\u2581", "_"]), "prepend_scheme": rng.choice(["first", "never", "always"]),
+                         "split": rng.random() < 0.5}
+    pre = lambda: rng.choice([
+        {"type": "Split", "pattern": pattern(), "behavior": rng.choice(splits), "invert": rng.random() < 0.4},
+        {"type": "Digits", "individual_digits": rng.random() < 0.5}, metaspace(), {"type": "Whitespace"}, {"type": "WhitespaceSplit"}])
+    byte_level = rng.random() < 0.4
+    byte = {"type": "ByteLevel", "add_prefix_space": rng.random() < 0.5, "trim_offsets": rng.random() < 0.5, "use_regex": rng.random() < 0.5}
+    alphabet = [chr(c) for c in (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x144))] if byte_level else list("abcdefghijklmnopqrstuvwxyzABC \u2581_\u00e90123.,")
+    rng.shuffle(alphabet)
+    alphabet = alphabet[: len(alphabet) if byte_level or rng.random() < 0.5 else len(alphabet) // 2]
+    special = ["<unk>"] + ([f"<0x{i:02X}>" for i in range(256)] if rng.random() < 0.4 else [])
+    tokens, merges = special + alphabet, []
+    for _ in range(rng.randint(0, 120)):
+        left, right = rng.choice(tokens[len(special):]), rng.choice(tokens[len(special):])
+        if left + right not in tokens and len(left + right) < 8:
+            tokens.append(left + right)
+            merges.append([left, right])
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    kind = rng.choice(["BPE", "BPE", "WordLevel", "Unigram"])
+    if kind == "BPE":
+        model = {"type": "BPE", "dropout": None, "unk_token": rng.choice([None, "<unk>"]), "continuing_subword_prefix": None, "end_of_word_suffix": None,
+                 "fuse_unk": rng.random() < 0.5, "byte_fallback": rng.random() < 0.5, "ignore_merges": rng.random() < 0.3, "vocab": vocabulary, "merges": merges}
+    elif kind == "WordLevel":
+        model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"}
+    else:
+        model = {"type": "Unigram", "unk_id": 0, "byte_fallback": rng.random() < 0.5, "vocab": [[t, -rng.random() * 12] for t in tokens]}
+    added = []
+    for content in rng.sample(["<s>", "[X]", "the", " a", "<|e|>", "e\u0301x", "\u00e9", "nurse ", "\u2581q", "12"], rng.randint(0, 6)):
+        flag = lambda: rng.random() < 0.35
+        added.append({"id": vocabulary.get(content, len(tokens) + len([a for a in added if a["content"] not in vocabulary])), "content": content, "single_word": flag(),
+                      "lstrip": flag(), "rstrip": flag(), "normalized": flag(), "special": flag()})
+    processors = [{"type": "ByteLevel", "add_prefix_space": rng.random() < 0.5, "trim_offsets": rng.random() < 0.7, "use_regex": True}] if byte_level else []
+    if rng.random() < 0.5:
+        one = {"SpecialToken": {"id": "<unk>", "type_id": 0}}
+        single = [one] * rng.randint(0, 2) + [{"Sequence": {"id": "A", "type_id": 0}}] + [one] * rng.randint(0, 1)
+        processors.append({"type": "TemplateProcessing", "single": single, "pair": single + [{"Sequence": {"id": "B", "type_id": 1}}],
+                           "special_tokens": {"<unk>": {"id": "<unk>", "ids": [0], "tokens": ["<unk>"]}}})
+    decoder = rng.choice([None, {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}, {"type": "Fuse"}, {"type": "ByteFallback"}, metaspace(),
+                          {"type": "Replace", "pattern": pattern(), "content": " "},
+                          {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]}])
+    sequence = lambda name, key, make, count: make() if count == 1 else {"type": "Sequence", key: [make() for _ in range(count)]}
+    pre_tokenizer = None if rng.random() < 0.2 else sequence("pre", "pretokenizers", pre, rng.randint(1, 3))
+    if byte_level:
+        pre_tokenizer = byte if pre_tokenizer is None else {"type": "Sequence", "pretokenizers": [pre_tokenizer, byte]}
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
+            "normalizer": None if rng.random() < 0.4 else sequence("n", "normalizers", normalizer, rng.randint(1, 3)), "pre_tokenizer": pre_tokenizer,
+            "post_processor": None if not processors else processors[0] if len(processors) == 1 else {"type": "Sequence", "processors": processors},
+            "decoder": decoder, "model": model}
+
+
+def random_tokenizers(program, seed, count, num_texts):
+    """(tokenizers, texts, texts that differ). What the library itself refuses is not counted."""
+    from tokenizers import Tokenizer
+
+    rng = random.Random(seed)
+    compared = texts_compared = different = 0
+    while compared < count:
+        description = random_tokenizer(rng)
+        try:
+            library = Tokenizer.from_str(json.dumps(description))
+        except Exception:  # noqa: BLE001: the library has one kind for all
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / f"random-{seed}-{compared}.json"
+            path.write_text(json.dumps(description))
+            texts = generated_texts(rng.random(), num_texts, [t["content"] for t in description["added_tokens"]])
+            texts = [t for t in texts if len(t) < 2000]
+            wrong = compare(program, path, texts, library=library)
+            if wrong:
+                kept = pathlib.Path(tempfile.gettempdir()) / path.name
+                kept.write_text(json.dumps(description))
+                print(f"  kept: {kept}")
+        compared += 1
+        texts_compared += len(texts)
+        different += wrong
+    return compared, texts_compared, different
+
+
+def sentencepiece_models(program, data, seed, num_texts):
+    """Rows (name, texts, texts that differ) of the SentencePiece models at hand; empty where the package is missing."""
+    try:
+        import sentencepiece
+    except ImportError:
+        print("the Python package sentencepiece is missing: its models are not compared")
+        return []
+    rows = []
+    for path in sorted((data / "tokenizers").glob("*/*.model*")):
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+        texts = generated_texts(seed, num_texts, ["<s>", "</s>", "\u2581", "[INST]", "<0x41>"])
+        with tempfile.TemporaryDirectory() as folder:
+            source = pathlib.Path(folder) / "in.jsonl"
+            source.write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in enumerate(texts)))
+            out = subprocess.run([program, "tokenize", "--tokenizer", str(path), "--input", str(source)], check=True, capture_output=True, text=True).stdout
+        different = 0
+        for text, line in zip(texts, out.splitlines()):
+            got, ids = json.loads(line), processor.encode(text)
+            different += got["ids"] != ids or (processor.unk_id() not in ids and got["decoded"] != processor.decode(ids))
+        rows.append((f"{path.parent.name}/{path.name}", len(texts), different))
+    return rows
+
+
 def main():
     parser = argparse.ArgumentParser()
     root = pathlib.Path(__file__).resolve().parent.parent
     parser.add_argument("--program", default=os.environ.get("FARE", str(root / "build" / "fare")))
     parser.add_argument("--data", default=os.environ.get("FARE_DATA", str(root.parent / "shared" / "data")))
-    parser.add_argument("--texts", type=int, default=600)
+    parser.add_argument("--texts", type=int, default=100)
+    parser.add_argument("--random", type=int, default=40)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--write", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("files", nargs="*")
     arguments = parser.parse_args()
@@ -160,14 +276,47 @@ def main():
         if not any(str(name).endswith(".gz") for name in files):
             print("SKIPPED: no tokenizers in the data folder; set FARE_DATA to the folder that holds tokenizers/")
             return 77
-    failed = 0
+    if arguments.full:
+        arguments.texts, arguments.random = max(arguments.texts, 5000), max(arguments.random, 400)
+    data = pathlib.Path(arguments.data)
+    sentences = benchmark_texts(data) if arguments.full else []
+    rows, golden = [], [0, 0, 0]
     for path in files:
         contents = [t["content"] for t in description_of(path).get("added_tokens", [])]
-        texts = generated_texts(arguments.seed, arguments.texts, contents)
+        public = path.parent.parent.name == "tokenizers"
+        texts = generated_texts(arguments.seed, arguments.texts if public else min(arguments.texts, 1000), contents)
+        if public:
+            texts += sentences + (["q" * (1 << 20)] if arguments.full else [])
         different = compare(arguments.program, path, texts) + compare(arguments.program, path, texts[:100], special=False)
-        print(f"{path.parent.name}/{path.name}: {len(texts)} texts, {different} differ", flush=True)
-        failed += different
-    return 1 if failed else 0
+        if public or different:
+            print(f"{path.parent.name}/{path.name}: {len(texts)} texts, {different} differ", flush=True)
+        if public:
+            rows.append((f"{path.parent.name}/{path.name}", len(texts), different))
+        else:
+            golden = [golden[0] + 1, golden[1] + len(texts), golden[2] + different]
+    if golden[0]:
+        rows.append((f"{golden[0]} small tokenizers of tests/golden/tokenizer", golden[1], golden[2]))
+    if not arguments.files:
+        count, texts, different = random_tokenizers(arguments.program, arguments.seed, arguments.random, 60)
+        rows.append((f"{count} tokenizers put together at random", texts, different))
+        rows += sentencepiece_models(arguments.program, data, arguments.seed, arguments.texts)
+    for name, texts, different in rows:
+        print(f"{name}: {texts} texts, {different} differ", flush=True)
+    if arguments.write:
+        write_page(rows, arguments)
+    return 1 if any(different for _, _, different in rows) else 0
+
+
+def write_page(rows, arguments):
+    import tokenizers
+
+    lines = ["# Tokenizers against their reference libraries", "",
+             f"Texts whose ids, byte ranges, pieces and decoded text were compared with `tokenizers` {tokenizers.__version__} (SentencePiece models: ids and text with",
+             "`sentencepiece`), and how many differ. The texts: generated ones (scripts, emoji with joiners, combining marks, unassigned and private-use code points,",
+             "control characters, every white space, special tokens inside words), and with `--full` every sentence of the public benchmarks and 1 MB without a space.", "",
+             f"Made by `python tests/tokenizer_live.py{' --full' if arguments.full else ''} --write`.", "", "| tokenizer | texts | differ |", "|---|---|---|"]
+    lines += [f"| {name} | {texts:,} | {different} |" for name, texts, different in rows]
+    (pathlib.Path(__file__).resolve().parent.parent / "docs" / "conformance-tokenizers.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
