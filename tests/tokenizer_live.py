@@ -242,7 +242,7 @@ def sentencepiece_models(program, data, seed, num_texts):
             source.write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in enumerate(texts)))
             out = subprocess.run([program, "tokenize", "--tokenizer", str(path), "--input", str(source)], check=True, capture_output=True, text=True).stdout
         different = 0
-        for text, line in zip(texts, out.splitlines()):
+        for text, line in zip(texts, out.split("\n")):
             got, ids = json.loads(line), processor.encode(text)
             different += got["ids"] != ids or (processor.unk_id() not in ids and got["decoded"] != processor.decode(ids))
         rows.append((f"{path.parent.name}/{path.name}", len(texts), different))
