@@ -114,6 +114,7 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   settings.push_back({"max-length", flags.common.max_length, ""});
   settings.push_back({"dtype", dtype, ""});
   settings.push_back({"matmul", backend_name(model->execution().backend), ""});
+  for (const auto& [flag, value] : reading_choices(flags.common)) settings.push_back({flag, value, ""});
   const RunFolder folder(flags.common.out, "diagnose", settings);
   log_to_file(progress, folder.path() / "log.txt");
   Store store(folder.rows_path());

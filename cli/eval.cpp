@@ -68,6 +68,7 @@ std::vector<Setting> settings_of(const EvalFlags& flags, const std::vector<std::
                                 {"threads", int64_t{flags.common.threads}, ""},
                                 {"seed", static_cast<int64_t>(flags.common.seed), ""},
                                 {"unit-rows", flags.unit_rows, ""}};
+  for (const auto& [flag, value] : reading_choices(flags.common)) settings.push_back({flag, value, ""});
   if (flags.limit) settings.push_back({"limit", *flags.limit, ""});
   if (flags.prefix_token) settings.push_back({"prefix-token", int64_t{*flags.prefix_token}, ""});
   if (flags.accept_changed_data) settings.push_back({"accept-changed-data", true, ""});

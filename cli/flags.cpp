@@ -45,6 +45,8 @@ void add_model_flags(CLI::App& command, CommonFlags& flags) {
       ->check(CLI::IsMember({"ask", "stored", "tied"}));
   command.add_flag("--ignore-correction-bias", flags.ignore_correction_bias,
                    "Choose experts by their scores alone, without a stored correction bias (ERNIE-4.5), as some readers do");
+  command.add_flag("--ignore-scale-factor", flags.ignore_scale_factor,
+                   "Leave the factor of mscale_all_dim out of the softmax scale (DeepSeek-V2), as transformers did before July 2026");
   command.add_option("--max-length", flags.max_length, "Context length in tokens; 0 = the model's own")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--threads", flags.threads, "0 = all physical cores this process may use")->check(CLI::NonNegativeNumber);
@@ -65,6 +67,14 @@ void add_data_flag(CLI::App& command, CommonFlags& flags) {
   command.add_option("--data", flags.data, "Folder of benchmark data; default $FARE_DATA, else ./data");
 }
 
+std::vector<std::pair<std::string, std::string>> reading_choices(const CommonFlags& flags) {
+  std::vector<std::pair<std::string, std::string>> choices;
+  if (flags.head != "ask") choices.emplace_back("head", flags.head);
+  if (flags.ignore_correction_bias) choices.emplace_back("ignore-correction-bias", "true");
+  if (flags.ignore_scale_factor) choices.emplace_back("ignore-scale-factor", "true");
+  return choices;
+}
+
 std::filesystem::path data_folder(const CommonFlags& flags) {
   if (!flags.data.empty()) return flags.data;
   const char* from_environment = std::getenv("FARE_DATA");
@@ -81,11 +91,14 @@ std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& prog
                                                  : faster_backend();
   execution.head = flags.head == "stored" ? Execution::Head::kStored : flags.head == "tied" ? Execution::Head::kTied : Execution::Head::kAsk;
   execution.correction_bias = !flags.ignore_correction_bias;
+  execution.scale_factor = !flags.ignore_scale_factor;
   auto model = Model::open(flags.model, execution);
   progress.say(fmt::format("{}: {}, {} layers, {} experts, top {}; {} on {} threads, products by {}", flags.model.string(),
                            model->spec().model_type, model->spec().num_layers, model->spec().router.num_experts,
                            model->spec().router.top_k, bf16 ? "bf16" : "f32", at::get_num_threads(),
                            bf16 ? "onednn" : backend_name(execution.backend)));
+  if (!execution.scale_factor && model->spec().attention_scale_factor == 1)
+    progress.say("--ignore-scale-factor changes nothing: this model's softmax scale has no such factor");
   return model;
 }
 

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "fare/core/progress.h"
 #include "fare/models/model.h"
@@ -20,6 +22,7 @@ struct CommonFlags {
   std::string matmul = "auto";
   std::string head = "ask";
   bool ignore_correction_bias = false;
+  bool ignore_scale_factor = false;
   int64_t max_length = 0;
   int threads = 0;
   uint64_t seed = 0;
@@ -30,10 +33,15 @@ struct CommonFlags {
 };
 
 // Each adds its flags to `command`.
-void add_model_flags(CLI::App& command, CommonFlags& flags);    // --model --device --dtype --matmul --head --ignore-correction-bias ..
+// --model --device --dtype --matmul --head --ignore-correction-bias --ignore-scale-factor --max-length --threads
+void add_model_flags(CLI::App& command, CommonFlags& flags);
 void add_output_flag(CLI::App& command, CommonFlags& flags, bool required);  // --out
 void add_console_flags(CLI::App& command, CommonFlags& flags);  // --quiet --log-level
 void add_data_flag(CLI::App& command, CommonFlags& flags);      // --data
+
+// The flags among these that change how a checkpoint is read, where they are not at their defaults: part of what a run folder
+// remembers, {name without dashes, value}.
+std::vector<std::pair<std::string, std::string>> reading_choices(const CommonFlags& flags);
 
 // `flags.data`, else $FARE_DATA, else ./data.
 std::filesystem::path data_folder(const CommonFlags& flags);

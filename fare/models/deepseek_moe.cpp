@@ -1,8 +1,10 @@
 #include "fare/models/deepseek_moe.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "fare/models/common_config.h"
+#include "fare/models/gated_mlp.h"
 
 namespace fare {
 
@@ -38,35 +40,25 @@ ExpertWeights DeepseekMoe::expert(int64_t layer, int64_t expert) const {
 }
 
 at::Tensor DeepseekMoe::shared_output(int64_t layer, const at::Tensor& x_TD) const {
-  return widths_.shared == 0 ? at::Tensor() : mlp(layer_prefix(layer) + "mlp.shared_experts.", x_TD);
+  return widths_.shared == 0 ? at::Tensor() : gated_mlp(weights_, layer_prefix(layer) + "mlp.shared_experts.", x_TD, backend_);
 }
 
 at::Tensor DeepseekMoe::dense_output(int64_t layer, const at::Tensor& x_TD) const {
-  return mlp(layer_prefix(layer) + "mlp.", x_TD);
-}
-
-at::Tensor DeepseekMoe::mlp(const std::string& prefix, const at::Tensor& x_TD) const {
-  const auto matrix = [&](const std::string& name) { return weights_.get(prefix + name + "_proj.weight"); };
-  return expert_output(x_TD, {.gate_ID = matrix("gate"), .up_ID = matrix("up"), .down_DI = matrix("down")}, backend_);
+  return gated_mlp(weights_, layer_prefix(layer) + "mlp.", x_TD, backend_);
 }
 
 std::vector<TensorSlot> DeepseekMoe::feed_forward_tensors() const {
   const int64_t d = spec_.hidden_size;
   std::vector<TensorSlot> slots;
-  const auto add_mlp = [&](const std::string& prefix, int64_t width) {
-    slots.push_back({prefix + "gate_proj.weight", {width, d}});
-    slots.push_back({prefix + "up_proj.weight", {width, d}});
-    slots.push_back({prefix + "down_proj.weight", {d, width}});
-  };
+  const auto add = [&](std::vector<TensorSlot> more) { std::move(more.begin(), more.end(), std::back_inserter(slots)); };
   for (int64_t l = 0; l < spec_.num_layers; ++l) {
     if (!spec_.is_moe[static_cast<size_t>(l)]) {
-      add_mlp(layer_prefix(l) + "mlp.", widths_.dense);
+      add(gated_mlp_slots(layer_prefix(l) + "mlp.", widths_.dense, d));
       continue;
     }
     slots.push_back({gate(l) + ".weight", {spec_.router.num_experts, d}});
-    for (auto& slot : experts(l).slots(weights_, spec_.router.num_experts, spec_.expert_width, d))
-      slots.push_back(std::move(slot));
-    if (widths_.shared > 0) add_mlp(layer_prefix(l) + "mlp.shared_experts.", widths_.shared);
+    add(experts(l).slots(weights_, spec_.router.num_experts, spec_.expert_width, d));
+    if (widths_.shared > 0) add(gated_mlp_slots(layer_prefix(l) + "mlp.shared_experts.", widths_.shared, d));
   }
   return slots;
 }

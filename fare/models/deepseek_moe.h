@@ -36,7 +36,6 @@ class DeepseekMoe : public Family {
 
  private:
   ExpertTensors experts(int64_t layer) const { return {.prefix = layer_prefix(layer) + "mlp.experts."}; }
-  at::Tensor mlp(const std::string& prefix, const at::Tensor& x_TD) const;
 
   DeepseekWidths widths_;
 };

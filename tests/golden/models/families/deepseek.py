@@ -110,7 +110,7 @@ def random_feed_forward(rng, layers):
     """Keys of the second half of the layers, the same for V1 and V2."""
     experts = rng.choice([2, 3, 6, 8, 33])
     return {"n_routed_experts": experts, "num_experts_per_tok": rng.randint(1, min(8, experts)), "n_shared_experts": rng.choice([None, 0, 1, 2, 3]),
-            "first_k_dense_replace": rng.choice([0, 1, layers, ...]), "moe_layer_freq": rng.choice([1, 2, ...]),
+            "first_k_dense_replace": rng.choice([0, 0, 1, ...]), "moe_layer_freq": rng.choice([1, 2, ...]),
             "norm_topk_prob": rng.choice([True, False, ...]), "intermediate_size": rng.choice([1, 9, 40]), "moe_intermediate_size": rng.choice([1, 7, 24]),
             "attention_bias": rng.choice([True, False, ...]), "scoring_func": rng.choice(["softmax", ...])}
 

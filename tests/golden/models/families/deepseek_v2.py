@@ -2,7 +2,8 @@
 
 `follows_vendor` says where transformers 5.23 does not: it never divides the weights by their sum (norm_topk_prob), makes every layer from
 first_k_dense_replace on a MoE layer (moe_layer_freq), cannot be built without routed or shared experts, does not know the spelling "gready",
-and repeats the expanded keys when num_key_value_heads is not num_attention_heads. Mistakes are made in deepseek_plain.
+repeats the expanded keys when num_key_value_heads is not num_attention_heads, and cannot rotate
+parts that begin at an odd offset. Mistakes are made in deepseek_plain.
 """
 
 import contextlib
@@ -73,7 +74,7 @@ def follows_vendor(c):
     return (c.get("moe_layer_freq", 1) == 1 and not (c.get("norm_topk_prob") and c["num_experts_per_tok"] > 1)
             and bool(c.get("n_routed_experts") or c.get("num_experts")) and bool(c["n_shared_experts"])
             and c.get("topk_method", "greedy") != "gready" and c.get("num_key_value_heads") in (None, c["num_attention_heads"])
-            and c["hidden_size"] % c["num_attention_heads"] == 0)
+            and c["hidden_size"] % c["num_attention_heads"] == 0 and c["qk_nope_head_dim"] % 2 == 0 and c["kv_lora_rank"] % 2 == 0)
 
 
 def load(folder):
