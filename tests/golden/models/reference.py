@@ -5,6 +5,7 @@ Used by make_models_golden.py (stored goldens) and tests/conformance.py (fresh o
   name, family (model_type), weights (name of the stored weight set), seed, config (config.json as written),
   storage ("bf16" | "f16" | "f32") and types ({end of a tensor's name: storage} where one differs),
   layout ("plain" | "fused" | "unaligned" | "sharded"), lengths (of its sequences), special (odd weights),
+  flags (further arguments of `fare score` in tests/conformance.py),
   mistakes ({label: None = made by `mistake`, a dict = changes of config.json, a function = changes of the tensors}).
 """
 
