@@ -1,7 +1,7 @@
 # The commands of this project. `make help` lists them.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help setup build test conformance demo bench bench-quick format lint clean
+.PHONY: help setup build test conformance demo bench bench-quick bench-full format lint clean
 .NOTPARALLEL:
 
 JOBS ?= $(shell nproc)
@@ -47,6 +47,11 @@ bench-quick:  ## the same on a small model (about a minute)
 	@scripts/setup.sh test
 	@scripts/build.sh $(PRESET) $(JOBS) -DFARE_BUILD_BENCH=ON
 	@bench/run.sh --quick
+
+bench-full:  ## the same with the peers running the whole work, once (hours)
+	@scripts/setup.sh test
+	@scripts/build.sh $(PRESET) $(JOBS) -DFARE_BUILD_BENCH=ON
+	@bench/run.sh --full
 
 format:  ## clang-format over every source file
 	@scripts/format.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# bench/run.sh [--quick] [options of peer.py]: micro-benchmarks, then fare against its peer. Expects `make build` with
-# FARE_BUILD_BENCH=ON, which `make bench` and `make bench-quick` do.
+# bench/run.sh [--quick | --full] [--write] [options of compare.py]: micro-benchmarks, then fare against its peers.
+# Expects a build with FARE_BUILD_BENCH=ON, which `make bench`, `make bench-quick` and `make bench-full` do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build="${FARE_BUILD:-build}"
@@ -16,9 +16,9 @@ echo "== micro-benchmarks (load: $(cut -d' ' -f1-3 /proc/loadavg))"
   --benchmark_counters_tabular=true
 
 echo
-echo "== against transformers"
-if ! "$python" -c 'import torch, transformers, tokenizers, safetensors' 2>/dev/null; then
-  echo "SKIPPED: $python has no transformers; run 'make setup' first"
+echo "== against transformers and lm-evaluation-harness"
+if ! "$python" -c 'import torch, transformers, tokenizers, safetensors, lm_eval' 2>/dev/null; then
+  echo "SKIPPED: $python has no transformers or no lm_eval; run 'make setup' first"
   exit 0
 fi
-"$python" bench/peer.py --fare "$build/fare" "$@"
+"$python" bench/compare.py --fare "$build/fare" "$@"

@@ -1,0 +1,112 @@
+"""fare against the programs its users would otherwise run: one table, with sizes and figures in out/bench/compare.json.
+
+    python bench/compare.py [--quick | --full] [--rows P1,P2,..] [--dtypes f32,bf16] [--threads N] [--write]
+
+P1, P4 scoring.py · P2 truthfulqa.py · P3 edits.py · P5 models_bench.cpp · P6 scoring.py, opening.py · P9 generation.py ·
+P10 scaling.py. Random OLMoE-shaped checkpoints: speed does not depend on what the weights say.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+
+import bench
+import crows_pairs
+import edits
+import generation
+import opening
+import scaling
+import scoring
+import table
+import truthfulqa
+
+RACES = {"P1": scoring, "P2": truthfulqa, "P3": edits, "P9": generation}
+OTHERS = ("P5", "P6", "P10")
+
+
+def data_folder():
+    """$FARE_DATA, else ../shared/data beside the project; None when neither is there."""
+    for folder in (os.environ.get("FARE_DATA"), bench.ROOT.parent / "shared" / "data"):
+        if folder and (pathlib.Path(folder) / crows_pairs.FILE).is_file():
+            return pathlib.Path(folder).resolve()
+    return None
+
+
+def attribution(micro):
+    """Weights of the router (raw, renormalised) -> forwards that the gradients of all layers and experts cost."""
+    if not micro.is_file():
+        print(f"SKIPPED: P5: {micro} is not there; bench/run.sh writes it")
+        return None
+    runs = json.loads(micro.read_text())["benchmarks"]
+    return {run["label"]: run["forwards"] for run in runs if run["name"].startswith("BM_RouterGradients") and "forwards" in run}
+
+
+def race(work, dtype, rows):
+    shape = bench.SHAPES["small" if work.quick else "mid"]
+    model = work.make_model("small" if work.quick else "mid", dtype, shape, words=not work.quick)
+    setting = scoring.best_setting(work, model) if {"P1", "P2"} & set(rows) else (32, "eager")
+    peers = bench.start_peers(work, model)
+    results = []
+    for name in rows:
+        results.append(RACES[name].measure(work, model, peers, setting))
+        yield results[-1]
+    for peer in peers.values():
+        peer.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    thorough = parser.add_mutually_exclusive_group()
+    thorough.add_argument("--quick", action="store_true", help="small model and sizes: a check that everything runs")
+    thorough.add_argument("--full", action="store_true", help="peers run the whole work, once; hours")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--rows", default="all", help=f"of {', '.join([*RACES, *OTHERS])} (default all)")
+    parser.add_argument("--dtypes", default="f32,bf16")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, help="times that both sides run at most (default 3; quick 2, full 1)")
+    parser.add_argument("--minutes", type=float, default=20, help="no further rounds that would take more than this (default 20)")
+    parser.add_argument("--masks", type=int, help="masks of P3 (default 50; quick 12, full 100)")
+    parser.add_argument("--no-mklfix", action="store_true", help="leave out the f32 peer with MKL's fast path forced")
+    parser.add_argument("--fare", type=pathlib.Path, default=bench.ROOT / "build" / "fare")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (2 if options.quick else 1 if options.full else 3)
+    options.masks = options.masks or (12 if options.quick else 100 if options.full else 50)
+    rows = [*RACES, *OTHERS] if options.rows == "all" else options.rows.split(",")
+    for flag, given, known in (("--rows", rows, {*RACES, *OTHERS}), ("--dtypes", options.dtypes.split(","), {"f32", "bf16"})):
+        if unknown := set(given) - known:
+            parser.error(f"{flag}: unknown {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
+    if not options.fare.is_file():
+        parser.error(f"--fare: {options.fare} is not there; run 'make build' or name the program")
+    data = data_folder()
+    if data is None:
+        print(f"SKIPPED: {crows_pairs.FILE} is not there; set FARE_DATA to the folder of the public data")
+        return
+
+    work = bench.Bench(options, data)
+    results = {"options": {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in vars(options).items()}, "rows": []}
+    save = lambda: (work.out / "compare.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if "P5" in rows:
+        results["attribution"] = attribution(work.out / "micro.json")
+    if "P6" in rows:
+        results["opening"] = opening.measure(work)
+    if "P10" in rows:
+        results["scaling"] = scaling.measure(work)
+    races = [name for name in RACES if name in rows]
+    for dtype in options.dtypes.split(",") if races else ():
+        for row in race(work, dtype, races):
+            results["rows"].append(dataclasses.asdict(row))
+            save()
+    results["rows"].sort(key=lambda row: row["name"])  # both types of a row together
+    save()
+    text = table.markdown(results)
+    print("\n" + text)
+    if options.write:
+        table.write(text)
+        if results.get("scaling"):
+            scaling.draw(results["scaling"], scaling.PICTURE)
+
+
+if __name__ == "__main__":
+    main()
