@@ -58,8 +58,10 @@ OrderedJson model_json(const Model& model) {
   json["fingerprint"] = checkpoint.fingerprint();
   json["config_sha256"] = hash_of_file(checkpoint.config_path());
   const auto tokenizer = with_gz_fallback(checkpoint.folder() / "tokenizer.json");
+  const auto sentencepiece = checkpoint.folder() / "tokenizer.model";  // read where there is no tokenizer.json
   if (std::filesystem::exists(tokenizer)) json["tokenizer_sha256"] = hash_of_file(tokenizer);
-  else put_null(json, "tokenizer_sha256", "the folder has no tokenizer.json");
+  else if (std::filesystem::exists(sentencepiece)) json["tokenizer_sha256"] = hash_of_file(sentencepiece);
+  else put_null(json, "tokenizer_sha256", "the folder has neither tokenizer.json nor tokenizer.model");
   json["num_layers"] = spec.num_layers;
   json["moe_layers"] = spec.moe_layers();
   json["num_experts"] = spec.router.num_experts;
