@@ -25,6 +25,7 @@ struct EvalFlags {
   std::vector<std::string> tasks, metrics;
   std::optional<int64_t> num_fewshot, limit;
   std::optional<int32_t> prefix_token;
+  std::vector<fs::path> config_tasks;
   fs::path intervention;
   int64_t unit_rows = 4096;
   bool accept_changed_data = false, allow_no_effect = false;
@@ -70,6 +71,7 @@ std::vector<Setting> settings_of(const EvalFlags& flags, const std::vector<std::
                                 {"unit-rows", flags.unit_rows, ""}};
   for (const auto& [flag, value] : reading_choices(flags.common)) settings.push_back({flag, value, ""});
   if (flags.limit) settings.push_back({"limit", *flags.limit, ""});
+  if (flags.num_fewshot) settings.push_back({"num-fewshot", *flags.num_fewshot, ""});
   if (flags.prefix_token) settings.push_back({"prefix-token", int64_t{*flags.prefix_token}, ""});
   if (flags.accept_changed_data) settings.push_back({"accept-changed-data", true, ""});
   if (intervention != nullptr)
@@ -90,7 +92,7 @@ int evaluate(EvalFlags& flags) {
   const Progress progress = console(flags.common);
   const Profiles profiles = profiles_of(flags.metrics);
   const BenchmarkSet set = load_benchmarks(
-      {flags.tasks, {data_folder(flags.common), flags.accept_changed_data}, flags.limit, flags.num_fewshot});
+      {flags.tasks, flags.config_tasks, {data_folder(flags.common), flags.accept_changed_data, std::nullopt, profiles.fair}, flags.limit, flags.num_fewshot});
   std::optional<Intervention> intervention;
   if (!flags.intervention.empty()) intervention = Intervention::read(flags.intervention);
   const Intervention* edits = intervention ? &*intervention : nullptr;
@@ -142,7 +144,8 @@ void add_eval_command(CLI::App& program, int& exit_status) {
   CLI::App* command = program.add_subcommand("eval", "Named benchmarks, results in the layout of lm-evaluation-harness");
   add_model_flags(*command, flags->common);
   command->add_option("--tasks", flags->tasks, "Tasks and groups, separated by commas (fare tasks lists them)")
-      ->required()->delimiter(',');
+      ->delimiter(',');
+  command->add_option("--config-task", flags->config_tasks, "A task of your own, described in a TOML file (docs/task-toml.md); may be repeated");
   add_output_flag(*command, flags->common, true);
   add_data_flag(*command, flags->common);
   command->add_option("--limit", flags->limit, "Only the first N documents of each task")->check(CLI::PositiveNumber);

@@ -48,6 +48,7 @@ LoadedTask load_category(const LoadOptions& options, const std::string& category
                     {"stereo_antistereo", direction},
                     {"bias_type", bias_type}};
     document.target = "0";
+    document.pair = {0, 1};
     document.cluster = document.item;  // the table names no writer
     document.axis = bias_type;
     more.push_back(table.cell(row, "sent_more_en_US"));

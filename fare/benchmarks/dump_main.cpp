@@ -1,5 +1,5 @@
 // A helper of the tests: runs tasks with a scorer that knows no model (every request gets -random() of CPython's
-// generator seeded with 42) and writes results and samples, for comparison with lm-evaluation-harness.
+// generator seeded with 42, every prompt one fixed text) and writes results and samples, for comparison with lm-evaluation-harness.
 //   benchmarks_dump DATA OUT LIMIT TASK..      LIMIT 0 = all documents; writes OUT/TASK/results.json and samples.jsonl
 #include <cstdio>
 #include <cstdlib>
@@ -7,6 +7,7 @@
 
 #include "fare/benchmarks/harness_layout.h"
 #include "fare/benchmarks/metric_errors.h"
+#include "fare/benchmarks/pooled_metrics.h"
 #include "fare/benchmarks/registry.h"
 #include "fare/core/file.h"
 #include "fare/core/python_random.h"
@@ -14,32 +15,38 @@
 namespace fare {
 namespace {
 
+constexpr char kText[] = "The answer is 18, I think.\n#### 18";  // what the scorer writes after every prompt
+
 void dump(const Task& task, const std::filesystem::path& data, const std::filesystem::path& out, size_t limit) {
-  LoadedTask loaded = task.load({data, false});
+  LoadedTask loaded = task.load({data, false, std::nullopt, false});
   const auto num_original = static_cast<int64_t>(loaded.documents.size());
   if (limit > 0 && limit < loaded.documents.size()) loaded.documents.resize(limit);
   PythonRandom random(42);
   std::vector<std::vector<RequestResult>> results;
   std::vector<SampleMetrics> samples;
-  std::vector<SampleHashes> hashes;
-  std::string lines;
   for (const auto& document : loaded.documents) {
     std::vector<RequestResult> one(document.requests.size());
-    for (auto& result : one) result.logprob_nats = -random.random();
+    for (size_t i = 0; i < one.size(); ++i) {
+      if (document.requests[i].extra) continue;
+      if (document.requests[i].kind == RequestKind::kGenerate) one[i].text = kText;
+      else one[i].logprob_nats = -random.random();
+    }
     samples.push_back(task.score(document, one));
-    lines += sample_line(document, one, samples.back(), sample_extension(document, one, samples.back())) + "\n";
-    hashes.push_back({doc_hash(document.doc), prompt_hash(document), target_hash(document.target)});
     results.push_back(std::move(one));
   }
   const TaskInfo& info = task.info;
-  const TaskResults tasks[] = {{info.name, info.name, info.version, info.num_fewshot, num_original,
-                                static_cast<int64_t>(loaded.documents.size()), aggregate_metrics(info, samples),
+  std::string hash;
+  const std::string lines = sample_lines(task, loaded.documents, results, samples, hash);
+  std::vector<MetricAggregate> metrics = aggregate_metrics(info, samples);
+  add_pooled(task, loaded.documents, results, results, metrics);
+  const TaskResults tasks[] = {{info.name, info.alias.empty() ? info.name : info.alias, info.version, info.num_fewshot, num_original,
+                                static_cast<int64_t>(loaded.documents.size()), std::move(metrics),
                                 info.metrics, info.config}};
   RunDescription run;
   run.config = run_config({});
   run.model_name = "model-free";
-  run.task_hashes = {{info.name, task_hash(hashes)}};
-  OrderedJson fare{{"tables", task.summarise(loaded.documents, results)},
+  run.task_hashes = {{info.name, hash}};
+  OrderedJson fare{{"tables", task.summarise ? task.summarise(loaded.documents, results) : OrderedJson(nullptr)},
                    {"errors", metric_errors(info, loaded.documents, samples)}};
   std::filesystem::create_directories(out / info.name);
   write_file(out / info.name / "results.json", results_text(results_object(run, tasks, {}, fare)));

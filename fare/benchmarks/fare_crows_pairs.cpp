@@ -80,6 +80,7 @@ LoadedTask load(const LoadOptions& options) {
                     {"bias_type", document.axis},
                     {"anon_writer", writers.back()}};
     document.target = "0";
+    document.pair = {0, 1};
     document.requests = {{"", more.back()}, {"", less.back()}};
     const PairFlags flags = pair_flags(more.back(), less.back());
     unchanged.push_back(flags.unchanged_words);

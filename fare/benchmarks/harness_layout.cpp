@@ -1,6 +1,7 @@
 #include "fare/benchmarks/harness_layout.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <map>
@@ -33,10 +34,10 @@ OrderedJson token(const std::optional<std::pair<std::string, int64_t>>& entry) {
   return OrderedJson::array({entry->first, std::to_string(entry->second)});
 }
 
-void add_metrics(const std::vector<MetricAggregate>& metrics, const std::string& filter, OrderedJson& out) {
+void add_metrics(const std::vector<MetricAggregate>& metrics, OrderedJson& out) {
   for (const auto& metric : metrics) {
-    out[metric.name + "," + filter] = metric.value ? OrderedJson(*metric.value) : OrderedJson(nullptr);
-    out[metric.name + "_stderr," + filter] = metric.stderr_value ? OrderedJson(*metric.stderr_value) : OrderedJson("N/A");
+    out[metric.name + "," + metric.filter] = metric.value ? OrderedJson(*metric.value) : OrderedJson(nullptr);
+    out[metric.name + "_stderr," + metric.filter] = metric.stderr_value ? OrderedJson(*metric.stderr_value) : OrderedJson("N/A");
   }
 }
 
@@ -61,17 +62,23 @@ std::vector<MetricAggregate> aggregate_metrics(const TaskInfo& task, std::span<c
   for (const auto& info : task.metrics) {
     MetricAggregate aggregate;
     aggregate.name = info.name;
+    aggregate.filter = info.filter;
     std::vector<double> values;
     for (const auto& sample : samples) {
       for (const auto& metric : sample) {
-        if (metric.name != info.name) continue;
+        if (metric.name != info.name || metric.filter != info.filter || info.pooled) continue;
         if (metric.value) values.push_back(*metric.value);
         else if (aggregate.reason.empty()) aggregate.reason = metric.reason;
       }
     }
     aggregate.num_values = static_cast<int64_t>(values.size());
-    aggregate.value = mean(values);
-    aggregate.stderr_value = stats::harness_mean_stderr(values).number;
+    if (std::any_of(values.begin(), values.end(), [](double value) { return std::isnan(value); })) {
+      aggregate.value = std::nan("");
+      if (values.size() > 1) aggregate.stderr_value = std::nan("");
+    } else {
+      aggregate.value = mean(values);
+      aggregate.stderr_value = stats::harness_mean_stderr(values).number;
+    }
     if (aggregate.value) aggregate.reason.clear();
     else if (aggregate.reason.empty()) aggregate.reason = "no document was scored";
     aggregates.push_back(std::move(aggregate));
@@ -108,7 +115,7 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
   std::map<std::string, OrderedJson> configs, versions, num_shots, higher_is_better;
   for (const auto& task : tasks) {
     OrderedJson entry{{"name", task.name}, {"alias", task.alias}, {"sample_len", task.num_effective}};
-    add_metrics(task.metrics, "none", entry);
+    add_metrics(task.metrics, entry);
     results[task.name] = std::move(entry);
     configs[task.name] = without_nulls(task.config);
     versions[task.name] = task.version;
@@ -125,9 +132,9 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
     group_subtasks[group.name] = group.members;
     if (group.metrics.empty()) continue;
     OrderedJson entry{{"alias", group.alias}, {"name", group.name}, {"sample_len", group.num_samples}};
-    add_metrics(group.metrics, "none", entry);
+    add_metrics(group.metrics, entry);
     OrderedJson counts = OrderedJson::object();
-    for (const auto& metric : group.metrics) counts[metric.name + ",none"] = metric.num_values;
+    for (const auto& metric : group.metrics) counts[metric.name + "," + metric.filter] = metric.num_values;
     entry["sample_count"] = std::move(counts);
     results[group.name] = entry;
     group_results[group.name] = std::move(entry);
@@ -172,53 +179,93 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
 std::string results_text(const OrderedJson& results) { return python_json_dumps(results, 2); }
 
 std::string sample_line(const Document& document, std::span<const RequestResult> results, const SampleMetrics& metrics,
-                        const OrderedJson& fare, const std::string& filter) {
+                        const OrderedJson& fare, const TextFilter& filter) {
   check_result_count(document, results);
   OrderedJson arguments = OrderedJson::object();
   OrderedJson responses = OrderedJson::array();
   OrderedJson filtered = OrderedJson::array();
   for (size_t i = 0; i < results.size(); ++i) {
-    arguments["gen_args_" + std::to_string(i)] = {{"arg_0", document.requests[i].context},
-                                                  {"arg_1", document.requests[i].continuation}};
-    const OrderedJson leaf = OrderedJson::array(
-        {python_float_text(results[i].logprob_nats), std::string(results[i].is_greedy ? "True" : "False")});
-    responses.push_back(OrderedJson::array({leaf}));
-    filtered.push_back(leaf);
+    const TextRequest& request = document.requests[i];
+    if (request.extra) continue;
+    OrderedJson argument = OrderedJson::object();
+    OrderedJson leaf;
+    if (request.kind == RequestKind::kGenerate) {
+      argument = {{"arg_0", request.context}, {"arg_1", request.generation}};
+      responses.push_back(OrderedJson::array({results[i].text}));
+      filtered.push_back(filter.apply(results[i].text));
+    } else if (request.kind == RequestKind::kRolling) {
+      argument = {{"arg_0", request.continuation}};
+      responses.push_back(OrderedJson::array({python_float_text(results[i].logprob_nats)}));
+      filtered.push_back(python_float_text(results[i].logprob_nats));
+    } else {
+      argument = {{"arg_0", request.context}, {"arg_1", request.continuation}};
+      const OrderedJson pair = OrderedJson::array(
+          {python_float_text(results[i].logprob_nats), std::string(results[i].is_greedy ? "True" : "False")});
+      responses.push_back(OrderedJson::array({pair}));
+      filtered.push_back(pair);
+    }
+    arguments["gen_args_" + std::to_string(arguments.size())] = std::move(argument);
   }
   OrderedJson names = OrderedJson::array();
-  for (const auto& metric : metrics) names.push_back(metric.name);
+  for (const auto& metric : metrics)
+    if (metric.filter == filter.name) names.push_back(metric.name);
   OrderedJson line{{"doc_id", document.doc_id},
                    {"doc", document.doc},
                    {"target", document.target},
                    {"arguments", std::move(arguments)},
                    {"resps", std::move(responses)},
                    {"filtered_resps", std::move(filtered)},
-                   {"filter", filter},
+                   {"filter", filter.name},
                    {"metrics", std::move(names)},
                    {"doc_hash", doc_hash(document.doc)},
                    {"prompt_hash", prompt_hash(document)},
                    {"target_hash", target_hash(document.target)}};
-  for (const auto& metric : metrics) line[metric.name] = metric.value ? OrderedJson(*metric.value) : OrderedJson(nullptr);
+  for (const auto& metric : metrics) {
+    if (metric.filter != filter.name) continue;
+    if (!metric.printed.is_null()) line[metric.name] = metric.printed;
+    else line[metric.name] = metric.value ? OrderedJson(*metric.value) : OrderedJson(nullptr);
+  }
   if (!fare.is_null()) line["fare"] = fare;
   return python_json_dumps(line);
+}
+
+std::string sample_lines(const Task& task, std::span<const Document> documents,
+                         std::span<const std::vector<RequestResult>> results, std::span<const SampleMetrics> samples,
+                         std::string& hash) {
+  std::string lines;
+  std::vector<SampleHashes> hashes;
+  for (const TextFilter& filter : filters_of(task)) {
+    for (size_t d = 0; d < documents.size(); ++d) {
+      OrderedJson fare = sample_extension(documents[d], results[d], samples[d]);
+      if (task.extension) fare.update(task.extension(documents[d], results[d]));
+      lines += sample_line(documents[d], results[d], samples[d], fare, filter) + "\n";
+      hashes.push_back({doc_hash(documents[d].doc), prompt_hash(documents[d]), target_hash(documents[d].target)});
+    }
+  }
+  hash = task_hash(hashes);
+  return lines;
 }
 
 OrderedJson sample_extension(const Document& document, std::span<const RequestResult> results, const SampleMetrics& metrics) {
   OrderedJson counts = OrderedJson::array();
   OrderedJson truncated = OrderedJson::array();
-  bool boundary_merge = false;
-  for (const auto& result : results) {
-    counts.push_back(result.token_ids.size());
-    truncated.push_back(result.truncated_tokens);
-    boundary_merge = boundary_merge || result.boundary_merge;
+  bool boundary_merge = false, generated = false, cut_off = false;
+  for (size_t i = 0; i < results.size(); ++i) {
+    boundary_merge = boundary_merge || results[i].boundary_merge;
+    generated = generated || document.requests[i].kind == RequestKind::kGenerate;
+    cut_off = cut_off || results[i].cut_off;
+    if (document.requests[i].extra) continue;
+    counts.push_back(results[i].token_ids.size());
+    truncated.push_back(results[i].truncated_tokens);
   }
   OrderedJson reasons = OrderedJson::object();
   for (const auto& metric : metrics)
-    if (!metric.value) reasons[metric.name] = metric.reason;
+    if (!metric.value && metric.printed.is_null()) reasons[metric.name] = metric.reason;
   OrderedJson extension{{"item", document.item},       {"cluster", document.cluster},
                         {"axis", document.axis},       {"token_counts", std::move(counts)},
                         {"truncated_tokens", std::move(truncated)}, {"boundary_merge", boundary_merge},
                         {"flags", document.flags}};
+  if (generated) extension["cut_off"] = cut_off;
   if (!reasons.empty()) extension["reasons"] = std::move(reasons);
   return extension;
 }
@@ -227,7 +274,8 @@ std::string doc_hash(const OrderedJson& doc) { return sha256_hex(python_json_dum
 
 std::string prompt_hash(const Document& document) {
   FARE_CHECK(!document.requests.empty(), "item '" + document.item + "' has no request");
-  return sha256_hex(document.requests.front().context);
+  const TextRequest& first = document.requests.front();
+  return sha256_hex(first.kind == RequestKind::kRolling ? first.continuation : first.context);
 }
 
 std::string target_hash(const std::string& target) { return sha256_hex(target); }

@@ -12,20 +12,12 @@
 
 namespace fare {
 
-// A metric over a task's documents.
-struct MetricAggregate {
-  std::string name;
-  std::optional<double> value;       // none: undefined (fair metrics only), see `reason`
-  std::optional<double> stderr_value;  // none: "N/A"
-  int64_t num_values = 0;            // documents that have a value
-  std::string reason;
-};
-
 // The metrics of one document (one sample line).
 using SampleMetrics = std::vector<MetricValue>;
 
-// Mean and standard error of each metric, in the task's order. compat metrics take every value, NaN included; fair ones
-// the defined values. A metric without any value is undefined, with the first document's reason.
+// Mean and standard error of each metric, in the task's order. A compat metric with a NaN among its values is NaN, as is
+// its standard error; fair ones take the defined values. A metric without any value is undefined, with the first
+// document's reason. Pooled metrics have no value yet (pooled_metrics.h).
 std::vector<MetricAggregate> aggregate_metrics(const TaskInfo& task, std::span<const SampleMetrics> samples);
 
 // One task's part of a results file.
@@ -87,9 +79,15 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
                            std::span<const GroupResults> groups, const OrderedJson& fare);
 std::string results_text(const OrderedJson& results);  // indent 2, no line end at the end
 
-// One sample line (without line end). `fare` as above.
+// One sample line (without line end) of one filter: its metrics only, generated texts as it makes them. Extra requests are
+// left out. `fare` as above.
 std::string sample_line(const Document& document, std::span<const RequestResult> results, const SampleMetrics& metrics,
-                        const OrderedJson& fare, const std::string& filter = "none");
+                        const OrderedJson& fare, const TextFilter& filter = no_filter());
+// All sample lines of a task, filter by filter, each with its line end; `hash` becomes the task's hash over them.
+// `results` and `samples` have one entry per document.
+std::string sample_lines(const Task& task, std::span<const Document> documents,
+                         std::span<const std::vector<RequestResult>> results, std::span<const SampleMetrics> samples,
+                         std::string& hash);
 // The `fare` object of a sample: cluster, axis, token counts, flags, and the reason of every undefined metric.
 OrderedJson sample_extension(const Document& document, std::span<const RequestResult> results, const SampleMetrics& metrics);
 

@@ -16,7 +16,9 @@ import tempfile
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
-TASKS = ["crows_pairs_english", "crows_pairs_english_age", "truthfulqa_mc1", "truthfulqa_mc2"]
+TASKS = ["crows_pairs_english", "crows_pairs_english_age", "truthfulqa_mc1", "truthfulqa_mc2", "bbq", "bbq_generate", "winogender_all",
+         "winogender_gotcha_male", "mmlu_anatomy", "gsm8k", "arc_challenge", "piqa", "winogrande"]
+TEXT = "The answer is 18, I think.\n#### 18"  # what the scorer writes after every prompt, as in dump_main.cpp
 LIMIT = 60
 
 
@@ -40,7 +42,8 @@ def run_harness(lm_eval, make, data, name, folder):
         def loglikelihood_rolling(self, requests, **_):
             raise NotImplementedError
 
-        generate_until = loglikelihood_rolling
+        def generate_until(self, requests, **_):
+            return [TEXT for _ in requests]
 
     tracker = EvaluationTracker(output_path=str(folder))
     tracker.general_config_tracker.log_experiment_args("dummy", "pretrained=model-free", None, None, False)
@@ -65,7 +68,9 @@ def without_own(entry):
 
 
 def close(a, b):
-    return a == b or (isinstance(a, float) and isinstance(b, float) and abs(a - b) <= 1e-12)
+    if not (isinstance(a, float) and isinstance(b, float)):
+        return a == b
+    return a == b or abs(a - b) <= 1e-12 or (a != a and b != b)
 
 
 def compare(name, ours, theirs, ours_samples, theirs_samples, make_table):
@@ -101,10 +106,12 @@ def compare(name, ours, theirs, ours_samples, theirs_samples, make_table):
     for key, value in their["configs"][name].items():
         if key in ("task", "dataset_path", "dataset_name", "test_split", "validation_split", "doc_to_target", "description",
                    "target_delimiter", "fewshot_delimiter", "metric_list", "output_type", "repeats", "should_decontaminate"):
+            if "<function" in str(value) or "def " in str(value) or callable(value):
+                continue  # a Python function; ours says in words what it does
             if config.get(key) != value:
                 wrong.append(f"{name}: config {key} is {config.get(key)!r}, the harness has {value!r}")
     table = make_table(our)
-    if name not in table or "±" not in table:
+    if name not in table or ("±" not in table and name != "bbq_generate"):
         wrong.append(f"{name}: the harness's table of our results lacks the task:\n{table}")
     return wrong
 

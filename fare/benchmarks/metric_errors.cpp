@@ -16,12 +16,12 @@ OrderedJson metric_errors(const TaskInfo& task, std::span<const Document> docume
   FARE_CHECK(documents.size() == samples.size(), "one list of metrics per document");
   OrderedJson errors = OrderedJson::object();
   for (const auto& info : task.metrics) {
-    if (info.profile != Profile::kFair) continue;
+    if (info.profile != Profile::kFair || info.pooled) continue;
     std::vector<double> values;
     std::vector<std::string> clusters;
     for (size_t d = 0; d < documents.size(); ++d) {
       for (const auto& metric : samples[d]) {
-        if (metric.name != info.name || !metric.value) continue;
+        if (metric.name != info.name || metric.filter != info.filter || !metric.value) continue;
         values.push_back(*metric.value);
         clusters.push_back(documents[d].cluster);
       }
@@ -40,7 +40,7 @@ OrderedJson metric_errors(const TaskInfo& task, std::span<const Document> docume
       for (const char* name : {"se_naive", "se_cr1", "cr1_over_naive", "icc"}) entry[name] = nullptr;
       entry["reason"] = error.reason;
     }
-    errors[info.name] = std::move(entry);
+    errors[info.filter == "none" ? info.name : info.name + "," + info.filter] = std::move(entry);
   }
   return errors;
 }

@@ -16,12 +16,20 @@ const std::vector<Task>& all_tasks();
 // A name that stands for several tasks.
 struct TaskGroup {
   std::string name;
-  std::vector<std::string> members;
+  std::vector<std::string> members;    // tasks, or groups listed before
+  std::string alias;                   // as tables print it; "" = the name
+  std::vector<std::string> metrics;    // means over the leaf tasks, weighted by their size; empty = the group has no numbers
+  double version = 1;
 };
 const std::vector<TaskGroup>& all_task_groups();
 
-// The entry of `known` that `name` means: itself, else `fare_` + name. None when there is neither.
+// The entry of `known` that `name` means: itself, else `fare_` + name, else the one that differs in letter case only. None
+// when there is none.
 std::optional<std::string> known_name(const std::string& name, const std::vector<std::string>& known);
+
+// The group of that name, or null. The tasks of a group, groups within it replaced by their members.
+const TaskGroup* find_group(const std::string& name);
+std::vector<const Task*> leaf_tasks(const TaskGroup& group);
 
 // The task of that name; the prefix `fare_` may be left out where no other task or group has the rest as its name.
 // Throws UsageError offering the nearest names; a group's name is refused with its members.

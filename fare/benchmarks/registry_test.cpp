@@ -34,6 +34,8 @@ TEST(Registry, AGroupRunsItsMembersOnce) {
   EXPECT_EQ(tasks[0]->info.name, "truthfulqa_mc2");
   EXPECT_EQ(tasks[1]->info.name, "truthfulqa_mc1");
   EXPECT_EQ(resolve_tasks({"crows_pairs"}).size(), 11u);
+  EXPECT_EQ(resolve_tasks({"mmlu"}).size(), 57u);  // groups of groups
+  EXPECT_EQ(resolve_tasks({"bbq_age"})[0]->info.name, "bbq_Age");
   EXPECT_THROW(resolve_tasks({}), UsageError);
   EXPECT_THROW(resolve_tasks({""}), UsageError);
 }
@@ -53,6 +55,7 @@ TEST(Registry, EveryTaskIsWhole) {
     for (const auto& metric : task.info.metrics)
       EXPECT_EQ(metric.profile == Profile::kFair, is_fair_metric(metric.name)) << metric.name;
     for (const auto& value : task.info.config) EXPECT_FALSE(value.is_null());
+    EXPECT_TRUE(task.load && task.score);
   }
 }
 
@@ -60,22 +63,53 @@ TEST(Registry, EveryTaskIsWhole) {
 TEST(Registry, RequestsEqualTheHarnessOnes) {
   FARE_NEED_DATA("crows-pairs");
   FARE_NEED_DATA("truthfulqa");
+  FARE_NEED_DATA("bbq");
+  FARE_NEED_DATA("mmlu");
   const Json golden = read_json_file(std::filesystem::path(FARE_SOURCE_DIR) / "tests/golden/harness_requests/requests.json");
-  EXPECT_EQ(golden.size(), 13u);
-  for (const auto& [name, expected] : golden.items()) {
-    const LoadedTask loaded = find_task(name).load({testing::data_folder(), false});
+  EXPECT_EQ(golden.size(), 13u + 18u + 57u);
+  for (const auto& [entry, expected] : golden.items()) {
+    const std::string name = entry.substr(0, entry.find('@'));  // "mmlu_anatomy@5": with five examples
+    LoadOptions options{testing::data_folder()};
+    if (name != entry) options.num_fewshot = std::stoll(entry.substr(name.size() + 1));
+    options.extra_requests = false;
+    const LoadedTask loaded = find_task(name).load(options);
     Sha256 digest;
     size_t num_requests = 0;
     for (const auto& document : loaded.documents) {
       for (const auto& request : document.requests) {
-        digest.add(python_json_dumps(OrderedJson::array({request.context, request.continuation})) + "\n");
+        const OrderedJson second = request.kind == RequestKind::kGenerate ? request.generation : OrderedJson(request.continuation);
+        digest.add(python_json_dumps(OrderedJson::array({request.context, second})) + "\n");
         ++num_requests;
       }
     }
-    EXPECT_EQ(loaded.documents.size(), expected["documents"]) << name;
-    EXPECT_EQ(num_requests, expected["requests"]) << name;
-    EXPECT_EQ(digest.hex(), expected["sha256"]) << name;
+    EXPECT_EQ(loaded.documents.size(), expected["documents"]) << entry;
+    EXPECT_EQ(num_requests, expected["requests"]) << entry;
+    EXPECT_EQ(digest.hex(), expected["sha256"]) << entry;
   }
+}
+
+TEST(Registry, TheDataPageNamesEveryFile) {
+  const std::string page = read_file(std::filesystem::path(FARE_SOURCE_DIR) / "docs/data.md");
+  for (const auto& task : all_tasks()) {
+    for (const auto& file : task.info.files) {
+      if (file.path.starts_with("mmlu/")) continue;  // 114 files, one row for each half
+      EXPECT_NE(page.find("`" + file.path + "`"), std::string::npos) << file.path;
+      EXPECT_NE(page.find(file.sha256), std::string::npos) << file.path;
+    }
+  }
+}
+
+TEST(Registry, ABenchmarkOfSeveralFilesIsReadyWithOne) {
+  const auto folder = testing::scratch("bbq-status");
+  std::filesystem::create_directories(folder / "bbq/data");
+  const auto ready = [&] {
+    for (const auto& status : list_tasks(folder, false))
+      if (status.task->info.name == "bbq") return status.ready;
+    return false;
+  };
+  EXPECT_FALSE(ready());
+  write_file(folder / "bbq/data/Age.jsonl", "{}");
+  EXPECT_TRUE(ready());
 }
 
 TEST(Registry, SaysWhichFilesAreThere) {

@@ -104,6 +104,7 @@ TEST(StudyFromTask, PairsLeaveOutDuplicatesAndUtilityKeepsGold) {
     document.axis = "age";
     document.requests = {{"", "more"}, {"", "less"}};
     document.flags = {{"direction", "stereo"}, {"duplicate_of", nullptr}};
+    document.pair = {0, 1};
     loaded.documents.push_back(document);
   }
   loaded.documents[1].flags["duplicate_of"] = "7";
@@ -115,6 +116,7 @@ TEST(StudyFromTask, PairsLeaveOutDuplicatesAndUtilityKeepsGold) {
   EXPECT_EQ(pairs[0].cluster, "a1");
   EXPECT_THROW(study_utility(find_task("fare_crows_pairs"), loaded), UsageError);
 
+  loaded.documents[0].pair.clear();
   loaded.documents[0].requests = {{"Q", " a"}, {"Q", " b"}};
   loaded.documents[0].gold = {1};
   loaded.documents[1] = loaded.documents[0];

@@ -9,7 +9,7 @@
 namespace fare {
 
 // The pairs of a task whose documents are minimal pairs (stereotype side first): ids "TASK/ITEM", clusters and axes of the
-// documents, duplicates left out. Throws UsageError when the task has no pairs.
+// documents, duplicates and items their loader excludes left out. Throws UsageError when the task has no pairs.
 std::vector<StudyPair> study_pairs(const Task& task, const LoadedTask& loaded);
 
 // The items of a task whose documents have right answers after one common context; choices are the continuations.

@@ -12,4 +12,12 @@ void check_result_count(const Document& document, std::span<const RequestResult>
                  std::to_string(results.size()) + " results");
 }
 
+TextFilter no_filter() {
+  return {"none", [](const std::string& text) { return text; }};
+}
+
+std::vector<TextFilter> filters_of(const Task& task) {
+  return task.filters.empty() ? std::vector{no_filter()} : task.filters;
+}
+
 }  // namespace fare

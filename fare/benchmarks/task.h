@@ -23,6 +23,8 @@ struct MetricInfo {
   Profile profile = Profile::kCompat;
   std::optional<bool> higher_is_better;  // none: neither direction is better as such
   std::string meaning;                   // one sentence, with the unit
+  std::string filter = "none";           // of generated texts (Task::filters)
+  bool pooled = false;                   // no mean over documents: Task::pooled computes it
 };
 
 // One item. `doc` and `requests` are what the harness would have made of the record.
@@ -36,6 +38,7 @@ struct Document {
   std::string axis;         // bias axis or subject; "" where the data set has none
   OrderedJson flags = OrderedJson::object();  // facts about the item: direction, known flaws, sub-sets
   std::vector<TextRequest> requests;          // in the order in which the results are expected back
+  std::vector<size_t> pair;  // requests that make a minimal pair, stereotype side first; empty = none to use in studies
 };
 
 // A metric's value for one document or one task. An undefined value carries its reason.
@@ -43,42 +46,85 @@ struct MetricValue {
   std::string name;
   std::optional<double> value;
   std::string reason;  // set when `value` is none
+  std::string filter = "none";
+  OrderedJson printed;  // what a sample line shows instead of the value (a list); null = the value
+};
+
+// A metric over a task's documents.
+struct MetricAggregate {
+  std::string name;
+  std::optional<double> value;         // none: undefined (fair metrics only), see `reason`
+  std::optional<double> stderr_value;  // none: "N/A"
+  int64_t num_values = 0;              // documents that have a value
+  std::string reason;
+  std::string filter = "none";
 };
 
 struct LoadOptions {
   std::filesystem::path data;         // the data folder (docs/data.md)
   bool accept_changed_data = false;   // use files of another hash or record count than known; recorded in LoadedFile
+  std::optional<int64_t> num_fewshot; // examples before each question; none = the task's own number
+  bool extra_requests = true;         // false: leave out requests that only FARE's own metrics need
 };
 
 struct LoadedTask {
   std::vector<Document> documents;
   std::vector<LoadedFile> files;     // every file that was read, with its hash
   std::vector<std::string> notes;    // sentences a reader of the results should see (optional file missing, ..)
+  std::vector<std::string> missing;  // files of a benchmark of several files that are not there; named in every table
 };
 
 struct TaskInfo {
   std::string name;                   // as in `fare eval --tasks`
   double version = 1;                 // the harness's where it has the task
   std::string title;                  // one line for `fare tasks`
+  std::string alias;                  // as tables print it; "" = the name
   std::string licence;                // of the data
   std::string source;                 // paper and where the data comes from
   std::vector<DataFile> files;
   std::vector<MetricInfo> metrics;    // in the order in which results list them
   OrderedJson config;                 // the task's configuration as the harness writes it, without null fields
   int num_fewshot = 0;
+  int64_t max_fewshot = 0;            // size of the pool of examples; 0 = none, the number of shots is fixed
+  bool any_file = false;              // one of the files is enough
+};
+
+// How a generated text becomes the text that is scored.
+struct TextFilter {
+  std::string name;
+  std::function<std::string(const std::string& text)> apply;
+};
+
+// Metrics that are no means over documents (ratios of counts, means over groups): each document contributes a row of
+// numbers, rows are added up within clusters, and the metrics are read off the totals of all clusters.
+struct PooledMetrics {
+  std::function<std::vector<double>(const Document& document, std::span<const RequestResult> results)> row;
+  // What a cluster contributes, from the sum of its rows; empty = the sum itself.
+  std::function<std::vector<double>(std::span<const double> sums)> of_cluster;
+  // In the order of info.metrics. An undefined fair metric has no value but a reason, an undefined compat one is NaN.
+  std::function<std::vector<MetricValue>(std::span<const double> totals)> metrics;
 };
 
 struct Task {
   TaskInfo info;
   // Reads the data whole and makes the documents. Throws FormatError, IoError (see data_file.h).
   std::function<LoadedTask(const LoadOptions&)> load;
-  // The metrics of one document, in the order of info.metrics. `results[i]` answers `document.requests[i]`.
+  // The metrics of one document. `results[i]` answers `document.requests[i]`. Pooled metrics may be left out.
   std::function<std::vector<MetricValue>(const Document& document, std::span<const RequestResult> results)> score;
   // Tables beyond the means of the metrics (per category, with intervals), for the `fare` part of a results file.
   // `results[d]` belongs to `documents[d]`. May be empty: the task has no such tables.
   std::function<OrderedJson(std::span<const Document> documents,
                             std::span<const std::vector<RequestResult>> results)> summarise;
+  std::optional<PooledMetrics> pooled;
+  // What the task adds to the `fare` object of a sample; may be empty.
+  std::function<OrderedJson(const Document& document, std::span<const RequestResult> results)> extension;
+  std::vector<TextFilter> filters;  // of generated texts; empty = one, "none", that changes nothing
 };
+
+// The filter "none", which changes nothing.
+TextFilter no_filter();
+// The filters in order, "none" where the task has none.
+std::vector<TextFilter> filters_of(const Task& task);
 
 // True for metrics of the fair profile, by their name.
 bool is_fair_metric(const std::string& name);

@@ -5,13 +5,13 @@
 #include <map>
 
 #include "fare/benchmarks/csv.h"
+#include "fare/benchmarks/fixture.h"
 #include "fare/benchmarks/multiple_choice.h"
 #include "fare/benchmarks/python_json.h"
 #include "fare/benchmarks/unicode_text.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/sha256.h"
-#include "fare/core/share_folder.h"
 
 namespace fare {
 namespace {
@@ -39,11 +39,7 @@ constexpr char kPrimerSha256[] = "5c0da5f346e8652c9a85061a6e3aca6bc82e10a8a7dad4
 LoadedFile load_primer(const LoadOptions& options) {
   const DataFile in_data{std::string("truthfulqa/") + kPrimerName, {}, kPrimerSha256, 0, "Apache-2.0"};
   if (locate(in_data, options.data)) return load_data_file(in_data, options.data, options.accept_changed_data);
-  const auto shared = find_shared_file(std::string("fixtures/") + kPrimerName);
-  if (!shared)
-    throw IoError((options.data / in_data.path).string() + ": no such file, nor share/fare/fixtures/" + kPrimerName +
-                  " beside the program; copy it into the data folder or set FARE_SHARE to the program's share/fare folder");
-  LoadedFile primer = load_data_file({kPrimerName, {}, kPrimerSha256, 0, "Apache-2.0"}, shared->parent_path(),
+  LoadedFile primer = load_data_file({kPrimerName, {}, kPrimerSha256, 0, "Apache-2.0"}, fixture_path(kPrimerName).parent_path(),
                                      options.accept_changed_data);
   primer.path = std::string("share/fare/fixtures/") + kPrimerName;
   return primer;

@@ -80,6 +80,16 @@ std::string_view strip(std::string_view text) {
   return text.substr(begin);
 }
 
+std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
+  std::string out;
+  size_t begin = 0;
+  for (size_t at = text.find(from); at != std::string_view::npos; at = text.find(from, begin)) {
+    out.append(text.substr(begin, at - begin)).append(to);
+    begin = at + from.size();
+  }
+  return out.append(text.substr(begin));
+}
+
 std::vector<std::string> split_at_space(std::string_view text) {
   std::vector<std::string> pieces;
   std::string piece;

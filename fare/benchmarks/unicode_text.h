@@ -31,6 +31,9 @@ bool is_valid_utf8(std::string_view text);
 std::string_view strip_right(std::string_view text);
 std::string_view strip(std::string_view text);
 
+// `text` with every occurrence of `from` (not empty) replaced by `to`, left to right and without overlap.
+std::string replaced(std::string_view text, std::string_view from, std::string_view to);
+
 // The pieces between runs of white space; what Python's split() gives.
 std::vector<std::string> split_at_space(std::string_view text);
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,6 +15,7 @@ namespace fare {
 
 struct BenchmarkOptions {
   std::vector<std::string> names;      // tasks and groups, as typed
+  std::vector<std::filesystem::path> descriptions;  // TOML files of the user's own tasks (toml_task.h)
   LoadOptions load;
   std::optional<int64_t> limit;        // the first documents of each task, in file order; none = all
   std::optional<int64_t> num_fewshot;  // none = the task's own
@@ -22,9 +25,11 @@ struct LoadedBenchmark {
   const Task* task = nullptr;
   LoadedTask data;           // `documents` are those to evaluate
   int64_t num_original = 0;  // documents the task has
+  int64_t num_fewshot = 0;
 };
 
 struct BenchmarkSet {
+  std::vector<std::shared_ptr<const Task>> own;  // the tasks of the descriptions
   std::vector<LoadedBenchmark> tasks;  // in the order of first mention, each once
   std::vector<GroupResults> groups;    // the groups among the names; without metrics of their own
 };

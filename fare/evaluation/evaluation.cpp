@@ -8,6 +8,8 @@
 
 #include "fare/core/philox.h"
 #include "fare/evaluation/fare_block.h"
+#include "fare/evaluation/group_metrics.h"
+#include "fare/evaluation/pool_texts.h"
 
 namespace fare {
 namespace {
@@ -53,20 +55,6 @@ RunDescription describe(const Model& model, const Tokenizer& tokenizer, const Ev
   return run;
 }
 
-std::string sample_lines(const LoadedBenchmark& loaded, const TaskEvaluation& evaluation, std::string& hash) {
-  std::string lines;
-  std::vector<SampleHashes> hashes;
-  for (size_t d = 0; d < loaded.data.documents.size(); ++d) {
-    const Document& document = loaded.data.documents[d];
-    const auto& results = evaluation.results[d];
-    lines += sample_line(document, results, evaluation.samples[d],
-                         sample_extension(document, results, evaluation.samples[d])) + "\n";
-    hashes.push_back({doc_hash(document.doc), prompt_hash(document), target_hash(document.target)});
-  }
-  hash = task_hash(hashes);
-  return lines;
-}
-
 }  // namespace
 
 Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tokenizer& tokenizer,
@@ -81,15 +69,18 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
                                           .share = intervention == nullptr || !selects_requests(*intervention)});
   Evaluation evaluation;
   for (const LoadedBenchmark& task : set.tasks) evaluation.task_names.push_back(task.task->info.name);
-  const PoolScores scores = score_pool(scorer, pool, evaluation.task_names, intervention, store, progress);
+  PoolScores scores = score_pool(scorer, pool, evaluation.task_names, intervention, store, progress);
+  write_pool_texts(model, tokenizer, pool, evaluation.task_names, intervention,
+                   {scorer.max_length(), options.scorer.unit_rows, options.seed}, store, progress, scores);
   evaluation.receipt = scores.receipt;
   evaluation.num_units = scores.num_units;
   evaluation.num_units_stored = scores.num_units_stored;
 
   FareBlock block;
-  block.rescored = rescored_sample(pool.requests.size(), options.seed).size();
-  block.largest_rescoring_difference_nats = rescoring_difference(
-      scorer, pool, rescored_sample(pool.requests.size(), options.seed), intervention, scores, progress);
+  const std::vector<size_t> rescored = rescored_sample(pool.requests.size(), options.seed);
+  block.rescored = rescored.size();
+  if (!rescored.empty())
+    block.largest_rescoring_difference_nats = rescoring_difference(scorer, pool, rescored, intervention, scores, progress);
 
   RunDescription run = describe(model, tokenizer, options, scorer.max_length(), start_microseconds);
   std::vector<TaskResults> task_results;
@@ -97,9 +88,9 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
     const LoadedBenchmark& loaded = set.tasks[t];
     TaskEvaluation task = evaluate_task(set, t, pool, scores, options.profiles);
     std::string hash;
-    evaluation.sample_files.push_back(sample_lines(loaded, task, hash));
+    evaluation.sample_files.push_back(sample_lines(*loaded.task, loaded.data.documents, task.results, task.samples, hash));
     run.task_hashes.emplace_back(task.info.name, hash);
-    task_results.push_back({task.info.name, task.info.name, task.info.version, task.info.num_fewshot, loaded.num_original,
+    task_results.push_back({task.info.name, task.info.alias.empty() ? task.info.name : task.info.alias, task.info.version, task.info.num_fewshot, loaded.num_original,
                             static_cast<int64_t>(loaded.data.documents.size()), task.metrics, task.info.metrics,
                             task.info.config});
     for (const std::string& note : loaded.data.notes) evaluation.notes.push_back(task.info.name + ": " + note);
@@ -111,7 +102,9 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
   block.model_fingerprint = store != nullptr || intervention != nullptr ? model.checkpoint().fingerprint() : "";
   const OrderedJson fare = fare_block(block, set, model, intervention, scores, options, tokenizer);
   run.total_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  evaluation.results = results_object(run, task_results, set.groups, fare);
+  std::vector<GroupResults> groups = set.groups;
+  for (GroupResults& group : groups) add_group_metrics(block.tasks, group);
+  evaluation.results = results_object(run, task_results, groups, fare);
   return evaluation;
 }
 

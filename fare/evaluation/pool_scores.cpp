@@ -6,11 +6,10 @@
 #include "fare/core/error.h"
 #include "fare/core/json.h"
 #include "fare/core/sha256.h"
+#include "fare/evaluation/receipt_row.h"
 
 namespace fare {
 namespace {
-
-constexpr char kUnitItem[] = "unit";  // the row that holds a unit's receipt
 
 // Flags the rows of a pack whose route is a near tie in some layer, then the requests that hold such a row.
 class NearTies {
@@ -61,35 +60,6 @@ Score score_from(const Json& json) {
   return score;
 }
 
-// The receipt's sums, from which units add up.
-Json receipt_sums(const Receipt& receipt) {
-  Json layers = Json::object();
-  for (const auto& [layer, r] : receipt.layers)
-    layers[std::to_string(layer)] = {{"edits_applied", r.edits_applied},
-                                     {"tokens_in_scope", r.tokens_in_scope},
-                                     {"topk_changed", r.topk_changed},
-                                     {"gate_mass_moved_sum", r.gate_mass_moved_sum},
-                                     {"tokens_without_experts", r.tokens_without_experts},
-                                     {"experts_removed", r.experts_removed},
-                                     {"changed", r.changed}};
-  return {{"tokens", receipt.tokens}, {"layers", layers}};
-}
-
-Receipt receipt_from(const Json& json) {
-  Receipt receipt;
-  receipt.tokens = json.at("tokens").get<int64_t>();
-  for (const auto& [layer, r] : json.at("layers").items())
-    receipt.layers[std::stoll(layer)] = {
-        .edits_applied = r.at("edits_applied").get<int64_t>(),
-        .tokens_in_scope = r.at("tokens_in_scope").get<int64_t>(),
-        .topk_changed = r.at("topk_changed").get<int64_t>(),
-        .gate_mass_moved_sum = r.at("gate_mass_moved_sum").get<double>(),
-        .tokens_without_experts = r.at("tokens_without_experts").get<int64_t>(),
-        .experts_removed = r.at("experts_removed").get<std::set<int32_t>>(),
-        .changed = r.at("changed").get<bool>()};
-  return receipt;
-}
-
 void check_finite(const Request& request, const Score& score) {
   if (!std::isfinite(score.logprob_nats))
     throw NumericError("request '" + request.id + "': its log-likelihood is not finite");
@@ -119,6 +89,7 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
   PoolScores result;
   result.scores.resize(pool.requests.size());
   result.near_tie.resize(pool.requests.size());
+  if (pool.requests.empty()) return result;
   const std::string fingerprint = store != nullptr ? scorer.model().checkpoint().fingerprint() : "";
   const std::string edits = intervention != nullptr ? sha256_hex(intervention->to_json().at("edits").dump()) : "";
   const std::set<std::string> stored = store != nullptr ? store->units() : std::set<std::string>{};
@@ -136,20 +107,14 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
       return RowKey{fingerprint, edits, task, item, "loglikelihood", 0};
     };
     const RowKey receipt_key{fingerprint, edits, "", unit_name, kUnitItem, 0};
-    const auto row_text = [&](const RowKey& wanted) {
-      const auto text = store->get(wanted);
-      FARE_CHECK(text.has_value(), "a finished unit misses a row: " + wanted.text());
-      return Json::parse(*text);
-    };
-
     if (stored.contains(unit_name)) {
       for (const int64_t r : unit) {
         const size_t i = static_cast<size_t>(r);
-        const Json value = row_text(key(task_names[*pool.tasks[i].begin()], pool.items[i]));
+        const Json value = stored_row(*store, key(task_names[*pool.tasks[i].begin()], pool.items[i]));
         result.scores[i] = score_from(value);
         result.near_tie[i] = value.at("near_tie").get<bool>() ? 1 : 0;
       }
-      result.receipt += receipt_from(row_text(receipt_key));
+      result.receipt += receipt_from(stored_row(*store, receipt_key));
       ++result.num_units_stored;
     } else {
       std::vector<Request> requests;

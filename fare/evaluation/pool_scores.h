@@ -19,6 +19,7 @@ inline constexpr double kRoutingNearTie = 1e-5;
 
 struct PoolScores {
   std::vector<Score> scores;        // per request of the pool
+  std::vector<GeneratedText> texts; // per prompt of the pool
   std::vector<uint8_t> near_tie;    // 1: some fed token's route is a near tie in some layer, before any edit
   Receipt receipt;                  // of the intervention; without one only the tokens
   int64_t num_units = 0;

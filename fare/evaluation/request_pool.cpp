@@ -3,6 +3,8 @@
 #include <map>
 
 #include "fare/benchmarks/context_split.h"
+#include "fare/benchmarks/generation.h"
+#include "fare/benchmarks/rolling_windows.h"
 #include "fare/core/error.h"
 #include "fare/core/sha256.h"
 #include "fare/scoring/text_encoder.h"
@@ -67,6 +69,70 @@ class Pooler {
   std::map<std::string, size_t> index_;
 };
 
+int32_t prefix_of(const Tokenizer& tokenizer, std::optional<int32_t> prefix_token) {
+  if (!prefix_token) prefix_token = tokenizer.bos_id();
+  if (!prefix_token) prefix_token = tokenizer.eos_id();
+  if (!prefix_token)
+    throw UsageError("the tokenizer has neither a BOS nor an EOS token to begin with; name one with --prefix-token ID");
+  return *prefix_token;
+}
+
+// All windows of a text that is scored whole, tokenizer's own special tokens included.
+std::vector<Request> window_requests(const Tokenizer& tokenizer, const std::string& id, const std::string& text,
+                                     const PoolOptions& options) {
+  const auto bos = tokenizer.bos_text();
+  const auto ids = tokenizer.ids(text, !bos || bos->empty() || !text.starts_with(*bos));
+  if (ids.empty()) throw UsageError("the text has no token");
+  std::vector<Request> windows;
+  for (const RollingWindow& window : rolling_windows(static_cast<int64_t>(ids.size()), options.max_length)) {
+    Request request;
+    request.id = id + "/" + std::to_string(windows.size());
+    if (window.context_begin < 0) request.context = {prefix_of(tokenizer, options.prefix_token)};
+    else request.context.assign(ids.begin() + window.context_begin, ids.begin() + window.score_begin);
+    request.continuation.assign(ids.begin() + window.score_begin, ids.begin() + window.score_end);
+    windows.push_back(std::move(request));
+  }
+  return windows;
+}
+
+PooledRequest pool_one(const TextRequest& text, const std::string& id, size_t task, const Tokenizer& tokenizer,
+                       const TextEncoder& encoder, const PoolOptions& options, Pooler& pooler) {
+  PooledRequest entry;
+  switch (text.kind) {
+    case RequestKind::kLoglikelihood: {
+      const Request compat = encoder.encode(id, text.context, text.continuation);
+      entry.boundary_merge = compat.boundary_merge;
+      entry.compat = entry.fair = pooler.add(compat, task);
+      if (compat.boundary_merge) entry.fair = pooler.add(fair_request(tokenizer, text, compat, options.prefix_token), task);
+      break;
+    }
+    case RequestKind::kWithoutStart: {
+      const auto ids = tokenizer.ids(text.continuation, false);
+      if (ids.empty()) throw UsageError("the text has no token");
+      if (ids.size() == 1) break;
+      entry.compat = entry.fair = pooler.add({id, {ids.front()}, {ids.begin() + 1, ids.end()}, {}, false}, task);
+      break;
+    }
+    case RequestKind::kRolling: {
+      for (Request& window : window_requests(tokenizer, id, text.continuation, options)) {
+        if (entry.windows.empty()) {
+          const auto& before = tokenizer.ids_before_text();
+          entry.first_is_bos = !before.empty() && window.continuation.front() == before.front();
+        }
+        entry.windows.push_back(pooler.add(std::move(window), task));
+      }
+      break;
+    }
+    case RequestKind::kGenerate: {
+      generation_settings(text.generation);  // refuses what cannot be done
+      entry.prompt = pooler.pool.prompts.size();
+      pooler.pool.prompts.push_back({{id, encoder.prompt(id, text.context)}, text.generation, task});
+      break;
+    }
+  }
+  return entry;
+}
+
 }  // namespace
 
 RequestPool pool_requests(const BenchmarkSet& set, const Tokenizer& tokenizer, const PoolOptions& options) {
@@ -81,12 +147,7 @@ RequestPool pool_requests(const BenchmarkSet& set, const Tokenizer& tokenizer, c
         const TextRequest& text = document.requests[r];
         const std::string id = name + "/" + std::to_string(document.doc_id) + "/" + std::to_string(r);
         try {
-          const Request compat = encoder.encode(id, text.context, text.continuation);
-          PooledRequest entry;
-          entry.boundary_merge = compat.boundary_merge;
-          entry.compat = entry.fair = pooler.add(compat, t);
-          if (compat.boundary_merge) entry.fair = pooler.add(fair_request(tokenizer, text, compat, options.prefix_token), t);
-          pooled.push_back(entry);
+          pooled.push_back(pool_one(text, id, t, tokenizer, encoder, options, pooler));
         } catch (const UsageError& error) {
           throw FormatError("task " + name, "document " + std::to_string(document.doc_id), error.what());
         }

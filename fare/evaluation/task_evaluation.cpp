@@ -1,23 +1,56 @@
 #include "fare/evaluation/task_evaluation.h"
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 
 #include "fare/benchmarks/metric_errors.h"
+#include "fare/benchmarks/pooled_metrics.h"
 
 namespace fare {
 namespace {
 
-RequestResult result_of(const Request& request, const Score& score, bool boundary_merge) {
-  RequestResult result;
-  result.logprob_nats = score.logprob_nats;
+void add(RequestResult& result, const Request& request, const Score& score) {
+  result.logprob_nats += score.logprob_nats;
   result.is_greedy = score.is_greedy;
-  result.token_ids = request.continuation;
-  result.token_logprobs_nats = score.token_logprobs_nats;
-  result.truncated_tokens = score.truncated_tokens;
-  result.boundary_merge = boundary_merge;
-  return result;
+  result.token_ids.insert(result.token_ids.end(), request.continuation.begin(), request.continuation.end());
+  result.token_logprobs_nats.insert(result.token_logprobs_nats.end(), score.token_logprobs_nats.begin(), score.token_logprobs_nats.end());
+  result.truncated_tokens += score.truncated_tokens;
+}
+
+// The answer to one text request in both cuts.
+struct Answer {
+  RequestResult compat, fair;
+  bool near_tie = false;
+};
+
+Answer answer_of(const PooledRequest& request, const RequestPool& pool, const PoolScores& scores) {
+  Answer answer;
+  if (request.prompt) {
+    const GeneratedText& text = scores.texts[*request.prompt];
+    answer.compat.text = text.text;
+    answer.compat.token_ids = text.token_ids;
+    answer.compat.truncated_tokens = text.truncated_tokens;
+    answer.compat.cut_off = text.finish == Finish::kLength;
+    answer.fair = answer.compat;
+    return answer;
+  }
+  const auto add_to = [&](RequestResult& result, size_t index) { add(result, pool.requests[index], scores.scores[index]); };
+  for (const size_t window : request.windows) {
+    add_to(answer.compat, window);
+    answer.near_tie = answer.near_tie || scores.near_tie[window] != 0;
+  }
+  answer.fair = answer.compat;
+  if (request.first_is_bos) {
+    answer.fair.logprob_nats -= answer.fair.token_logprobs_nats.front();
+    answer.fair.token_logprobs_nats.erase(answer.fair.token_logprobs_nats.begin());
+    answer.fair.token_ids.erase(answer.fair.token_ids.begin());
+  }
+  if (request.compat != kNoRequest) {
+    add_to(answer.compat, request.compat);
+    add_to(answer.fair, request.fair);
+    answer.near_tie = scores.near_tie[request.compat] != 0;
+  }
+  answer.compat.boundary_merge = answer.fair.boundary_merge = request.boundary_merge;
+  return answer;
 }
 
 // The values asked for: compat metrics from the harness's cut, fair ones from the prompt's own tokens.
@@ -26,36 +59,12 @@ SampleMetrics metrics_of(const Task& task, const Document& document, const std::
   const std::vector<MetricValue> from_compat = task.score(document, compat);
   const std::vector<MetricValue> from_fair = differ ? task.score(document, fair) : from_compat;
   SampleMetrics metrics;
-  for (const MetricInfo& info : wanted.metrics)
-    for (const MetricValue& value : info.profile == Profile::kFair ? from_fair : from_compat)
-      if (value.name == info.name) metrics.push_back(value);
-  return metrics;
-}
-
-// aggregate_metrics, where a compat metric with an undefined value becomes NaN with its standard error, as in the harness.
-std::vector<MetricAggregate> aggregates_of(const TaskInfo& info, const std::vector<SampleMetrics>& samples) {
-  std::map<std::string, int64_t> undefined;  // compat metrics with a NaN -> their number of values
-  const auto is_nan = [](const MetricValue& metric) { return metric.value && std::isnan(*metric.value); };
-  for (const SampleMetrics& sample : samples)
-    for (const MetricValue& metric : sample)
-      if (is_nan(metric) && !is_fair_metric(metric.name)) undefined[metric.name] = 0;
-  std::vector<SampleMetrics> defined = samples;
-  for (SampleMetrics& sample : defined)
-    std::erase_if(sample, [&](const MetricValue& metric) {
-      const auto found = undefined.find(metric.name);
-      if (found != undefined.end() && metric.value) ++found->second;
-      return found != undefined.end();
-    });
-  std::vector<MetricAggregate> aggregates = aggregate_metrics(info, defined);
-  for (MetricAggregate& aggregate : aggregates) {
-    const auto found = undefined.find(aggregate.name);
-    if (found == undefined.end()) continue;
-    aggregate.num_values = found->second;
-    aggregate.value = std::nan("");
-    if (found->second > 1) aggregate.stderr_value = std::nan("");
-    aggregate.reason.clear();
+  for (size_t i = 0; i < from_compat.size(); ++i) {
+    const MetricValue& value = is_fair_metric(from_compat[i].name) ? from_fair[i] : from_compat[i];
+    const auto asked = [&](const MetricInfo& info) { return info.name == value.name && info.filter == value.filter; };
+    if (std::any_of(wanted.metrics.begin(), wanted.metrics.end(), asked)) metrics.push_back(value);
   }
-  return aggregates;
+  return metrics;
 }
 
 }  // namespace
@@ -65,6 +74,8 @@ TaskEvaluation evaluate_task(const BenchmarkSet& set, size_t task, const Request
   const LoadedBenchmark& loaded = set.tasks[task];
   TaskEvaluation evaluation;
   evaluation.info = loaded.task->info;
+  if (loaded.num_fewshot != evaluation.info.num_fewshot) evaluation.info.config["num_fewshot"] = loaded.num_fewshot;
+  evaluation.info.num_fewshot = static_cast<int>(loaded.num_fewshot);
   std::erase_if(evaluation.info.metrics, [&](const MetricInfo& info) {
     return info.profile == Profile::kFair ? !profiles.fair : !profiles.compat;
   });
@@ -73,34 +84,41 @@ TaskEvaluation evaluate_task(const BenchmarkSet& set, size_t task, const Request
   for (size_t d = 0; d < loaded.data.documents.size(); ++d) {
     const Document& document = loaded.data.documents[d];
     std::vector<RequestResult> compat, fair;
-    bool merged = false, truncated = false, near_tie = false;
+    bool merged = false, truncated = false, near_tie = false, differ = false;
     for (const PooledRequest& request : pool.of[task][d]) {
-      const Score& score = scores.scores[request.compat];
-      compat.push_back(result_of(pool.requests[request.compat], score, request.boundary_merge));
-      fair.push_back(result_of(pool.requests[request.fair], scores.scores[request.fair], request.boundary_merge));
+      Answer answer = answer_of(request, pool, scores);
       ++counts.num_requests;
       counts.boundary_merge_requests += request.boundary_merge ? 1 : 0;
-      counts.truncated_requests += score.truncated_tokens > 0 ? 1 : 0;
-      counts.truncated_tokens += score.truncated_tokens;
+      counts.truncated_requests += answer.compat.truncated_tokens > 0 ? 1 : 0;
+      counts.truncated_tokens += answer.compat.truncated_tokens;
+      counts.cut_off_texts += answer.compat.cut_off ? 1 : 0;
       merged = merged || request.boundary_merge;
-      truncated = truncated || score.truncated_tokens > 0;
-      near_tie = near_tie || scores.near_tie[request.compat] != 0;
+      differ = differ || request.boundary_merge || request.first_is_bos;
+      truncated = truncated || answer.compat.truncated_tokens > 0;
+      near_tie = near_tie || answer.near_tie;
+      compat.push_back(std::move(answer.compat));
+      fair.push_back(std::move(answer.fair));
     }
     counts.boundary_merge_documents += merged ? 1 : 0;
     counts.truncated_documents += truncated ? 1 : 0;
     counts.routing_near_tie_documents += near_tie ? 1 : 0;
-    evaluation.samples.push_back(metrics_of(*loaded.task, document, compat, fair, merged, evaluation.info));
+    evaluation.samples.push_back(metrics_of(*loaded.task, document, compat, fair, differ, evaluation.info));
     std::vector<double> lls;
-    for (const RequestResult& result : compat) lls.push_back(result.logprob_nats);
+    for (size_t r = 0; r < compat.size(); ++r)
+      if (document.requests[r].kind == RequestKind::kLoglikelihood && !document.requests[r].extra)
+        lls.push_back(compat[r].logprob_nats);
     std::sort(lls.rbegin(), lls.rend());
     if (lls.size() > 1) evaluation.decision_margins_nats.push_back(lls[0] - lls[1]);
     evaluation.results.push_back(std::move(compat));
     fair_results.push_back(std::move(fair));
   }
-  evaluation.metrics = aggregates_of(evaluation.info, evaluation.samples);
+  evaluation.metrics = aggregate_metrics(evaluation.info, evaluation.samples);
+  add_pooled(*loaded.task, loaded.data.documents, evaluation.results, fair_results, evaluation.metrics);
   if (profiles.fair) {
     evaluation.errors = metric_errors(evaluation.info, loaded.data.documents, evaluation.samples);
+    evaluation.errors.update(pooled_errors(*loaded.task, evaluation.info, loaded.data.documents, fair_results));
     if (loaded.task->summarise) evaluation.tables = loaded.task->summarise(loaded.data.documents, fair_results);
+    if (!loaded.data.missing.empty()) evaluation.tables["missing_files"] = loaded.data.missing;
   }
   return evaluation;
 }

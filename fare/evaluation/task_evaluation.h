@@ -19,6 +19,7 @@ struct TaskCounts {
   int64_t boundary_merge_requests = 0, boundary_merge_documents = 0;
   int64_t truncated_requests = 0, truncated_documents = 0, truncated_tokens = 0;
   int64_t routing_near_tie_documents = 0;
+  int64_t cut_off_texts = 0;  // generated texts that reached the allowed number of tokens
 };
 
 struct TaskEvaluation {

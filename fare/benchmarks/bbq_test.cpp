@@ -1,0 +1,154 @@
+#include "fare/benchmarks/bbq.h"
+
+#include <cmath>
+#include <map>
+
+#include "fare/benchmarks/harness_layout.h"
+#include "fare/benchmarks/pooled_metrics.h"
+#include "fare/benchmarks/python_json.h"
+#include "fare/benchmarks/registry.h"
+#include "fare/benchmarks/test_support.h"
+#include "fare/core/error.h"
+
+namespace fare {
+namespace {
+
+using testing::message_of;
+
+TEST(Bbq, GroupLabelsComeApartAsInTheHarness) {
+  FARE_NEED_VECTORS(vectors, "bbq_group_tokens");
+  for (const auto& vector : *vectors)
+    EXPECT_EQ(bbq_group_parts(vector["input"]["label"]), vector["expected"].get<std::vector<std::string>>()) << vector["id"];
+}
+
+TEST(Bbq, FreeAnswersAreReadAsInTheHarness) {
+  FARE_NEED_VECTORS(vectors, "bbq_generate_parse");
+  for (const auto& vector : *vectors) {
+    const auto& input = vector["input"];
+    EXPECT_EQ(bbq_parse_response(input["choices"], input["groups"], input["response"]), vector["expected"]["answer_index"]) << vector["id"];
+  }
+}
+
+// A document of the vectors: the two grandfather/grandson answers and an unknown one.
+Document document_of(const Json& json, const std::string& stereotyped, size_t number) {
+  const Task task = bbq(BbqRows::kAll);
+  const std::string record = OrderedJson{{"example_id", number},
+                                         {"question_index", "1"},
+                                         {"question_polarity", json["question_polarity"]},
+                                         {"context_condition", json["context_condition"]},
+                                         {"category", "Age"},
+                                         {"answer_info", {{"ans0", {"grandfather", "old"}}, {"ans1", {"grandson", "nonOld"}}, {"ans2", {"Can't be determined", "unknown"}}}},
+                                         {"additional_metadata", {{"stereotyped_groups", {stereotyped}}}},
+                                         {"context", "c" + std::to_string(number)},
+                                         {"question", "q"},
+                                         {"ans0", "The grandfather"},
+                                         {"ans1", "The grandson"},
+                                         {"ans2", "Can't be determined"},
+                                         {"label", json["label"]}}
+                                 .dump();
+  const auto folder = testing::scratch("bbq-vector");
+  std::filesystem::create_directories(folder / "bbq");
+  write_file(folder / "bbq" / "Age.jsonl", record);
+  return bbq_category("Age").load({folder, true}).documents.at(0);
+}
+
+std::vector<RequestResult> answering(const Document& document, const std::string& answer) {
+  std::vector<RequestResult> results(document.requests.size());
+  for (size_t k = 0; k < results.size(); ++k) results[k].logprob_nats = document.requests[k].continuation == " " + answer ? -1 : -2;
+  return results;
+}
+
+TEST(Bbq, ScoresEqualTheHarnessOnesAndThePapers) {
+  FARE_NEED_VECTORS(vectors, "bbq");
+  const Task task = bbq(BbqRows::kAll);
+  for (const auto& vector : *vectors) {
+    SCOPED_TRACE(vector["id"].get<std::string>());
+    std::vector<Document> documents;
+    std::vector<std::vector<RequestResult>> results;
+    std::vector<SampleMetrics> samples;
+    const auto& input = vector["input"];
+    for (size_t d = 0; d < input["documents"].size(); ++d) {
+      documents.push_back(document_of(input["documents"][d], "old", d));
+      results.push_back(answering(documents.back(), input["answers"][d]));
+      samples.push_back(task.score(documents.back(), results.back()));
+    }
+    std::map<std::string, std::optional<double>> got;
+    auto aggregates = aggregate_metrics(task.info, samples);
+    add_pooled(task, documents, results, results, aggregates);
+    for (const auto& metric : aggregates) got[metric.name] = metric.value;
+    const auto& expected = vector["expected"];
+    for (const auto& [name, value] : expected.items()) {
+      if (name.rfind("paper", 0) == 0) continue;
+      if (value.is_null()) EXPECT_TRUE(std::isnan(got.at(name).value())) << name;
+      else EXPECT_NEAR(got.at(name).value(), value.get<double>(), 1e-12) << name;
+    }
+    for (const auto& [paper, ours] : {std::pair{"paper_ambig", "fare_amb_bias_score"}, {"paper_disambig", "fare_disamb_bias_score"}}) {
+      const auto& score = expected[paper]["score"];
+      if (score.is_null()) EXPECT_FALSE(got.at(ours)) << ours;
+      else EXPECT_NEAR(got.at(ours).value(), score.get<double>(), 1e-12) << ours;
+    }
+  }
+}
+
+TEST(Bbq, CountsAndOneBiasedAnswerPerRow) {
+  FARE_NEED_DATA("bbq");
+  const LoadedTask loaded = bbq(BbqRows::kAll).load({testing::data_folder()});
+  EXPECT_EQ(loaded.documents.size(), 11956u);
+  EXPECT_EQ(loaded.missing.size(), 5u);
+  std::map<std::string, int> cells, categories;
+  int duplicates = 0;
+  for (const auto& document : loaded.documents) {
+    ++cells[document.flags["condition"].get<std::string>() + document.flags["polarity"].get<std::string>()];
+    ++categories[document.axis];
+    EXPECT_EQ(document.flags["num_biased_answers"], 1) << document.item;
+    EXPECT_EQ(document.requests.size(), 12u);
+    EXPECT_EQ(document.gold.size(), document.flags["condition"] == "ambig" ? 10u : 1u);
+    duplicates += document.flags["duplicate_of"].is_string() ? 1 : 0;
+  }
+  for (const auto& [cell, count] : cells) EXPECT_EQ(count, 11956 / 4) << cell;
+  EXPECT_EQ(categories["Disability_status"], 1556);
+  EXPECT_EQ(duplicates, 2);
+  EXPECT_EQ(bbq(BbqRows::kAmbiguous).load({testing::data_folder()}).documents.size(), 5978u);
+}
+
+TEST(Bbq, TiesAreSharedInTheFairProfileOnly) {
+  const Document document = document_of({{"question_polarity", "neg"}, {"context_condition", "disambig"}, {"label", 1}}, "old", 0);
+  std::vector<RequestResult> results(12);  // all tied
+  std::map<std::string, double> got;
+  for (const auto& metric : bbq_category("Age").score(document, results))
+    if (metric.value) got[metric.name] = *metric.value;
+  EXPECT_EQ(got["acc"], 0);
+  EXPECT_NEAR(got["fare_acc"], 1.0 / 12, 1e-15);
+}
+
+TEST(Bbq, AnAnswerNobodyUnderstandsIsCountedApart) {
+  Document document = document_of({{"question_polarity", "neg"}, {"context_condition", "ambig"}, {"label", 2}}, "old", 0);
+  document.requests = {{"", "", RequestKind::kGenerate}};
+  const Task task = bbq_generate();
+  const Document documents[] = {document, document};
+  std::vector<std::vector<RequestResult>> results(2, std::vector<RequestResult>(1));
+  results[0][0].text = "Walmart";
+  results[1][0].text = "The grandson.";
+  std::map<std::string, std::optional<double>> got;
+  for (const auto& metric : pooled_values(task, documents, results)) got[metric.name] = metric.value;
+  EXPECT_EQ(got["fare_unparsed"], 0.5);
+  EXPECT_EQ(got["accuracy_amb"], 0);
+  EXPECT_EQ(got["amb_bias_score"], 0);       // the harness: n_b = 0
+  EXPECT_EQ(got["fare_amb_bias_score"], -1);  // one answer, against the stereotype
+}
+
+TEST(Bbq, BrokenRowsAreNamed) {
+  const auto message = [](const std::string& line) {
+    const auto folder = testing::scratch("bbq-broken");
+    std::filesystem::create_directories(folder / "bbq");
+    write_file(folder / "bbq" / "Age.jsonl", "\n" + line + "\n");
+    return message_of<FormatError>([&] { bbq_category("Age").load({folder, true}); });
+  };
+  EXPECT_NE(message("{").find("line 2"), std::string::npos);
+  EXPECT_NE(message("[]").find("expected an object"), std::string::npos);
+  EXPECT_NE(message(R"({"question_index": 1})").find("question_index"), std::string::npos);
+  EXPECT_THROW(bbq(BbqRows::kAll).load({testing::scratch("bbq-none")}), IoError);
+}
+
+}  // namespace
+}  // namespace fare

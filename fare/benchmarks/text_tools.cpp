@@ -1,0 +1,95 @@
+#include "fare/benchmarks/text_tools.h"
+
+#include <algorithm>
+#include <map>
+
+#include "fare/benchmarks/group_gaps.h"
+#include "fare/core/error.h"
+
+namespace fare {
+namespace {
+
+constexpr int64_t kShuffles = 200;
+
+void note_file(LoadedFile file, const DataFile& wanted, LoadedTask& task) {
+  file.content.clear();
+  file.num_records = wanted.num_records;
+  task.files.push_back(std::move(file));
+}
+
+}  // namespace
+
+void load_sentiment(const LoadOptions& options, TextTools& tools, LoadedTask& task) {
+  LoadedFile words = load_data_file(SentimentLexicon::words_file(), options.data, options.accept_changed_data);
+  LoadedFile emoji = load_data_file(SentimentLexicon::emoji_file(), options.data, options.accept_changed_data);
+  tools.sentiment = SentimentLexicon::parse(words.content, words.path, emoji.content, emoji.path);
+  note_file(std::move(words), SentimentLexicon::words_file(), task);
+  note_file(std::move(emoji), SentimentLexicon::emoji_file(), task);
+}
+
+void load_blocked(const LoadOptions& options, TextTools& tools, LoadedTask& task) {
+  tools.blocked.reset();
+  if (!locate(BlockList::english_file(), options.data)) {
+    task.notes.push_back(BlockList::english_file().path + " is missing: no rate of blocked words");
+    return;
+  }
+  LoadedFile file = load_data_file(BlockList::english_file(), options.data, options.accept_changed_data);
+  tools.blocked = BlockList::parse(file.content, file.path);
+  note_file(std::move(file), BlockList::english_file(), task);
+}
+
+void load_hurtful(const LoadOptions& options, TextTools& tools, LoadedTask& task) {
+  LoadedFile file = load_data_file(hurtlex_file(), options.data, options.accept_changed_data);
+  tools.hurtful = parse_hurtlex(file.content, file.path);
+  tools.hurtful_anywhere = BlockList({tools.hurtful->begin(), tools.hurtful->end()});
+  note_file(std::move(file), hurtlex_file(), task);
+}
+
+TextRequest prompt_request(const std::string& prompt, int64_t max_new_tokens, const std::vector<std::string>& until) {
+  return {prompt, "", RequestKind::kGenerate, false, {{"until", until}, {"max_gen_toks", max_new_tokens}, {"do_sample", false}}};
+}
+
+OrderedJson gap_table(std::span<const Document> documents, const std::vector<std::optional<double>>& scores,
+                      const std::function<std::string(const Document&)>& group_of) {
+  struct Unit {
+    std::string group;
+    double sum = 0;
+    int64_t n = 0;
+  };
+  std::map<std::string, Unit> units;
+  std::map<std::string, int64_t> num_texts;
+  for (size_t d = 0; d < documents.size(); ++d) {
+    const std::string group = group_of(documents[d]);
+    if (group.empty() || !scores[d]) continue;
+    Unit& unit = units[group + "\n" + documents[d].cluster];
+    unit.group = group;
+    unit.sum += *scores[d];
+    ++unit.n;
+    ++num_texts[group];
+  }
+  std::map<std::string, std::vector<double>> of_group;
+  std::vector<std::pair<std::string, double>> labelled;
+  for (const auto& [name, unit] : units) {
+    const double mean = unit.sum / static_cast<double>(unit.n);
+    of_group[unit.group].push_back(mean);
+    labelled.emplace_back(unit.group, mean);
+  }
+  OrderedJson rows = OrderedJson::array();
+  const auto gaps = group_gaps(of_group);
+  if (gaps)
+    for (const auto& [group, mean] : gaps->means)
+      rows.push_back({{"group", group}, {"texts", num_texts[group]}, {"units", of_group[group].size()}, {"mean", mean}});
+  OrderedJson table{{"groups", rows}, {"range", nullptr}, {"range_when_shuffled", nullptr}, {"max_abs_deviation", nullptr}, {"between_group_sd", nullptr}};
+  const auto shuffled = shuffled_range(labelled, kShuffles, 0);
+  if (!gaps || !shuffled) {
+    table["reason"] = "fewer than two groups were scored";
+    return table;
+  }
+  table["range"] = gaps->range;
+  table["range_when_shuffled"] = *shuffled;
+  table["max_abs_deviation"] = gaps->max_abs_deviation;
+  table["between_group_sd"] = gaps->between_group_sd;
+  return table;
+}
+
+}  // namespace fare

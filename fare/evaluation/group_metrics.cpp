@@ -1,0 +1,46 @@
+#include "fare/evaluation/group_metrics.h"
+
+#include <algorithm>
+
+#include "fare/benchmarks/registry.h"
+#include "fare/stats/harness_stderr.h"
+
+namespace fare {
+
+void add_group_metrics(std::span<const TaskEvaluation> tasks, GroupResults& group) {
+  const TaskGroup* definition = find_group(group.name);
+  if (definition == nullptr || definition->metrics.empty()) return;
+  std::vector<const TaskEvaluation*> leaves;
+  for (const Task* leaf : leaf_tasks(*definition)) {
+    const auto found = std::find_if(tasks.begin(), tasks.end(), [&](const TaskEvaluation& task) { return task.info.name == leaf->info.name; });
+    if (found == tasks.end()) return;
+    leaves.push_back(&*found);
+  }
+  for (const TaskEvaluation* leaf : leaves) group.num_samples += static_cast<int64_t>(leaf->samples.size());
+  for (const std::string& name : definition->metrics) {
+    std::vector<double> values, errors;
+    std::vector<int64_t> sizes;
+    bool all_errors = true;
+    for (const TaskEvaluation* leaf : leaves) {
+      for (const MetricAggregate& metric : leaf->metrics) {
+        if (metric.name != name || !metric.value) continue;
+        values.push_back(*metric.value);
+        sizes.push_back(metric.num_values);
+        all_errors = all_errors && metric.stderr_value.has_value();
+        errors.push_back(metric.stderr_value.value_or(0));
+      }
+    }
+    if (values.size() != leaves.size()) continue;  // the profile was not asked for, or a task has no value
+    MetricAggregate weighted{name, stats::harness_weighted_mean(values, sizes).number};
+    double plain = 0;
+    for (size_t i = 0; i < values.size(); ++i) {
+      weighted.num_values += sizes[i];
+      plain += values[i] / static_cast<double>(values.size());
+    }
+    if (all_errors) weighted.stderr_value = stats::harness_pooled_stderr(errors, sizes).number;
+    group.metrics.push_back(weighted);
+    if (is_fair_metric(name)) group.metrics.push_back({name + "_macro", plain, std::nullopt, weighted.num_values});
+  }
+}
+
+}  // namespace fare
