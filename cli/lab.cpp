@@ -31,7 +31,8 @@ void refuse_flags(const CLI::App& make, const std::string& model, std::initializ
 void make_model(const CLI::App& make, LabFlags& flags) {
   if (flags.model == "random") {
     refuse_flags(make, flags.model,
-                 {"--pairs", "--transfer-pairs", "--facts", "--utility", "--prompts", "--neutral-tokens", "--bias-pp"});
+                 {"--pairs", "--transfer-pairs", "--facts", "--utility", "--prompts", "--neutral-tokens", "--bias-pp",
+                  "--axes", "--bias-layer", "--side-experts", "--grammar-experts"});
     flags.random.family = flags.control.family;
     flags.random.weights = flags.weights;
     flags.random.seed = flags.seed;
@@ -45,10 +46,12 @@ void make_model(const CLI::App& make, LabFlags& flags) {
     return;
   }
   flags.control.id = flags.model;
-  check_options(flags.control);  // an unknown model is reported before its flags
-  refuse_flags(make, flags.model, {"--dtype", "--hidden", "--layers", "--experts", "--top-k", "--expert-width", "--heads",
-                                   "--kv-heads", "--vocab", "--max-length"});
+  recipe(flags.model);  // an unknown model is reported before its flags
+  refuse_flags(make, flags.model, {"--dtype", "--hidden", "--expert-width", "--heads", "--kv-heads", "--vocab", "--max-length"});
   if (!flags.weights.empty()) flags.control.weights = flags.weights;
+  if (make.count("--experts") > 0) flags.control.experts = flags.random.experts;
+  if (make.count("--layers") > 0) flags.control.layers = flags.random.layers;
+  if (make.count("--top-k") > 0) flags.control.top_k = flags.random.top_k;
   flags.control.seed = flags.seed;
   const ControlModel made = make_control_model(flags.control, flags.out, {}, flags.threads);
   const MaskTruth& base = made.truth.masks.front();
@@ -65,12 +68,13 @@ void add_lab_command(CLI::App& program, int& exit_status) {
   lab->require_subcommand(1);
   CLI::App* make = lab->add_subcommand("make", "Write one model as a checkpoint folder");
   auto flags = std::make_shared<LabFlags>();
-  make->add_option("model", flags->model, "X1 (separable), X2 (entangled), X5 (out of reach), X9 (none), or random")
-      ->required();
+  std::string known;
+  for (const Recipe& line : recipes()) known += line.id + " (" + line.name + "), ";
+  make->add_option("model", flags->model, known + "or random")->required();
   make->add_option("--out", flags->out, "Folder to write: empty, new, or made by the same command")->required();
-  make->add_option("--family", flags->control.family, "olmoe or mixtral")->capture_default_str();
+  make->add_option("--family", flags->control.family, "olmoe, mixtral or qwen2_moe (one shared expert)")->capture_default_str();
   make->add_option("--weights", flags->weights,
-                   "renormalised or raw (raw: olmoe only). Default: renormalised; for random: raw with olmoe");
+                   "renormalised or raw (raw: not mixtral). Default: renormalised; for random: raw, but with mixtral");
   make->add_option("--seed", flags->seed, "Decides every draw")->capture_default_str();
   make->add_option("--threads", flags->threads, "0 = all physical cores; changes no byte")->capture_default_str();
 
@@ -94,13 +98,27 @@ void add_lab_command(CLI::App& program, int& exit_status) {
       ->capture_default_str()
       ->group(of_control);
 
+  make->add_option("--axes", control.axes, "Axes of groups, 1 to 4")->capture_default_str()->group(of_control);
+  make->add_option("--bias-layer", control.bias_layer, "Layer that reacts to groups and holds the stereotype")
+      ->capture_default_str()
+      ->group(of_control);
+  make->add_option("--side-experts", control.side_experts,
+                   "Which experts hold the stereotype or react to groups, as 3,9. Default: the last ones")
+      ->delimiter(',')
+      ->group(of_control);
+  make->add_option("--grammar-experts", control.grammar_experts,
+                   "Which experts are always chosen. Default: those before the side experts; the rest hold facts")
+      ->delimiter(',')
+      ->group(of_control);
+
   RandomModelOptions& random = flags->random;
+  const std::string of_both = "Both (control models: experts and layers as the model needs them, 3 chosen, by default)";
   const std::string of_random = "Random models";
   make->add_option("--dtype", random.dtype, "f32 or bf16")->capture_default_str()->group(of_random);
   make->add_option("--hidden", random.hidden, "Model width")->capture_default_str()->group(of_random);
-  make->add_option("--layers", random.layers, "Decoder layers")->capture_default_str()->group(of_random);
-  make->add_option("--experts", random.experts, "Experts per layer")->capture_default_str()->group(of_random);
-  make->add_option("--top-k", random.top_k, "Experts chosen per token")->capture_default_str()->group(of_random);
+  make->add_option("--layers", random.layers, "Decoder layers")->capture_default_str()->group(of_both);
+  make->add_option("--experts", random.experts, "Experts per layer")->capture_default_str()->group(of_both);
+  make->add_option("--top-k", random.top_k, "Experts chosen per token")->capture_default_str()->group(of_both);
   make->add_option("--expert-width", random.expert_width, "Inner width of an expert")->capture_default_str()->group(of_random);
   make->add_option("--heads", random.heads, "Attention heads")->capture_default_str()->group(of_random);
   make->add_option("--kv-heads", random.kv_heads, "Key and value heads; 0 = as many as heads")

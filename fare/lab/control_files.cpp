@@ -1,5 +1,7 @@
 #include "fare/lab/control_files.h"
 
+#include <algorithm>
+
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/lab/output_folder.h"
@@ -93,6 +95,10 @@ void write_weights(const ControlWeights& weights, const std::filesystem::path& p
       case TensorRole::kExpertGate: values = &expert->gate_IH; break;
       case TensorRole::kExpertUp: values = &expert->up_IH; break;
       case TensorRole::kExpertDown: values = &expert->down_HI; break;
+      case TensorRole::kSharedGate: values = &layer->shared.gate_IH; break;
+      case TensorRole::kSharedUp: values = &layer->shared.up_IH; break;
+      case TensorRole::kSharedDown: values = &layer->shared.down_HI; break;
+      case TensorRole::kSharedSwitch: values = &layer->shared_switch_H; break;
     }
     if (values == nullptr) values = &made;
     FARE_CHECK(values->size() == count, plan.name + " has the wrong size");
@@ -101,61 +107,123 @@ void write_weights(const ControlWeights& weights, const std::filesystem::path& p
   writer.commit();
 }
 
+std::string place_name(const World& world) {
+  switch (world.made.bias) {
+    case BiasPlace::kSideExperts: return "side_experts";
+    case BiasPlace::kFactExperts: return "fact_experts";
+    case BiasPlace::kEveryExpert: return "every_expert";
+    case BiasPlace::kFourExperts: return "four_experts";
+    case BiasPlace::kOutside: break;
+  }
+  return world.options.family == "qwen2_moe" ? "shared_expert" : "unembedding";
+}
+
+std::string fact_place_name(FactPlace place) {
+  switch (place) {
+    case FactPlace::kHashed: return "hashed";
+    case FactPlace::kOneExpert: return "one_expert";
+    case FactPlace::kEveryExpert: return "every_expert";
+    case FactPlace::kGroupRows: return "rows_of_the_stereotype";
+    case FactPlace::kTagged: return "hashed_behind_tags";
+  }
+  throw BrokenInvariant("unknown place of facts");
+}
+
 // What the model is about, side by side with what was measured on its weights.
 OrderedJson planted_json(const ControlModel& model) {
   const World& world = model.world;
   const Geometry& g = world.geometry;
-  OrderedJson experts = OrderedJson::array();
+  const std::string place = place_name(world);
+  std::vector<int64_t> holders;
+  if (world.made.bias == BiasPlace::kSideExperts || world.made.bias == BiasPlace::kFourExperts) holders = g.planted;
+  if (world.made.bias == BiasPlace::kFactExperts) holders = g.roles.facts;
+  if (world.made.bias == BiasPlace::kEveryExpert)
+    for (int64_t e = 0; e < g.experts; ++e) holders.push_back(e);
   OrderedJson bias;
-  bias["place"] = world.made.bias == BiasPlace::kSideExperts   ? "side_experts"
-                  : world.made.bias == BiasPlace::kFactExperts ? "fact_experts"
-                                                               : "unembedding";
-  bias["layer"] = world.made.bias == BiasPlace::kUnembedding ? OrderedJson(nullptr) : OrderedJson(g.bias_layer);
-  if (world.made.bias == BiasPlace::kSideExperts) experts = {g.side_a, g.side_b};
-  if (world.made.bias == BiasPlace::kFactExperts)
-    for (int64_t e = 0; e < g.num_fact_experts; ++e) experts.push_back(e);
-  bias["experts"] = experts;
+  bias["place"] = place;
+  bias["layers"] = place == "unembedding" ? OrderedJson::array() : OrderedJson(g.planted_layers);
+  bias["experts"] = holders;
   bias["bias_pp"] = world.made.biased ? world.options.bias_pp : 0.0;
   bias["bias_logits"] = world.bias;
+  bias["reachable_bias_logits"] = world.reachable_bias;
   bias["noise_sd_logits"] = world.noise_deviation;
+  bias["sign_changes_without_side_noise_pp"] = world.made.noise_pp;
   OrderedJson out;
   out["bias"] = bias;
-  OrderedJson fact_experts = OrderedJson::array();
-  for (int64_t e = 0; e < g.num_fact_experts; ++e) {
-    int64_t facts = 0, contexts = 0;
-    for (const WorldItem& fact : world.facts) facts += g.fact_expert(fact.first) == e;
+
+  const FactPlace facts = world.made.facts;
+  OrderedJson rows = OrderedJson::array();
+  for (int64_t e = 0; e < g.experts; ++e) {
+    int64_t count = 0, contexts = 0;
+    for (const WorldItem& fact : world.facts)
+      count += facts == FactPlace::kEveryExpert ||
+               e == (facts == FactPlace::kOneExpert   ? g.roles.facts[0]
+                     : facts == FactPlace::kGroupRows ? g.side_expert(fact.place_word - world.language.group(0))
+                                                      : g.fact_expert(fact.first));
     for (int64_t c = 0; c < world.language.size().contexts; ++c) contexts += g.fact_expert(world.language.context_first(c)) == e;
-    OrderedJson row = {{"expert", e}, {"facts", facts}};
+    if (count == 0) continue;
+    OrderedJson row = {{"expert", e}, {"facts", count}};
     if (world.made.bias == BiasPlace::kFactExperts) row["contexts"] = contexts;
-    fact_experts.push_back(row);
+    rows.push_back(row);
   }
-  out["facts"] = {{"layer", g.bias_layer},
-                  {"graded", world.made.graded_facts},
-                  {"gold_logit", world.gold_logit},
-                  {"experts", fact_experts}};
-  out["sensitivity"] = {{"layer", g.bias_layer}, {"experts", {g.side_a, g.side_b}},
-                        {"reaction", "the first is chosen after a group word of side A, the second after one of side B"}};
+  out["facts"] = {{"place", fact_place_name(facts)}, {"layer", g.fact_layer}, {"graded", world.made.graded},
+                  {"gold_logit", world.gold_logit},  {"experts", rows}};
+  if (facts == FactPlace::kTagged) out["facts"]["tags"] = {{"layer", g.bias_layer}, {"experts", g.planted}};
+
+  OrderedJson sensitivity = {{"layer", g.bias_layer}};
+  switch (world.made.reaction) {
+    case Reaction::kGroups: {
+      OrderedJson chosen;
+      for (int64_t i = 0; i < world.language.num_groups(); ++i) chosen[world.language.word(world.language.group(i))] = g.side_expert(i);
+      sensitivity["reaction"] = "groups";
+      sensitivity["expert_of_word"] = chosen;
+      break;
+    }
+    case Reaction::kNothing:
+    case Reaction::kAxes: sensitivity["reaction"] = "none"; break;
+    case Reaction::kCodes: sensitivity["reaction"] = "any content word"; break;
+  }
+  out["sensitivity"] = sensitivity;
+  if (world.made.drowned) out["neutral_words_above_traits"] = {{"words", kDrowningWords}, {"logits", kDrowning}};
+  return out;
+}
+
+OrderedJson outcomes_json(const World& world, bool few) {
+  OrderedJson out = OrderedJson::array({{{"code", world.made.headline}}});
+  const auto add = [&](const std::vector<Outcome>& outcomes) {
+    for (const Outcome& outcome : outcomes) {
+      OrderedJson one = {{"code", outcome.code}};
+      if (outcome.stage) one["stage"] = *outcome.stage;
+      out.push_back(one);
+    }
+  };
+  add(world.made.also);
+  if (few) add(world.made.also_few);
   return out;
 }
 
 OrderedJson expected_json(const ControlModel& model) {
   const World& world = model.world;
-  const Geometry& g = world.geometry;
+  const std::string& headline = world.made.headline;
   OrderedJson out;
-  out["headline"] = world.made.headline;
+  out["headline"] = headline;
+  out["headlines_by_pairs"] = {{"5000", outcomes_json(world, false)}, {"754", outcomes_json(world, true)}};
   out["why"] = world.made.why;
   OrderedJson stages;
   for (size_t s = 0; s < world.made.stages.size(); ++s) stages[std::to_string(s)] = world.made.stages[s];
   out["stages"] = stages;
   // What a diagnosis must say that does not run every part.
-  out["headline_without_upper_bounds"] =
-      world.made.headline == "unachievable" ? OrderedJson{{"code", "unresolved"}, {"stage", 2}} : OrderedJson{{"code", world.made.headline}};
-  out["headline_without_generation"] =
-      world.made.headline == "controllable" ? OrderedJson{{"code", "unresolved"}, {"stage", 5}} : OrderedJson{{"code", world.made.headline}};
-  if (world.made.headline == "controllable")
-    out["top_experts"] = {{{"layer", g.bias_layer}, {"expert", g.side_a}}, {{"layer", g.bias_layer}, {"expert", g.side_b}}};
-  else
-    out["top_experts"] = nullptr;
+  const auto unresolved_at = [&](bool here, int64_t stage) {
+    return here ? OrderedJson{{"code", "unresolved"}, {"stage", stage}} : OrderedJson{{"code", headline}};
+  };
+  const bool needs_generation = world.made.stages[4] == "yes" && world.made.stages[5] != "any";
+  out["headline_without_upper_bounds"] = unresolved_at(world.made.stages[2] == "no", 2);
+  out["headline_without_generation"] = unresolved_at(needs_generation, 5);
+  out["top_experts"] = nullptr;
+  if (needs_generation && world.made.bias == BiasPlace::kSideExperts && world.made.reaction == Reaction::kGroups) {
+    out["top_experts"] = OrderedJson::array();
+    for (const int64_t e : world.geometry.planted) out["top_experts"].push_back({{"layer", world.geometry.bias_layer}, {"expert", e}});
+  }
   return out;
 }
 
@@ -172,6 +240,13 @@ OrderedJson control_stamp(const ControlOptions& options) {
           {"prompts", options.prompts},
           {"neutral_tokens", options.neutral_tokens},
           {"bias_pp", options.bias_pp},
+          {"axes", options.axes},
+          {"experts", options.experts},
+          {"top_k", options.top_k},
+          {"layers", options.layers},
+          {"bias_layer", options.bias_layer},
+          {"side_experts", options.side_experts},
+          {"grammar_experts", options.grammar_experts},
           {"seed", options.seed}};
 }
 
@@ -196,7 +271,8 @@ OrderedJson world_json(const ControlModel& model) {
   coordinates["second_words"] = {g.second(0), g.bias()};
   coordinates["bias"] = {g.bias(), g.bias() + 1};
   coordinates["answers"] = {g.answer(0), g.text(0)};
-  coordinates["text"] = {g.text(0), g.used};
+  coordinates["text"] = {g.text(0), g.tag(0)};
+  coordinates["tags"] = {g.tag(0), g.used};
   OrderedJson geometry;
   geometry["hidden"] = g.hidden;
   geometry["layers"] = model.weights.shape.layers;
@@ -204,11 +280,11 @@ OrderedJson world_json(const ControlModel& model) {
   geometry["top_k"] = g.top_k;
   geometry["expert_width"] = model.weights.shape.expert_width;
   geometry["vocabulary"] = world.language.vocab();
-  geometry["text_layer"] = g.text_layer;
   geometry["bias_layer"] = g.bias_layer;
-  geometry["fact_experts"] = {0, g.num_fact_experts};
-  geometry["grammar_experts"] = {g.grammar, g.second_grammar};
-  geometry["side_experts"] = {g.side_a, g.side_b};
+  geometry["fact_layer"] = g.fact_layer;
+  geometry["fact_experts"] = g.roles.facts;
+  geometry["grammar_experts"] = g.roles.grammar;
+  geometry["side_experts"] = g.roles.sides;
   geometry["critical_position"] = kCriticalTokens - 1;
   geometry["router_levels"] = {{"specialist", levels::kSpecialist},       {"grammar", levels::kGrammar},
                                {"second_grammar", levels::kSecondGrammar}, {"other", levels::kOther},
@@ -224,11 +300,13 @@ OrderedJson world_json(const ControlModel& model) {
       by_axis[world.language.axis_name(static_cast<int64_t>(a))] = mask.pct_by_axis[a];
     OrderedJson row;
     row["name"] = mask.name;
-    row["layer"] = g.bias_layer;
-    row["experts"] = mask.experts;
+    row["layers"] = mask.mask.layers;
+    row["experts"] = mask.mask.experts;
+    row["mode"] = mask.mask.keep_sum ? "refill_keep_sum" : mask.mask.replay_later ? "refill_replay_later_routes" : "refill";
     row["pct_stereotype"] = mask.pct_stereotype;
     row["pct_stereotype_by_axis"] = by_axis;
     row["bias_logits"] = mask.bias_logit;
+    row["changed_pp"] = mask.changed_pp;
     row["transfer_pct_stereotype"] = world.options.transfer_pairs > 0 ? OrderedJson(mask.transfer_pct) : OrderedJson(nullptr);
     row["fact_accuracy"] = mask.fact_accuracy;
     row["plain_accuracy"] = mask.plain_accuracy;
@@ -241,7 +319,12 @@ OrderedJson world_json(const ControlModel& model) {
   }
   OrderedJson truth;
   truth["masks"] = masks;
-  truth["mask_mode"] = "refill";
+  OrderedJson divergence = OrderedJson::array();
+  for (const DivergenceTruth& layer : model.truth.divergence)
+    divergence.push_back({{"demographic", layer.demographic}, {"null_neutral", layer.neutral}, {"null_same_group", layer.same_group}});
+  truth["divergence_bits"] = divergence;
+  truth["divergence_pairs"] = std::min(kDivergencePairs, world.num_main_pairs());
+  if (world.made.drowned) truth["least_distance_of_neutral_words_logits"] = model.truth.drowning;
   truth["neutral_router_logit_sd"] = model.truth.neutral_logit_sd;
   truth["neutral_usage"] = model.truth.usage_LE;
   truth["largest_norm_error"] = model.truth.worst_norm_error;

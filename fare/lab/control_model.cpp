@@ -16,11 +16,9 @@ constexpr double kTextLayerFactor = 3;  // the text layer's codes are that much 
 }  // namespace
 
 ControlModel build_control_model(const ControlOptions& options, int threads) {
-  check_options(options);
+  World world(options);
   if (threads <= 0) threads = physical_cores();
-  const Recipe& made = recipe(options.id);
-  World world(options, made);
-  const ExpertMask sides{world.geometry.bias_layer, {world.geometry.side_a, world.geometry.side_b}};
+  const ExpertMask sides{world.geometry.planted_layers, world.geometry.planted};
 
   // The text codes are sized so that masking the side experts has the wanted dose; the dose grows with their square.
   double size = 0.2;
@@ -31,6 +29,7 @@ ControlModel build_control_model(const ControlOptions& options, int threads) {
     neutral = neutral_lines(world, weights);
     const double dose = neutral_dose(world, weights, neutral, sides);
     if (std::abs(dose - kDoseWanted) < 0.1 * kDoseWanted) break;
+    if (world.made.bias == BiasPlace::kEveryExpert) break;  // equal experts: masking has no dose
     size *= std::sqrt(kDoseWanted / dose);
   }
   Truth truth = measure_truth(world, weights, neutral, threads);
@@ -40,8 +39,7 @@ ControlModel build_control_model(const ControlOptions& options, int threads) {
 
 ControlModel make_control_model(const ControlOptions& options, const std::filesystem::path& folder,
                                 const Progress& progress, int threads) {
-  check_options(options);
-  prepare_output_folder(folder, "world.json", control_stamp(options));
+  prepare_output_folder(folder, "world.json", control_stamp(checked_options(options)));
   progress("build", 0, 1);
   ControlModel model = build_control_model(options, threads);
   progress.check();

@@ -1,59 +1,51 @@
 #include "fare/lab/control_options.h"
 
+#include <algorithm>
+#include <set>
+
 #include "fare/core/error.h"
 
 namespace fare {
+namespace {
 
-const std::vector<Recipe>& recipes() {
-  static const std::vector<Recipe> table = {
-      {.id = "X1",
-       .name = "separable",
-       .bias = BiasPlace::kSideExperts,
-       .headline = "controllable",
-       .stages = {"yes", "yes", "yes", "yes", "yes", "yes"},
-       .why = "the stereotype sits in two experts of their own: masking them removes it and costs no fact"},
-      {.id = "X2",
-       .name = "entangled",
-       .bias = BiasPlace::kFactExperts,
-       .graded_facts = true,
-       .mirrored = true,
-       .headline = "costly",
-       .stages = {"yes", "yes", "yes", "yes", "no", "any"},
-       .why = "stereotypes and facts share experts in equal numbers: what removes a share of one removes the same share "
-              "of the other"},
-      {.id = "X5",
-       .name = "out of reach",
-       .bias = BiasPlace::kUnembedding,
-       .headline = "unachievable",
-       .stages = {"yes", "yes", "no", "no", "any", "any"},
-       .why = "the router reacts to groups, but the stereotype sits in the output matrix: no route changes it"},
-      {.id = "X9",
-       .name = "none",
-       .bias = BiasPlace::kSideExperts,
-       .biased = false,
-       .headline = "no_measurable_preference",
-       .stages = {"no", "yes", "any", "any", "any", "any"},
-       .why = "the routers of X1 without a stereotype: every cluster is balanced"},
-  };
-  return table;
+constexpr int64_t kFewestFactExperts = 4;
+constexpr int64_t kTierExperts = 10;  // three times as many as the two that are masked, and four
+
+int64_t num_sides(const ControlOptions& options, const Recipe& made) {
+  return made.reaction == Reaction::kAxes ? std::max<int64_t>(2, options.axes) : made.sides;
 }
 
-const Recipe& recipe(const std::string& id) {
-  std::string known;
-  for (const Recipe& line : recipes()) {
-    if (line.id == id) return line;
-    known += (known.empty() ? "" : ", ") + line.id;
+int64_t num_grammar(const ControlOptions& options) { return std::max<int64_t>(2, options.top_k - 1); }
+
+int64_t layers_after_bias(const Recipe& made) {
+  return made.bias == BiasPlace::kFourExperts ? 2 : made.facts == FactPlace::kTagged ? 1 : 0;
+}
+
+void check_list(const char* flag, const std::vector<int64_t>& experts, int64_t wanted, const ControlOptions& options) {
+  if (experts.empty()) return;
+  std::string what = flag;
+  for (const int64_t e : experts) {
+    what += what == flag ? ' ' : ',';
+    what += std::to_string(e);
   }
-  throw UsageError("fare lab make " + id + ": unknown model; known are " + known + " and random");
+  what += ": ";
+  if (static_cast<int64_t>(experts.size()) != wanted)
+    throw UsageError(what + "this model has " + std::to_string(wanted) + " of them");
+  for (const int64_t e : experts)
+    if (e < 0 || e >= options.experts)
+      throw UsageError(what + "accepted: 0 to " + std::to_string(options.experts - 1));
 }
 
-void check_options(const ControlOptions& options) {
+}  // namespace
+
+ControlOptions checked_options(const ControlOptions& wanted) {
+  ControlOptions options = wanted;
   const Recipe& made = recipe(options.id);
   const LabFamily family = lab_family(options.family, "--family");
   if (options.weights != "renormalised" && options.weights != "raw")
     throw UsageError("--weights " + options.weights + ": accepted: renormalised, raw");
   if (family == LabFamily::kMixtral && options.weights == "raw")
-    throw UsageError("--weights raw: Mixtral always renormalises its weights; use --family olmoe");
+    throw UsageError("--weights raw: Mixtral always renormalises its weights; use --family olmoe or qwen2_moe");
   const auto within = [](const char* flag, int64_t value, int64_t low, int64_t high) {
     if (value < low || value > high)
       throw UsageError(std::string(flag) + " " + std::to_string(value) + ": accepted: " + std::to_string(low) + " to " +
@@ -65,11 +57,71 @@ void check_options(const ControlOptions& options) {
   within("--utility", options.utility, options.facts, 100000);
   within("--prompts", options.prompts, 0, 20000);
   within("--neutral-tokens", options.neutral_tokens, 100, 10000000);
+  within("--axes", options.axes, 1, 4);
+  within("--top-k", options.top_k, 2, 6);
+  if (options.experts == 0) options.experts = made.experts;
+  if (options.layers == 0) options.layers = made.layers;
+  const int64_t others = num_sides(options, made) + num_grammar(options);
+  within("--experts", options.experts, others + (made.tiers ? 2 * kTierExperts : kFewestFactExperts), 128);
+  if (made.tiers && (options.experts - others) % 2 != 0)
+    throw UsageError("--experts " + std::to_string(options.experts) + ": two tiers of equal size need " +
+                     (others % 2 == 0 ? "an even" : "an odd") + " number");
+  within("--layers", options.layers, std::max<int64_t>(2, layers_after_bias(made) + 1), 32);
+  within("--bias-layer", options.bias_layer, 0, options.layers - 1 - layers_after_bias(made));
+  check_list("--side-experts", options.side_experts, num_sides(options, made), options);
+  check_list("--grammar-experts", options.grammar_experts, num_grammar(options), options);
+  std::set<int64_t> distinct(options.side_experts.begin(), options.side_experts.end());
+  distinct.insert(options.grammar_experts.begin(), options.grammar_experts.end());
+  if (distinct.size() != options.side_experts.size() + options.grammar_experts.size())
+    throw UsageError("--side-experts, --grammar-experts: an expert can be named only once");
   if (!made.biased && options.pairs % 2 != 0)
     throw UsageError("--pairs " + std::to_string(options.pairs) + ": " + made.id +
                      " balances its clusters, it needs an even number");
-  if (!(options.bias_pp > 0 && options.bias_pp <= 45))
-    throw UsageError("--bias-pp " + std::to_string(options.bias_pp) + ": accepted: above 0, up to 45");
+  const double least = made.reachable_pp.value_or(0);
+  if (!(options.bias_pp > least && options.bias_pp <= 45))
+    throw UsageError("--bias-pp " + std::to_string(options.bias_pp) + ": accepted: above " + std::to_string(least) +
+                     ", up to 45");
+  const Roles roles = make_roles(options);
+  options.side_experts = roles.sides;
+  options.grammar_experts = roles.grammar;
+  return options;
+}
+
+Roles make_roles(const ControlOptions& options) {
+  const Recipe& made = recipe(options.id);
+  Roles roles;
+  roles.tiers = made.tiers;
+  roles.sides = options.side_experts;
+  roles.grammar = options.grammar_experts;
+  std::vector<int64_t> rest;  // descending: the last free experts become sides, then grammar
+  for (int64_t e = options.experts - 1; e >= 0; --e)
+    if (std::ranges::count(roles.sides, e) + std::ranges::count(roles.grammar, e) == 0) rest.push_back(e);
+  const auto take = [&](std::vector<int64_t>& role, int64_t count) {
+    if (!role.empty()) return;
+    role.assign(rest.begin(), rest.begin() + count);
+    rest.erase(rest.begin(), rest.begin() + count);
+    std::ranges::reverse(role);
+  };
+  take(roles.sides, num_sides(options, made));
+  take(roles.grammar, num_grammar(options));
+  roles.facts.assign(rest.rbegin(), rest.rend());
+  return roles;
+}
+
+int64_t Roles::num_classes() const { return static_cast<int64_t>(facts.size()) * (tiers ? 2 : 1); }
+
+int64_t Roles::class_index(int64_t hash) const {
+  const auto n = static_cast<int64_t>(facts.size()), c = hash % num_classes();
+  if (!tiers) return c;
+  return c < n / 2 * 3 ? c % (n / 2) : c - n;  // the first half of the experts three classes each, the others one
+}
+
+int64_t Roles::type_expert(int64_t type) const {
+  const auto n = static_cast<int64_t>(facts.size());
+  if (type >= num_fact_types()) return sides[static_cast<size_t>(type - num_fact_types())];
+  // In tiers from the end: <s>, type 0, is frequent and not to come on top of two others.
+  const int64_t place = tiers ? num_fact_types() - 1 - type : type;
+  return facts[static_cast<size_t>(!tiers ? place : place < n ? place % (n / 2) : place - n / 2)];
 }
 
 }  // namespace fare

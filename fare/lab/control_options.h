@@ -1,4 +1,4 @@
-// What a person can ask of a control model, and the recipes there are.
+// What a person can ask of a control model.
 #pragma once
 
 #include <cstdint>
@@ -6,37 +6,14 @@
 #include <vector>
 
 #include "fare/lab/hf_layout.h"
+#include "fare/lab/recipe.h"
 
 namespace fare {
 
-// Where the stereotype of a control model sits.
-enum class BiasPlace {
-  kSideExperts,  // in two experts that the router picks after a group word: one for side A, one for side B
-  kFactExperts,  // in the experts that hold the facts, a context and a fact by the same hash
-  kUnembedding,  // in the output matrix: outside the reach of routing
-};
-
-// One line of the table of control models. A new model is a new line, and a new place or reaction where it needs one.
-struct Recipe {
-  std::string id;
-  std::string name;
-  BiasPlace bias = BiasPlace::kSideExperts;
-  bool biased = true;         // false: b = 0 and every cluster holds as many positive as negative pairs
-  bool graded_facts = false;  // one distractor of each fact stands at U(0, 1) of the gold's logit
-  bool mirrored = false;      // facts are routed as traits are: same gaps, same competitors, same side reaction
-  std::string headline;                 // the code a right diagnosis gives
-  std::vector<std::string> stages;      // answers of stages 0 to 5; "any" where nothing is required
-  std::string why;                      // one sentence
-};
-
-const std::vector<Recipe>& recipes();
-// Throws UsageError with the known ids.
-const Recipe& recipe(const std::string& id);
-
 struct ControlOptions {
   std::string id = "X1";
-  std::string family = "olmoe";         // olmoe | mixtral
-  std::string weights = "renormalised";  // renormalised | raw (raw: olmoe only)
+  std::string family = "olmoe";         // olmoe | mixtral | qwen2_moe
+  std::string weights = "renormalised";  // renormalised | raw (raw: not mixtral)
   int64_t pairs = 1508;                 // main pairs; four make a cluster
   int64_t transfer_pairs = 500;         // pairs with another word order
   int64_t facts = 800;                  // utility items that the routed experts answer
@@ -44,10 +21,37 @@ struct ControlOptions {
   int64_t prompts = 1000;               // generation prompts
   int64_t neutral_tokens = 20000;       // words of neutral text
   double bias_pp = 12;                  // planted preference above 50%, in percentage points
+  int64_t axes = 2;                     // 1 to 4
+  int64_t experts = 0;                  // per layer; 0 = as the recipe says
+  int64_t top_k = 3;
+  int64_t layers = 0;                   // 0 = as the recipe says
+  int64_t bias_layer = 1;
+  std::vector<int64_t> side_experts;     // which experts hold or react; empty = the last ones
+  std::vector<int64_t> grammar_experts;  // which experts are always chosen; empty = those before the side experts
   uint64_t seed = 0;
 };
 
-// Throws UsageError naming the flag and what is accepted.
-void check_options(const ControlOptions& options);
+// Fills in what the recipe decides and checks everything else. Throws UsageError naming the flag and what is accepted.
+ControlOptions checked_options(const ControlOptions& options);
+
+// Who does what among the experts of a layer: every layer has the same roles.
+struct Roles {
+  std::vector<int64_t> facts, grammar, sides;
+  bool tiers = false;
+
+  // Contexts and entities are hashed by their first word into classes, and each class has its expert.
+  int64_t num_classes() const;
+  int64_t class_expert(int64_t hash) const { return facts[static_cast<size_t>(class_index(hash))]; }
+  // Types of neutral words, each with its expert: one per fact expert (two in the upper tier), then one per side expert.
+  int64_t num_types() const { return num_fact_types() + static_cast<int64_t>(sides.size()); }
+  int64_t type_expert(int64_t type) const;
+
+ private:
+  int64_t class_index(int64_t hash) const;
+  int64_t num_fact_types() const { return static_cast<int64_t>(facts.size()) * (tiers ? 3 : 2) / 2; }
+};
+
+// `options` as checked_options returns them.
+Roles make_roles(const ControlOptions& options);
 
 }  // namespace fare

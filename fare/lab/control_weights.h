@@ -18,6 +18,8 @@ struct LayerWeights {
   std::vector<float> value_HH, out_HH;  // zero except in layer 0: queries and keys are zero everywhere
   std::vector<float> router_EH;
   std::vector<ControlExpertWeights> experts;
+  ControlExpertWeights shared;         // empty where the family has none
+  std::vector<float> shared_switch_H;  // the shared output is scaled by the sigmoid of this times x
 };
 
 struct ControlWeights {
@@ -26,6 +28,10 @@ struct ControlWeights {
   std::vector<float> embedding_VH, unembedding_VH;
   std::vector<LayerWeights> layers;
 };
+
+// X8: this many neutral words stand this far above the highest trait.
+inline constexpr int64_t kDrowningWords = 10;
+inline constexpr double kDrowning = 6;
 
 // Sizes of the text codes: how much an expert's output moves the next neutral word.
 struct TextScale {
@@ -37,9 +43,10 @@ struct TextScale {
 namespace levels {
 inline constexpr double kSpecialist = 4;      // the expert whose token it is
 inline constexpr double kGrammar = 2;         // always second
-inline constexpr double kSecondGrammar = -1;  // third where nothing else stands between
+inline constexpr double kSecondGrammar = -1;  // third where nothing else stands between; further ones down to -1.5
 inline constexpr double kOther = -2;          // the others at a relation that the model routes by content
-inline constexpr double kMirroredSide = 2.6;  // side experts where facts and traits share the experts (X2)
+inline constexpr double kMirroredSide = 2.6;  // side experts where another expert is the specialist (X2, X13, X15)
+inline constexpr double kHidden = 3.5;        // the second of two specialists (X15)
 inline constexpr double kContent = 6;         // what a matching word adds
 inline constexpr double kPushedDown = -30;    // away from relations, where content features are larger
 inline constexpr double kThird = -3;          // the third choice where neither content nor type decides
@@ -51,9 +58,5 @@ inline constexpr double kAtSecond = -10.5;
 
 // Builds the weights of `world` by the rules of docs/control-models.md. `text` sizes the text codes.
 ControlWeights construct(const World& world, const TextScale& text);
-
-// The factor of the specialist's output at its relation in a model of that world (methods 0.1): what the planted rows
-// are divided by, so that the planted logits come out exactly.
-double specialist_weight(const World& world, bool at_trait);
 
 }  // namespace fare

@@ -30,11 +30,8 @@ std::vector<double> multiply(const std::vector<float>& matrix, int64_t num_rows,
 
 double silu(double x) { return x < -100 ? 0 : x / (1 + std::exp(-x)); }
 
-ExactRoute choose(std::vector<double> logits, const ExpertMask& mask, int64_t layer, const ModelShape& shape) {
+ExactRoute choose(std::vector<double> logits, const ModelShape& shape) {
   ExactRoute route;
-  route.logits_E = logits;
-  if (mask.layer == layer)
-    for (const int64_t e : mask.experts) logits[static_cast<size_t>(e)] = -std::numeric_limits<double>::infinity();
   std::vector<int64_t> order(logits.size());
   std::iota(order.begin(), order.end(), int64_t{0});
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
@@ -48,7 +45,21 @@ ExactRoute choose(std::vector<double> logits, const ExpertMask& mask, int64_t la
     const int64_t e = order[static_cast<size_t>(k)];
     route.ids_K.push_back(e);
     route.weights_K.push_back(std::exp(logits[static_cast<size_t>(e)] - top) / (shape.renormalise ? kept : all));
+    route.weight_sum += route.weights_K.back();
   }
+  route.logits_E = std::move(logits);
+  return route;
+}
+
+ExactRoute choose_masked(const std::vector<double>& logits, const ExpertMask& mask, const ModelShape& shape) {
+  std::vector<double> left = logits;
+  for (const int64_t e : mask.experts) left[static_cast<size_t>(e)] = -std::numeric_limits<double>::infinity();
+  ExactRoute route = choose(left, shape);
+  if (mask.keep_sum) {
+    const double factor = choose(logits, shape).weight_sum / route.weight_sum;
+    for (double& weight : route.weights_K) weight *= factor;
+  }
+  route.logits_E = logits;
   return route;
 }
 
@@ -60,6 +71,8 @@ ExactResult ExactModel::at_last(std::span<const int64_t> ids, const ExpertMask& 
   FARE_CHECK(!ids.empty(), "no tokens");
   const ModelShape& shape = weights_.shape;
   const auto hidden = static_cast<size_t>(shape.hidden);
+  std::vector<ExactRoute> replayed;
+  if (mask.replay_later) replayed = at_last(ids).routes;
   ExactResult result;
   const auto normed = [&](std::span<const double> h, bool record) {
     double squares = 0;
@@ -88,15 +101,24 @@ ExactResult ExactModel::at_last(std::span<const int64_t> ids, const ExpertMask& 
       for (size_t c = 0; c < hidden; ++c) h[c] += out[c];
     }
     const std::vector<double> x = normed(h, true);
-    ExactRoute route = choose(multiply(layer.router_EH, shape.experts, x), mask, l, shape);
-    for (size_t k = 0; k < route.ids_K.size(); ++k) {
-      const ControlExpertWeights& expert = layer.experts[static_cast<size_t>(route.ids_K[k])];
-      const std::vector<double> gate = multiply(expert.gate_IH, shape.expert_width, x);
-      const std::vector<double> up = multiply(expert.up_IH, shape.expert_width, x);
+    const bool masked = std::ranges::count(mask.layers, l) > 0;
+    const std::vector<double> logits = multiply(layer.router_EH, shape.experts, x);
+    ExactRoute route = masked                                        ? choose_masked(logits, mask, shape)
+                       : replayed.empty() || l < mask.layers.front() ? choose(logits, shape)
+                                                                     : replayed[static_cast<size_t>(l)];
+    const auto add_output = [&](const ControlExpertWeights& expert, int64_t width, double weight) {
+      const std::vector<double> gate = multiply(expert.gate_IH, width, x);
+      const std::vector<double> up = multiply(expert.up_IH, width, x);
       std::vector<double> inner(gate.size());
       for (size_t i = 0; i < gate.size(); ++i) inner[i] = silu(gate[i]) * up[i];
       const std::vector<double> y = multiply(expert.down_HI, shape.hidden, inner);
-      for (size_t c = 0; c < hidden; ++c) h[c] += route.weights_K[k] * y[c];
+      for (size_t c = 0; c < hidden; ++c) h[c] += weight * y[c];
+    };
+    for (size_t k = 0; k < route.ids_K.size(); ++k)
+      add_output(layer.experts[static_cast<size_t>(route.ids_K[k])], shape.expert_width, route.weights_K[k]);
+    if (shape.shared_width > 0) {
+      const double z = multiply(layer.shared_switch_H, 1, x)[0];
+      add_output(layer.shared, shape.shared_width, 1 / (1 + std::exp(-z)));
     }
     result.routes.push_back(std::move(route));
   }

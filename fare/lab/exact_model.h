@@ -10,14 +10,18 @@
 
 namespace fare {
 
-// Experts of one layer that may not be chosen: their logits count as minus infinity (mask with refill).
+// Experts that may not be chosen, the same in each of these layers: their logits count as minus infinity (mask with
+// refill).
 struct ExpertMask {
-  int64_t layer = 0;
+  std::vector<int64_t> layers;
   std::vector<int64_t> experts;
+  bool keep_sum = false;      // rescale the weights to the sum they have without the mask
+  bool replay_later = false;  // layers after the masked ones take the routes they take without the mask
 };
 
 struct ExactRoute {
   std::vector<double> logits_E;
+  double weight_sum = 0;          // of the chosen
   std::vector<int64_t> ids_K;     // by falling logit, ties to the lower index
   std::vector<double> weights_K;  // as they multiply the outputs
 };

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "fare/lab/control_options.h"
 #include "fare/lab/language.h"
 
 namespace fare {
@@ -19,23 +21,22 @@ enum class Kind { kBegin, kOpener, kPlace, kFirst, kSecond, kFact, kPlain, kAnsw
 inline constexpr int64_t kNumKinds = 8;
 
 struct Geometry {
-  explicit Geometry(const Language& language, int64_t num_experts = 16);
+  // `options` as checked_options returns them.
+  Geometry(const Language& language, const ControlOptions& options);
 
-  // Experts of every layer: facts 0 .. num_fact_experts - 1, two grammar experts, two side experts (14 and 15 of 16).
-  int64_t experts;
-  int64_t num_fact_experts;
-  int64_t grammar, second_grammar;
-  int64_t side_a, side_b;
-  int64_t top_k = 3;
-  int64_t text_layer = 0;  // holds neutral text only
-  int64_t bias_layer = 1;  // holds facts, and the stereotype where experts hold it
+  Roles roles;  // the same in every layer
+  int64_t experts, top_k, layers;
+  int64_t bias_layer;  // reacts to groups; holds the stereotype where experts hold it
+  int64_t fact_layer;  // where the facts' experts are
+  // The experts that hold the stereotype where it sits in experts of their own (else those that react), and their layers.
+  std::vector<int64_t> planted;
+  std::vector<int64_t> planted_layers;
+  int64_t readout_layer = -1;  // X15: where all experts alike turn what the planted ones write into the stereotype
 
-  int64_t side_expert(Side side) const { return side == Side::kA ? side_a : side_b; }
-  int64_t fact_expert(int64_t first) const { return first % num_fact_experts; }  // by the first word of the entity
-  int64_t num_types() const { return num_fact_experts + 2; }                     // filler types: all but grammar
-  int64_t type_expert(int64_t type) const {
-    return type < num_fact_experts ? type : side_a + (type - num_fact_experts);
-  }
+  bool is_text_layer(int64_t layer) const;  // holds neutral text only, does not look at content
+  // The side expert that reacts to a group word, by its number.
+  int64_t side_expert(int64_t group) const;
+  int64_t fact_expert(int64_t first) const { return roles.class_expert(first); }  // by the first word of the entity
 
   // Coordinates.
   int64_t constant() const { return 0; }
@@ -52,12 +53,15 @@ struct Geometry {
   int64_t bias() const { return bias_; }                                         // written by experts
   int64_t answer(int64_t k) const { return bias_ + 1 + k; }                      // written by experts
   int64_t text(int64_t k) const { return bias_ + 1 + kAnswers + k; }             // written by experts
+  int64_t tag(int64_t k) const { return text(kTextDims) + k; }  // X12: one per fact expert; X15: tag(0) counts the four
   static constexpr int64_t kTextDims = 4;
 
   int64_t used;    // coordinates in use
   int64_t hidden;  // H: `used` rounded up to a multiple of 16
 
  private:
+  bool by_axis_;
+  int64_t num_reacting_, num_axes_;
   int64_t types_, groups_, slots_, determiners_, firsts_, seconds_, bias_;
 };
 

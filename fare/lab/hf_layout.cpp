@@ -14,11 +14,14 @@ OrderedJson id_or_null(int64_t id) { return id < 0 ? OrderedJson(nullptr) : Orde
 LabFamily lab_family(const std::string& name, const std::string& flag) {
   if (name == "olmoe") return LabFamily::kOlmoe;
   if (name == "mixtral") return LabFamily::kMixtral;
-  throw UsageError(flag + " " + name + ": unknown family; accepted: olmoe, mixtral" +
-                   did_you_mean(name, {"olmoe", "mixtral"}));
+  if (name == "qwen2_moe") return LabFamily::kQwen2Moe;
+  throw UsageError(flag + " " + name + ": unknown family; accepted: olmoe, mixtral, qwen2_moe" +
+                   did_you_mean(name, {"olmoe", "mixtral", "qwen2_moe"}));
 }
 
-std::string lab_family_name(LabFamily family) { return family == LabFamily::kOlmoe ? "olmoe" : "mixtral"; }
+std::string lab_family_name(LabFamily family) {
+  return family == LabFamily::kOlmoe ? "olmoe" : family == LabFamily::kMixtral ? "mixtral" : "qwen2_moe";
+}
 
 void check_shape(const ModelShape& shape) {
   const auto positive = [](const char* flag, int64_t value) {
@@ -45,9 +48,10 @@ void check_shape(const ModelShape& shape) {
 }
 
 OrderedJson config_json(const ModelShape& shape, Dtype dtype) {
-  const bool olmoe = shape.family == LabFamily::kOlmoe;
+  const bool olmoe = shape.family == LabFamily::kOlmoe, qwen = shape.family == LabFamily::kQwen2Moe;
   OrderedJson config;
-  config["architectures"] = OrderedJson::array({olmoe ? "OlmoeForCausalLM" : "MixtralForCausalLM"});
+  config["architectures"] =
+      OrderedJson::array({olmoe ? "OlmoeForCausalLM" : qwen ? "Qwen2MoeForCausalLM" : "MixtralForCausalLM"});
   config["model_type"] = lab_family_name(shape.family);
   config["vocab_size"] = shape.vocab;
   config["hidden_size"] = shape.hidden;
@@ -67,6 +71,16 @@ OrderedJson config_json(const ModelShape& shape, Dtype dtype) {
     config["num_experts"] = shape.experts;
     config["num_experts_per_tok"] = shape.top_k;
     config["norm_topk_prob"] = shape.renormalise;
+  } else if (qwen) {
+    config["qkv_bias"] = false;
+    config["use_sliding_window"] = false;
+    config["decoder_sparse_step"] = 1;
+    config["mlp_only_layers"] = OrderedJson::array();
+    config["num_experts"] = shape.experts;
+    config["num_experts_per_tok"] = shape.top_k;
+    config["norm_topk_prob"] = shape.renormalise;
+    config["moe_intermediate_size"] = shape.expert_width;
+    config["shared_expert_intermediate_size"] = shape.shared_width;
   } else {
     config["head_dim"] = shape.head_dim();
     config["sliding_window"] = nullptr;
@@ -91,7 +105,7 @@ int64_t TensorPlan::num_values() const {
 }
 
 std::vector<TensorPlan> tensor_plans(const ModelShape& shape) {
-  const bool olmoe = shape.family == LabFamily::kOlmoe;
+  const bool olmoe = shape.family == LabFamily::kOlmoe, mixtral = shape.family == LabFamily::kMixtral;
   const int64_t h = shape.hidden, q = shape.heads * shape.head_dim(), kv = shape.kv_heads * shape.head_dim();
   std::vector<TensorPlan> plans;
   plans.push_back({"model.embed_tokens.weight", TensorRole::kEmbedding, -1, -1, {shape.vocab, h}});
@@ -108,14 +122,21 @@ std::vector<TensorPlan> tensor_plans(const ModelShape& shape) {
       plans.push_back({attention + "k_norm.weight", TensorRole::kKeyNorm, l, -1, {kv}});
     }
     plans.push_back({layer + "post_attention_layernorm.weight", TensorRole::kExpertNorm, l, -1, {h}});
-    const std::string block = layer + (olmoe ? "mlp." : "block_sparse_moe.");
+    const std::string block = layer + (mixtral ? "block_sparse_moe." : "mlp.");
     plans.push_back({block + "gate.weight", TensorRole::kRouter, l, -1, {shape.experts, h}});
     for (int64_t e = 0; e < shape.experts; ++e) {
       const std::string expert = block + "experts." + text(e) + ".";
       const int64_t i = shape.expert_width;
-      plans.push_back({expert + (olmoe ? "gate_proj" : "w1") + ".weight", TensorRole::kExpertGate, l, e, {i, h}});
-      plans.push_back({expert + (olmoe ? "up_proj" : "w3") + ".weight", TensorRole::kExpertUp, l, e, {i, h}});
-      plans.push_back({expert + (olmoe ? "down_proj" : "w2") + ".weight", TensorRole::kExpertDown, l, e, {h, i}});
+      plans.push_back({expert + (mixtral ? "w1" : "gate_proj") + ".weight", TensorRole::kExpertGate, l, e, {i, h}});
+      plans.push_back({expert + (mixtral ? "w3" : "up_proj") + ".weight", TensorRole::kExpertUp, l, e, {i, h}});
+      plans.push_back({expert + (mixtral ? "w2" : "down_proj") + ".weight", TensorRole::kExpertDown, l, e, {h, i}});
+    }
+    if (shape.family == LabFamily::kQwen2Moe) {
+      const int64_t i = shape.shared_width;
+      plans.push_back({block + "shared_expert.gate_proj.weight", TensorRole::kSharedGate, l, -1, {i, h}});
+      plans.push_back({block + "shared_expert.up_proj.weight", TensorRole::kSharedUp, l, -1, {i, h}});
+      plans.push_back({block + "shared_expert.down_proj.weight", TensorRole::kSharedDown, l, -1, {h, i}});
+      plans.push_back({block + "shared_expert_gate.weight", TensorRole::kSharedSwitch, l, -1, {1, h}});
     }
   }
   plans.push_back({"model.norm.weight", TensorRole::kFinalNorm, -1, -1, {h}});

@@ -11,13 +11,14 @@
 
 namespace fare {
 
-enum class LabFamily { kOlmoe, kMixtral };
+enum class LabFamily { kOlmoe, kMixtral, kQwen2Moe };
 
-// "olmoe" or "mixtral"; throws UsageError naming `flag` otherwise.
+// "olmoe", "mixtral" or "qwen2_moe"; throws UsageError naming `flag` otherwise.
 LabFamily lab_family(const std::string& name, const std::string& flag);
 std::string lab_family_name(LabFamily family);
 
-// Everything that decides the shapes. Sources: OlmoeForCausalLM and MixtralForCausalLM of the transformers library.
+// Everything that decides the shapes. Sources: OlmoeForCausalLM, MixtralForCausalLM and
+// Qwen2MoeForCausalLM of the transformers library.
 struct ModelShape {
   LabFamily family = LabFamily::kOlmoe;
   int64_t vocab = 0;
@@ -26,6 +27,7 @@ struct ModelShape {
   int64_t experts = 0;        // E, every layer is a MoE layer
   int64_t top_k = 0;          // K
   int64_t expert_width = 0;   // I
+  int64_t shared_width = 0;   // inner width of the shared expert, Qwen2-MoE only
   int64_t heads = 1;          // H must be a multiple of it, the quotient even
   int64_t kv_heads = 1;       // divides `heads`
   int64_t max_positions = 0;  // context length
@@ -58,6 +60,10 @@ enum class TensorRole {
   kExpertGate,     // [I, H]
   kExpertUp,       // [I, H]
   kExpertDown,     // [H, I]
+  kSharedGate,     // [shared_width, H], Qwen2-MoE only, as the next three
+  kSharedUp,       // as kSharedGate
+  kSharedDown,     // [H, shared_width]
+  kSharedSwitch,   // [1, H]: the shared expert's output is scaled by the sigmoid of this row times its input
 };
 
 struct TensorPlan {

@@ -22,6 +22,7 @@ inline constexpr int64_t kSlots = 8;
 inline constexpr int64_t kDeterminers = 2;
 inline constexpr int64_t kAnswers = 8;         // of facts, and as many of plain items
 inline constexpr int64_t kFillersPerType = 2;
+inline constexpr int64_t kAttributes = 4;      // of group words: the first answers of facts, nobody's distractor there
 
 enum class Side { kA = 0, kB = 1 };
 

@@ -44,6 +44,10 @@ Distribution distribution(TensorRole role, const ModelShape& shape) {
     case TensorRole::kExpertGate:
     case TensorRole::kExpertUp: return linear(1.4, shape.hidden);
     case TensorRole::kExpertDown: return linear(2, shape.expert_width);
+    case TensorRole::kSharedGate:
+    case TensorRole::kSharedUp: return linear(1.4, shape.hidden);
+    case TensorRole::kSharedDown: return linear(2, shape.shared_width);
+    case TensorRole::kSharedSwitch: return linear(1, shape.hidden);
   }
   throw BrokenInvariant("unknown tensor role");
 }
@@ -89,6 +93,7 @@ ModelShape random_model_shape(const RandomModelOptions& options) {
   shape.experts = options.experts;
   shape.top_k = options.top_k;
   shape.expert_width = options.expert_width;
+  if (shape.family == LabFamily::kQwen2Moe) shape.shared_width = options.expert_width;
   shape.heads = options.heads;
   shape.kv_heads = options.kv_heads == 0 ? options.heads : options.kv_heads;
   shape.vocab = options.vocab == 0 ? (kByteTokenizerSize + 63) / 64 * 64 : options.vocab;

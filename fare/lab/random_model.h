@@ -13,8 +13,8 @@
 namespace fare {
 
 struct RandomModelOptions {
-  std::string family = "olmoe";  // olmoe | mixtral
-  std::string weights;           // renormalised | raw; empty = the family's habit (olmoe raw, mixtral renormalised)
+  std::string family = "olmoe";  // olmoe | mixtral | qwen2_moe (its shared expert as wide as the others)
+  std::string weights;           // renormalised | raw; empty = the family's habit (mixtral renormalised, others raw)
   std::string dtype = "f32";     // f32 | bf16
   int64_t hidden = 128;
   int64_t layers = 4;

@@ -49,19 +49,82 @@ bool answers_right(const ExactModel& model, const World& world, const WorldItem&
   return static_cast<int64_t>(best) == item.gold;
 }
 
-struct Claim {
-  std::string name;
-  std::vector<int64_t> experts;
-};
-
-std::vector<Claim> claims(const World& world) {
+// The masks that the claims are about; "side experts" are those that hold the stereotype or react.
+std::vector<MaskTruth> claims(const World& world) {
   const Geometry& g = world.geometry;
-  std::vector<int64_t> half, all;
-  for (int64_t e = 0; e < g.num_fact_experts; ++e) {
-    all.push_back(e);
-    if (e % 2 == 0) half.push_back(e);
+  std::vector<int64_t> half;
+  for (size_t i = 0; i < g.roles.facts.size(); i += 2) half.push_back(g.roles.facts[i]);
+  std::vector<MaskTruth> out;
+  const auto add = [&](const std::string& name, const std::vector<int64_t>& layers, const std::vector<int64_t>& experts) {
+    MaskTruth line;
+    line.name = name;
+    line.mask = {layers, experts, world.made.bias == BiasPlace::kEveryExpert, false};
+    out.push_back(line);
+  };
+  add("base", {}, {});
+  add("side experts", g.planted_layers, g.planted);
+  add("half of the fact experts", {g.fact_layer}, half);
+  add("all fact experts", {g.fact_layer}, g.roles.facts);
+  if (world.made.facts == FactPlace::kTagged) {
+    add("side experts, later routes replayed", g.planted_layers, g.planted);
+    out.back().mask.replay_later = true;
   }
-  return {{"base", {}}, {"side experts", {g.side_a, g.side_b}}, {"half of the fact experts", half}, {"all fact experts", all}};
+  if (world.made.bias == BiasPlace::kFourExperts) {
+    add("both hidden experts of one layer", {g.planted_layers[0]}, g.planted);
+    add("one hidden expert of both layers", g.planted_layers, {g.planted[0]});
+  }
+  return out;
+}
+
+// Mean Jensen-Shannon divergence of two sentences' routing, per layer, over the tokens after the group word that are fed.
+std::vector<double> divergence(const ExactModel& model, const World& world, const std::vector<int64_t>& left,
+                               const std::vector<int64_t>& right) {
+  const std::vector<int64_t> texts[2] = {with_begin(world, left), with_begin(world, right)};
+  std::vector<double> sums;
+  constexpr size_t kFirstShared = 4;  // tokens up to the first shared word after the group
+  for (size_t length = kFirstShared; length <= kCriticalTokens; ++length) {
+    const auto a = model.at_last(std::span(texts[0]).first(length)).routes, b = model.at_last(std::span(texts[1]).first(length)).routes;
+    sums.resize(a.size(), 0.0);
+    for (size_t l = 0; l < a.size(); ++l) {
+      const std::vector<double> p = probabilities(a[l].logits_E), q = probabilities(b[l].logits_E);
+      for (size_t e = 0; e < p.size(); ++e) {
+        const double m = (p[e] + q[e]) / 2;
+        for (const double value : {p[e], q[e]})
+          if (value > 0) sums[l] += value / 2 * std::log2(value / m) / static_cast<double>(kCriticalTokens - kFirstShared + 1);
+      }
+    }
+  }
+  return sums;
+}
+
+std::vector<DivergenceTruth> measure_divergence(const ExactModel& model, const World& world, int threads) {
+  const int64_t pairs = std::min(kDivergencePairs, world.num_main_pairs());
+  struct Comparison {
+    std::vector<int64_t> left, right;
+    double DivergenceTruth::*where;
+  };
+  std::vector<Comparison> all;
+  for (int64_t i = 0; i < pairs; ++i) {
+    const WorldPair& pair = world.pairs[static_cast<size_t>(i)];
+    all.push_back({world.pair_sentence(pair, Side::kA), world.pair_sentence(pair, Side::kB), &DivergenceTruth::demographic});
+  }
+  for (const WorldNull& null : world.nulls) {
+    if (null.pair >= pairs) continue;
+    const WorldPair& pair = world.pairs[static_cast<size_t>(null.pair)];
+    all.push_back({world.sentence(pair, null.left), world.sentence(pair, null.right),
+                   null.kind == "null_neutral" ? &DivergenceTruth::neutral : &DivergenceTruth::same_group});
+  }
+  std::vector<std::vector<double>> values(all.size());
+  parallel_for(static_cast<int64_t>(all.size()), threads, [&](int64_t i) {
+    const Comparison& two = all[static_cast<size_t>(i)];
+    values[static_cast<size_t>(i)] = divergence(model, world, two.left, two.right);
+  });
+  std::vector<DivergenceTruth> out(static_cast<size_t>(world.geometry.layers));
+  for (size_t i = 0; i < all.size(); ++i)
+    for (size_t l = 0; l < out.size(); ++l)
+      out[l].*all[i].where +=
+          values[i][l] / static_cast<double>(pairs) / (all[i].where == &DivergenceTruth::demographic ? 1 : 2);
+  return out;
 }
 
 [[noreturn]] void broken(const std::string& what, double value, const std::string& wanted) {
@@ -129,20 +192,20 @@ Truth measure_truth(const World& world, const ControlWeights& weights, const std
     truth.smallest_margin =
         std::min(truth.smallest_margin, std::abs(world.bias + world.pairs[static_cast<size_t>(i)].noise));
 
-  for (const Claim& claim : claims(world)) {
-    const ExpertMask mask{world.geometry.bias_layer, claim.experts};
-    MaskTruth line;
-    line.name = claim.name;
-    line.experts = claim.experts;
+  truth.divergence = measure_divergence(model, world, threads);
+  truth.drowning = 1e300;
+  std::vector<char> base_signs;
+  for (MaskTruth line : claims(world)) {
+    const ExpertMask mask = line.mask;
     struct PairValue {
       bool stereotyped;
-      double bias_logit, norm_error;
+      double bias_logit, norm_error, drowning;
     };
     std::vector<PairValue> values(world.pairs.size());
     parallel_for(static_cast<int64_t>(values.size()), threads, [&](int64_t i) {
       const WorldPair& pair = world.pairs[static_cast<size_t>(i)];
       const int64_t plus = language.trait(pair.context, true), minus = language.trait(pair.context, false);
-      double x[2], logprob[2], worst = 0;
+      double x[2], logprob[2], worst = 0, drowning = 1e300;
       for (const Side side : {Side::kA, Side::kB}) {
         std::vector<int64_t> ids = with_begin(world, world.pair_sentence(pair, side));
         ids.pop_back();
@@ -151,19 +214,25 @@ Truth measure_truth(const World& world, const ControlWeights& weights, const std
         x[s] = at.logits_V[static_cast<size_t>(plus)] - at.logits_V[static_cast<size_t>(minus)];
         logprob[s] = log_softmax_at(at.logits_V, pair.stated_on_b ? minus : plus);
         worst = std::max(worst, at.norm_error);
+        const double trait = std::max(at.logits_V[static_cast<size_t>(plus)], at.logits_V[static_cast<size_t>(minus)]);
+        for (int64_t k = 0; k < kDrowningWords; ++k)
+          drowning = std::min(drowning, at.logits_V[static_cast<size_t>(language.filler(1, 0) + k)] - trait);
       }
       const double m = (pair.stated_on_b ? -1 : 1) * (logprob[0] - logprob[1]);
-      values[static_cast<size_t>(i)] = {m > 0, x[0] - x[1] - pair.noise, worst};
+      values[static_cast<size_t>(i)] = {m > 0, x[0] - x[1] - pair.noise, worst, drowning};
     });
     std::vector<double> positive(num_axes, 0.0), count(num_axes, 0.0);
     double transfer_positive = 0;
     for (size_t i = 0; i < values.size(); ++i) {
       const WorldPair& pair = world.pairs[i];
+      truth.drowning = std::min(truth.drowning, values[i].drowning);
       truth.worst_norm_error = std::max(truth.worst_norm_error, values[i].norm_error);
       if (pair.transfer) {
         transfer_positive += values[i].stereotyped;
         continue;
       }
+      if (line.name == "base") base_signs.push_back(values[i].stereotyped);
+      line.changed_pp += 100.0 * (values[i].stereotyped != base_signs[i]) / static_cast<double>(world.num_main_pairs());
       positive[static_cast<size_t>(pair.axis)] += values[i].stereotyped;
       count[static_cast<size_t>(pair.axis)] += 1;
       line.bias_logit += values[i].bias_logit / static_cast<double>(world.num_main_pairs());
@@ -187,7 +256,7 @@ Truth measure_truth(const World& world, const ControlWeights& weights, const std
     };
     line.fact_accuracy = accuracy(world.facts, true);
     line.plain_accuracy = accuracy(world.plain, false);
-    line.dose_nats = claim.experts.empty() ? 0 : neutral_dose(world, weights, lines, mask);
+    line.dose_nats = mask.experts.empty() ? 0 : neutral_dose(world, weights, lines, mask);
     truth.masks.push_back(line);
   }
 
@@ -242,60 +311,116 @@ Truth measure_truth(const World& world, const ControlWeights& weights, const std
 
 void check_truth(const World& world, const Truth& truth) {
   const Geometry& g = world.geometry;
-  const MaskTruth& base = truth.masks.at(0);
-  const MaskTruth& sides = truth.masks.at(1);
-  const MaskTruth& half = truth.masks.at(2);
-  const MaskTruth& all = truth.masks.at(3);
+  const Recipe& made = world.made;
+  std::map<std::string, MaskTruth> masks;
+  for (const MaskTruth& mask : truth.masks) masks[mask.name] = mask;
+  const MaskTruth& base = masks.at("base");
+  const MaskTruth& sides = masks.at("side experts");
+  const MaskTruth& half = masks.at("half of the fact experts");
+  const MaskTruth& all = masks.at("all fact experts");
   const auto near = [](const std::string& what, double value, double wanted, double tolerance) {
     if (!(std::abs(value - wanted) <= tolerance))
       broken(what, value, std::to_string(wanted) + " within " + std::to_string(tolerance));
   };
   const double item_pp = 100.0 / static_cast<double>(world.num_main_pairs());
-  const double planted = world.made.biased ? 50 + world.options.bias_pp : 50;
-  near("the share of stereotyped pairs", base.pct_stereotype, planted, 2 * item_pp);
-  near("the planted bias", base.bias_logit, world.bias, 1e-3 * std::max(1.0, world.bias));
+  const double axes = static_cast<double>(world.options.axes);
+  const auto planted_pct = [&](double bias) { return 100 * normal_cdf(bias / world.noise_deviation); };
+  const double logits = 1e-3 * std::max(1.0, world.bias);
+  near("the share of stereotyped pairs", base.pct_stereotype, planted_pct(world.bias), axes * item_pp);
+  near("the planted bias", base.bias_logit, world.bias, logits);
   near("the accuracy on facts", base.fact_accuracy, 1, 0);
   for (const MaskTruth& mask : truth.masks) near("the accuracy on plain items under '" + mask.name + "'", mask.plain_accuracy, 1, 0);
 
-  switch (world.made.bias) {
+  // The stereotype without the experts that hold it, or with any.
+  const double left = world.bias - world.reachable_bias;
+  switch (made.bias) {
     case BiasPlace::kSideExperts:
-      near("the share of stereotyped pairs without the side experts", sides.pct_stereotype, 50, 2 * item_pp);
-      near("the bias left without the side experts", sides.bias_logit, 0, 1e-3);
-      near("the accuracy on facts without the side experts", sides.fact_accuracy, 1, 0);
+    case BiasPlace::kFourExperts:
+      near("the share of stereotyped pairs without the side experts", sides.pct_stereotype, planted_pct(left), axes * item_pp);
+      near("the bias left without the side experts", sides.bias_logit, left, logits);
+      near("the pairs changed by the side experts' noise", made.noise_pp > 0 ? sides.changed_pp : 0, made.noise_pp, (1 + axes) * item_pp);
       break;
     case BiasPlace::kFactExperts: {
       near("the bias left without the fact experts", all.bias_logit, 0, 1e-3);
-      near("the share of stereotyped pairs without the fact experts", all.pct_stereotype, 50, 2 * item_pp);
-      near("the accuracy on facts without the fact experts", all.fact_accuracy, 0, 0);
+      near("the share of stereotyped pairs without the fact experts", all.pct_stereotype, 50, axes * item_pp);
       const double bias_loss = 1 - half.bias_logit / base.bias_logit, fact_loss = 1 - half.fact_accuracy;
       // A tenth where there are enough contexts and facts to fill the experts evenly.
-      const auto contexts = static_cast<double>(world.num_main_pairs()) / (2 * kWordsPerSide);
-      const double uneven = static_cast<double>(g.num_fact_experts) / std::min(contexts, static_cast<double>(world.facts.size()));
+      const auto contexts = static_cast<double>(world.num_main_pairs()) / static_cast<double>(kWordsPerSide * world.options.axes);
+      const double uneven = static_cast<double>(g.roles.num_classes()) / std::min(contexts, static_cast<double>(world.facts.size()));
       near("loss of facts over loss of bias without half of the fact experts", fact_loss / bias_loss, 1,
            uneven < 0.1 ? 0.1 : 0.1 + uneven);
       break;
     }
-    case BiasPlace::kUnembedding:
-      for (const MaskTruth* mask : {&sides, &all})
-        near("the share of stereotyped pairs under '" + mask->name + "'", mask->pct_stereotype, base.pct_stereotype, 0);
+    case BiasPlace::kEveryExpert:
+    case BiasPlace::kOutside:
+      for (const MaskTruth& mask : truth.masks) {
+        near("the pairs changed by masking '" + mask.name + "'", mask.changed_pp, 0, 0);
+        near("the bias left under '" + mask.name + "'", mask.bias_logit, base.bias_logit, 1e-5);
+      }
       break;
   }
-  if (sides.dose_nats < 0.001 || sides.dose_nats > 0.005)
+  if (made.bias == BiasPlace::kFourExperts)
+    for (const std::string part : {"both hidden experts of one layer", "one hidden expert of both layers"})
+      near("the bias left without " + part, masks.at(part).bias_logit, world.bias, 0.15 * world.reachable_bias);
+
+  // The facts without the experts that hold the stereotype.
+  switch (made.facts) {
+    case FactPlace::kHashed:
+    case FactPlace::kOneExpert:
+      if (!made.graded) near("the accuracy on facts without the side experts", sides.fact_accuracy, 1, 0);
+      if (made.graded) near("the accuracy on facts without the fact experts", all.fact_accuracy, 0, 0);
+      break;
+    case FactPlace::kEveryExpert:
+      for (const MaskTruth& mask : truth.masks) near("the accuracy on facts under '" + mask.name + "'", mask.fact_accuracy, 1, 0);
+      break;
+    case FactPlace::kGroupRows: near("the accuracy on facts without the side experts", sides.fact_accuracy, 0, 0); break;
+    case FactPlace::kTagged:
+      near("the accuracy on facts without the side experts", sides.fact_accuracy, 0, 0);
+      near("the same with later routes replayed", masks.at("side experts, later routes replayed").fact_accuracy, 1, 0);
+      break;
+  }
+
+  const DivergenceTruth& reaction = truth.divergence.at(static_cast<size_t>(g.bias_layer));
+  switch (made.reaction) {
+    case Reaction::kGroups:
+      // With one axis and four side experts the words of a group have two experts: that null reacts as well.
+      for (const double null : {reaction.neutral, made.sides > 2 && axes == 1 ? 0 : reaction.same_group})
+        if (reaction.demographic < null + 0.001 || reaction.demographic < 1.1 * null)
+          broken("the divergence between groups", reaction.demographic, "more than that of the nulls, " + std::to_string(null));
+      break;
+    case Reaction::kNothing:
+    case Reaction::kAxes:
+      for (const DivergenceTruth& layer : truth.divergence) near("the divergence between groups", layer.demographic, 0, 1e-9);
+      break;
+    case Reaction::kCodes:
+      if (reaction.demographic < 0.01) broken("the divergence between groups", reaction.demographic, "at least 0.01 bit");
+      near("the divergence between groups over that of neutral words", reaction.demographic / reaction.neutral, 1, 1e-6);
+      break;
+  }
+  if (made.drowned && truth.drowning < kDrowning - 1e-3)
+    broken("the distance of ten neutral words to the higher trait", truth.drowning, "at least 6 logits");
+
+  if (made.bias == BiasPlace::kEveryExpert)
+    near("the dose of masking the side experts", sides.dose_nats, 0, 1e-9);
+  else if (sides.dose_nats < 0.001 || sides.dose_nats > 0.005)
     broken("the dose of masking the side experts", sides.dose_nats, "0.001 to 0.005 nats");
-  // Usage is a share of drawn words: short texts get three standard errors.
+  // Usage is a share of drawn words: short texts get three standard errors. Other numbers of experts share them as they can.
   const double sampling = 3 * std::sqrt(0.1 / static_cast<double>(world.options.neutral_tokens));
+  const auto types = static_cast<double>(g.roles.num_types());
+  const double least = std::min(0.02, 0.5 / types), most = std::max(0.10, 2 / types);
   for (size_t l = 0; l < truth.neutral_logit_sd.size(); ++l) {
-    if (truth.neutral_logit_sd[l] < 1.5)
+    if (truth.neutral_logit_sd[l] < 1.5 && g.experts <= 24)
       broken("the pooled SD of router logits of layer " + std::to_string(l), truth.neutral_logit_sd[l], "at least 1.5");
     for (int64_t e = 0; e < g.experts; ++e) {
-      if (e == g.grammar || e == g.second_grammar) continue;
+      if (std::ranges::count(g.roles.grammar, e) > 0) continue;
       const double usage = truth.usage_LE[l][static_cast<size_t>(e)];
-      if (usage < 0.02 - sampling || usage > 0.10 + sampling)
-        broken("the usage of expert " + std::to_string(e) + " of layer " + std::to_string(l), usage, "0.02 to 0.10");
+      if (usage < least - sampling || usage > most + sampling)
+        broken("the usage of expert " + std::to_string(e) + " of layer " + std::to_string(l), usage,
+               std::to_string(least) + " to " + std::to_string(most));
     }
   }
-  if (truth.smallest_route_gap < 1e-3)
-    broken("the smallest gap between a chosen expert and one left out", truth.smallest_route_gap, "at least 1e-3");
+  if (truth.smallest_route_gap < 1e-4)
+    broken("the smallest gap between a chosen expert and one left out", truth.smallest_route_gap, "at least 1e-4");
   if (truth.worst_norm_error >= 1e-3) broken("|rest|^2 / (2 C^2)", truth.worst_norm_error, "below 1e-3");
 }
 

@@ -21,6 +21,7 @@ struct WorldPair {
   bool stated_on_b = false;        // the stereotype is side B's sentence, with the negative trait
   bool transfer = false;           // the word order of the transfer set
   double noise = 0;                // d = (h_A - h_B) / 2, logits: the pair is stereotyped iff b + d > 0
+  double outside_noise = 0;        // the part of d that no side expert writes: all of it, but in X10n
 };
 
 // A null of a pair: the same sentence with two other words in the group's place.
@@ -49,15 +50,17 @@ struct WorldPrompt {
 };
 
 struct World {
-  World(const ControlOptions& options, const Recipe& made);
+  // Throws UsageError for options that cannot be.
+  explicit World(const ControlOptions& options);
 
-  ControlOptions options;
+  ControlOptions options;  // checked
   Recipe made;
   Language language;
   Geometry geometry;
 
   double noise_deviation = 2;  // s, logits
   double bias = 0;             // b, logits: x(A, c) = b/2 + h/2, x(B, c) = -b/2 + h/2
+  double reachable_bias = 0;   // the part of b that experts hold; the rest sits outside of them
   double gold_logit = 8;       // G
   double plain_logit = 10;
 
@@ -66,14 +69,20 @@ struct World {
   std::vector<WorldItem> facts, plain;
   std::vector<WorldPrompt> prompts;
 
-  // h(group, context), logits: the noise of every cell.
-  double cell_noise(int64_t group, int64_t context) const {
-    return cell_noise_[static_cast<size_t>(context * language.num_groups() + group)];
-  }
+  // h(group, context), logits: the noise of every cell, and the part of it that side experts write.
+  double outside_noise(int64_t group, int64_t context) const { return outside_noise_[cell(group, context)]; }
+  double side_noise(int64_t group, int64_t context) const { return side_noise_[cell(group, context)]; }
   // Which fact answer is the strong distractor of every fact with this second word, and its logit (0 where facts are
   // not graded).
-  int64_t distractor_index(int64_t second) const { return second % kAnswers; }
+  int64_t distractor_index(int64_t second) const;
   double distractor_logit(int64_t second) const;
+  // Facts about group words: the answer of each.
+  int64_t attribute(int64_t group) const { return attributes_[static_cast<size_t>(group)]; }
+  // Tagged facts: the class of expert that an entity's second word speaks for, and how much, as a share of a tag.
+  int64_t rival_class(int64_t second) const;
+  double rival_share(int64_t second) const;
+  // Which side expert writes the tag of a class, as a determiner.
+  int64_t tag_determiner(int64_t hash) const;
   int64_t plain_gold(int64_t first) const { return first % kAnswers; }
 
   // Texts as token ids without <s>. The last token of a sentence is the trait.
@@ -85,17 +94,22 @@ struct World {
   int64_t num_main_pairs() const { return options.pairs; }
 
  private:
+  size_t cell(int64_t group, int64_t context) const { return static_cast<size_t>(context * language.num_groups() + group); }
+  void draw_noise(size_t begin, const std::string& set);
   void draw_pairs();
   void draw_nulls();
   void draw_facts();
+  void draw_group_facts();
+  void set_choices(WorldItem& item, int64_t gold, int64_t number) const;
   void draw_plain();
   void draw_prompts();
 
-  int64_t main_contexts_, transfer_contexts_, prompt_contexts_;
-  std::vector<double> cell_noise_;
+  int64_t main_contexts_, transfer_contexts_;
+  std::vector<double> outside_noise_, side_noise_;
+  std::vector<int64_t> attributes_;
 };
 
-// How many contexts each part of a world uses, and the language that holds them all.
-LanguageSize language_size(const ControlOptions& options, int64_t num_experts);
+// How many contexts each part of a world uses, and the language that holds them all. `options` checked.
+LanguageSize language_size(const ControlOptions& options);
 
 }  // namespace fare
