@@ -2,7 +2,7 @@
 
     python bench/compare.py [--quick | --full] [--rows P1,P2,..] [--dtypes f32,bf16] [--threads N] [--write]
 
-P1, P4 scoring.py · P2 truthfulqa.py · P3 edits.py · P5 models_bench.cpp · P6 scoring.py, opening.py · P9 generation.py ·
+P1, P4 scoring.py · P2 truthfulqa.py · P3 edits.py · P5 gradients_bench.cpp · P6 scoring.py, opening.py · P9 generation.py ·
 P10 scaling.py. Random OLMoE-shaped checkpoints: speed does not depend on what the weights say.
 """
 

@@ -7,18 +7,26 @@ build="${FARE_BUILD:-build}"
 python="${FARE_PYTHON:-.venv/bin/python}"
 quick=()
 for argument in "$@"; do
-  [[ $argument == --quick ]] && quick=(--benchmark_min_time=0.05)
+  if [[ $argument == --quick ]]; then quick=(--benchmark_min_time=0.05); fi
 done
+status=0
 mkdir -p out/bench
 
 echo "== micro-benchmarks (load: $(cut -d' ' -f1-3 /proc/loadavg))"
 "$build/bench/micro" "${quick[@]}" --benchmark_out=out/bench/micro.json --benchmark_out_format=json \
   --benchmark_counters_tabular=true
 
+if ((${#quick[@]} == 0)); then
+  echo
+  echo "== instructions"
+  python3 bench/instructions.py --micro "$build/bench/micro" || status=1
+fi
+
 echo
 echo "== against transformers and lm-evaluation-harness"
 if ! "$python" -c 'import torch, transformers, tokenizers, safetensors, lm_eval' 2>/dev/null; then
   echo "SKIPPED: $python has no transformers or no lm_eval; run 'make setup' first"
-  exit 0
+  exit "$status"
 fi
 "$python" bench/compare.py --fare "$build/fare" "$@"
+exit "$status"
