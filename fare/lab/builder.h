@@ -19,7 +19,9 @@ inline constexpr double kGateStep = 130;
 inline constexpr double kGateOn = 20;
 inline constexpr double kRelationKey = 3;  // the relation counts as three words: words alone never reach the threshold
 inline constexpr double kAnswerGain = 8;   // unembedding of an answer's coordinate, so that experts write about 1
-inline constexpr double kTagGain = 6;      // router logit of a tag
+// Router logit of a tag. A tag is known to 3e-6 in float32, which goes into every answer through the route's weights: a larger
+// one would spend the tolerance of batch invariance.
+inline constexpr double kTagGain = 3;
 
 struct Row {
   Entries gate, up, down;

@@ -58,6 +58,7 @@ World::World(const ControlOptions& wanted)
   bias = made.biased ? noise_deviation * normal_quantile(0.5 + options.bias_pp / 100) : 0;
   const double left_pp = made.bias == BiasPlace::kOutside ? options.bias_pp : options.bias_pp - made.reachable_pp.value_or(options.bias_pp);
   reachable_bias = bias - noise_deviation * normal_quantile(0.5 + left_pp / 100);
+  if (made.facts == FactPlace::kTagged) gold_logit = 1;  // for the same reason as kTagGain
   main_contexts_ = contexts_for_pairs(options.pairs, options.axes);
   transfer_contexts_ = contexts_for_pairs(options.transfer_pairs, options.axes);
   outside_noise_.assign(static_cast<size_t>(language.size().contexts * language.num_groups()), 0.0);
