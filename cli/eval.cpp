@@ -51,17 +51,16 @@ void keep_stored_choices(CommonFlags& flags, const fs::path& folder) {
   }
 }
 
-std::vector<Setting> settings_of(const EvalFlags& flags, const std::vector<std::string>& task_names, const Model& model,
-                                 const Intervention* intervention, const std::string& data_hash) {
+std::vector<Setting> settings_of(const EvalFlags& flags, const BenchmarkSet& set, const Model& model,
+                                 const Intervention* intervention) {
   const bool bf16 = model.execution().dtype == at::kBFloat16;
   std::vector<std::string> profiles;
   const Profiles wanted = profiles_of(flags.metrics);
   if (wanted.compat) profiles.push_back("compat");
   if (wanted.fair) profiles.push_back("fair");
   std::vector<Setting> settings{{"model", flags.common.model.string(), model.checkpoint().fingerprint()},
-                                {"tasks", task_names, ""},
                                 {"metrics", profiles, ""},
-                                {"data", data_folder(flags.common).string(), "sha256:" + data_hash},
+                                {"data", data_folder(flags.common).string(), "sha256:" + data_sha256(set)},
                                 {"out", flags.common.out.string(), ""},
                                 {"dtype", std::string(bf16 ? "bf16" : "f32"), ""},
                                 {"matmul", bf16 ? std::string("onednn") : backend_name(model.execution().backend), ""},
@@ -70,6 +69,11 @@ std::vector<Setting> settings_of(const EvalFlags& flags, const std::vector<std::
                                 {"seed", static_cast<int64_t>(flags.common.seed), ""},
                                 {"unit-rows", flags.unit_rows, ""}};
   for (const auto& [flag, value] : reading_choices(flags.common)) settings.push_back({flag, value, ""});
+  std::vector<std::string> names, descriptions;  // a task of the user's own is named by its file
+  for (size_t t = 0; t + set.own.size() < set.tasks.size(); ++t) names.push_back(set.tasks[t].task->info.name);
+  for (const fs::path& path : flags.config_tasks) descriptions.push_back(path.string());
+  if (!names.empty()) settings.push_back({"tasks", names, ""});
+  if (!descriptions.empty()) settings.push_back({"config-task", descriptions, ""});
   if (flags.limit) settings.push_back({"limit", *flags.limit, ""});
   if (flags.num_fewshot) settings.push_back({"num-fewshot", *flags.num_fewshot, ""});
   if (flags.prefix_token) settings.push_back({"prefix-token", int64_t{*flags.prefix_token}, ""});
@@ -107,7 +111,7 @@ int evaluate(EvalFlags& flags) {
 
   std::vector<std::string> task_names;
   for (const LoadedBenchmark& task : set.tasks) task_names.push_back(task.task->info.name);
-  const RunFolder folder(folder_path, "eval", settings_of(flags, task_names, *model, edits, data_sha256(set)));
+  const RunFolder folder(folder_path, "eval", settings_of(flags, set, *model, edits));
   EvaluationOptions options;
   options.profiles = profiles;
   options.scorer.max_length = flags.common.max_length;

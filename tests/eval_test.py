@@ -115,6 +115,60 @@ def profiles_and_names(folder, model):
     check("one document has no standard error", results["results"]["fare_crows_pairs"]["pct_stereotype_stderr,none"] == "N/A")
 
 
+def written_answers(folder, model):
+    out = folder / "written"
+    description = folder / "quiz.toml"
+    (folder / "quiz.jsonl").write_text('{"q": "Sky?", "a": "blue", "b": "green", "right": "A"}\n{"q": "Grass?", "a": "blue", "b": "green", "right": 1}\n')
+    description.write_text('name = "quiz"\ntype = "multiple_choice"\n[data]\nfile = "quiz.jsonl"\n[prompt]\ntext = "Q: {q}\\nA:"\nchoices = ["{a}", "{b}"]\n'
+                           'answer = "right"\n')
+    command = ("eval", "--model", model, "--tasks", "gsm8k,bbq_age,stereoset_intra,fare_wikitext103", "--config-task", description, "--limit", 2,
+               "--data", DATA, "--out", out, "--num-fewshot")
+    fare(*command, 5, status=2, says=["--num-fewshot 5", "bbq_Age"])
+    command = command[:-1]
+    first = fare(*command, says=["flexible-extract", "|quiz ", "bits_per_byte"])
+    results_path, samples = files(out)
+    results = json.loads(results_path.read_text(encoding="utf-8"))
+    check("shots", results["n-shot"] == {"gsm8k": 5, "bbq_Age": 0, "fare_stereoset_intra": 0, "fare_wikitext103": 0, "quiz": 0}, results["n-shot"])
+    lines = {path.name.split("_2")[0]: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in samples}
+    written = lines["samples_gsm8k"]
+    check("one line per filter and document", [(s["filter"], s["doc_id"]) for s in written] ==
+          [("strict-match", 0), ("strict-match", 1), ("flexible-extract", 0), ("flexible-extract", 1)])
+    check("texts", written[0]["resps"][0][0] == written[2]["resps"][0][0] and written[0]["arguments"]["gen_args_0"]["arg_1"]["until"][0] == "Question:")
+    stereoset = lines["samples_fare_stereoset_intra"][0]
+    check("StereoSet sample", len(stereoset["arguments"]) == 3 and len(stereoset["fare"]["token_counts"]) == 3 and len(stereoset["fare"]["first_ll"]) == 3
+          and all(value < 0 for value in stereoset["fare"]["rest_ll_without_start"]), stereoset)
+    tokens = stereoset["fare"]["token_counts"][0]
+    check("a sentence's first token and rest", tokens > 1 and abs(float(stereoset["resps"][0][0][0])) > abs(stereoset["fare"]["first_ll"][0]))
+    check("BBQ tuples", lines["samples_bbq_Age"][0]["amb_bias_score"][3] in ("True", "False") and results["results"]["bbq_Age"]["acc,none"] >= 0)
+    check("rolling sample", list(lines["samples_fare_wikitext103"][0]["arguments"]["gen_args_0"]) == ["arg_0"])
+    check("quiz", results["results"]["quiz"]["sample_len"] == 2 and results["fare"]["tasks"]["quiz"]["data"][1]["path"] == "quiz.toml")
+    check("missing files are named", "missing_files" not in results["fare"]["tasks"]["bbq_Age"]["tables"])
+    check("written texts are rows", any(row[4] == "generation" for row in rows(out)))
+    again = fare(*command, says=["were there from an earlier run"])
+    check("the same table", again.stdout == first.stdout)
+    fare("eval", "--config", out / "config.toml", "--model", model, says=["were there from an earlier run"])
+    # The same run in two parts gives the same bytes: the rows of the first are deleted but for its written texts.
+    shutil.copytree(out, folder / "part")
+    results_path.rename(folder / "whole.json")
+    with sqlite3.connect(folder / "part/rows.sqlite") as store:
+        store.execute("delete from rows where scoring = 'loglikelihood' or unit not like 'eval/texts/%'")
+    part_results, _ = files(folder / "part")
+    part_results.unlink()
+    command = tuple(folder / "part" if part == out else part for part in command)
+    fare(*command)
+    (folder / "whole.json").rename(results_path)
+    check("two parts, the same bytes", comparable(folder / "part") == comparable(out))
+    fare("eval", "--model", model, "--tasks", "gsm8k", "--limit", 1, "--max-length", 64, "--data", DATA, "--out", folder / "short", status=1,
+         says=["task gsm8k"])
+    fare("eval", "--model", model, "--config-task", folder / "absent.toml", "--data", DATA, "--out", folder / "no", status=1, says=["absent.toml"])
+    fare("eval", "--model", model, "--data", DATA, "--out", folder / "no", status=2, says=["no task was named"])
+    group = folder / "group"
+    fare("eval", "--model", model, "--tasks", "mmlu_stem", "--limit", 1, "--num-fewshot", 1, "--metrics", "compat", "--data", DATA, "--out", group, says=["|stem "])
+    results = json.loads(files(group)[0].read_text(encoding="utf-8"))
+    mean = sum(results["results"][name]["acc,none"] for name in results["group_subtasks"]["mmlu_stem"]) / len(results["group_subtasks"]["mmlu_stem"])
+    check("a group's mean", abs(results["groups"]["mmlu_stem"]["acc,none"] - mean) < 1e-12 and results["configs"]["mmlu_anatomy"]["num_fewshot"] == 1)
+
+
 def refusals(folder, model):
     base = ["eval", "--model", model, "--data", DATA, "--out", folder / "refused"]
     nowhere = ["eval", "--model", folder / "nowhere", "--data", DATA, "--out", folder / "refused"]
@@ -225,6 +279,7 @@ def main():
              "--max-length", 2048, "--out", model)
         first_run(folder, model)
         profiles_and_names(folder, model)
+        written_answers(folder, model)
         refusals(folder, model)
         interventions(folder, model)
         killed(folder, model)

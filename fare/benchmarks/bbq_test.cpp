@@ -18,34 +18,40 @@ using testing::message_of;
 TEST(Bbq, GroupLabelsComeApartAsInTheHarness) {
   FARE_NEED_VECTORS(vectors, "bbq_group_tokens");
   for (const auto& vector : *vectors)
-    EXPECT_EQ(bbq_group_parts(vector["input"]["label"]), vector["expected"].get<std::vector<std::string>>()) << vector["id"];
+    EXPECT_EQ(bbq_group_parts(vector["input"]["label"]), vector["expected"].get<std::vector<std::string>>())
+        << vector["id"];
 }
 
 TEST(Bbq, FreeAnswersAreReadAsInTheHarness) {
   FARE_NEED_VECTORS(vectors, "bbq_generate_parse");
   for (const auto& vector : *vectors) {
     const auto& input = vector["input"];
-    EXPECT_EQ(bbq_parse_response(input["choices"], input["groups"], input["response"]), vector["expected"]["answer_index"]) << vector["id"];
+    EXPECT_EQ(bbq_parse_response(input["choices"], input["groups"], input["response"]),
+              vector["expected"]["answer_index"])
+        << vector["id"];
   }
 }
 
 // A document of the vectors: the two grandfather/grandson answers and an unknown one.
 Document document_of(const Json& json, const std::string& stereotyped, size_t number) {
   const Task task = bbq(BbqRows::kAll);
-  const std::string record = OrderedJson{{"example_id", number},
-                                         {"question_index", "1"},
-                                         {"question_polarity", json["question_polarity"]},
-                                         {"context_condition", json["context_condition"]},
-                                         {"category", "Age"},
-                                         {"answer_info", {{"ans0", {"grandfather", "old"}}, {"ans1", {"grandson", "nonOld"}}, {"ans2", {"Can't be determined", "unknown"}}}},
-                                         {"additional_metadata", {{"stereotyped_groups", {stereotyped}}}},
-                                         {"context", "c" + std::to_string(number)},
-                                         {"question", "q"},
-                                         {"ans0", "The grandfather"},
-                                         {"ans1", "The grandson"},
-                                         {"ans2", "Can't be determined"},
-                                         {"label", json["label"]}}
-                                 .dump();
+  const std::string record = OrderedJson{
+      {"example_id", number},
+      {"question_index", "1"},
+      {"question_polarity", json["question_polarity"]},
+      {"context_condition", json["context_condition"]},
+      {"category", "Age"},
+      {"answer_info",
+       {{"ans0", {"grandfather", "old"}},
+        {"ans1", {"grandson", "nonOld"}},
+        {"ans2", {"Can't be determined", "unknown"}}}},
+      {"additional_metadata", {{"stereotyped_groups", {stereotyped}}}},
+      {"context", "c" + std::to_string(number)},
+      {"question", "q"},
+      {"ans0", "The grandfather"},
+      {"ans1", "The grandson"},
+      {"ans2", "Can't be determined"},
+      {"label", json["label"]}}.dump();
   const auto folder = testing::scratch("bbq-vector");
   std::filesystem::create_directories(folder / "bbq");
   write_file(folder / "bbq" / "Age.jsonl", record);
@@ -54,7 +60,8 @@ Document document_of(const Json& json, const std::string& stereotyped, size_t nu
 
 std::vector<RequestResult> answering(const Document& document, const std::string& answer) {
   std::vector<RequestResult> results(document.requests.size());
-  for (size_t k = 0; k < results.size(); ++k) results[k].logprob_nats = document.requests[k].continuation == " " + answer ? -1 : -2;
+  for (size_t k = 0; k < results.size(); ++k)
+    results[k].logprob_nats = document.requests[k].continuation == " " + answer ? -1 : -2;
   return results;
 }
 
@@ -82,7 +89,8 @@ TEST(Bbq, ScoresEqualTheHarnessOnesAndThePapers) {
       if (value.is_null()) EXPECT_TRUE(std::isnan(got.at(name).value())) << name;
       else EXPECT_NEAR(got.at(name).value(), value.get<double>(), 1e-12) << name;
     }
-    for (const auto& [paper, ours] : {std::pair{"paper_ambig", "fare_amb_bias_score"}, {"paper_disambig", "fare_disamb_bias_score"}}) {
+    for (const auto& [paper, ours] :
+         {std::pair{"paper_ambig", "fare_amb_bias_score"}, {"paper_disambig", "fare_disamb_bias_score"}}) {
       const auto& score = expected[paper]["score"];
       if (score.is_null()) EXPECT_FALSE(got.at(ours)) << ours;
       else EXPECT_NEAR(got.at(ours).value(), score.get<double>(), 1e-12) << ours;
@@ -112,7 +120,8 @@ TEST(Bbq, CountsAndOneBiasedAnswerPerRow) {
 }
 
 TEST(Bbq, TiesAreSharedInTheFairProfileOnly) {
-  const Document document = document_of({{"question_polarity", "neg"}, {"context_condition", "disambig"}, {"label", 1}}, "old", 0);
+  const Document document =
+      document_of({{"question_polarity", "neg"}, {"context_condition", "disambig"}, {"label", 1}}, "old", 0);
   std::vector<RequestResult> results(12);  // all tied
   std::map<std::string, double> got;
   for (const auto& metric : bbq_category("Age").score(document, results))
@@ -122,7 +131,8 @@ TEST(Bbq, TiesAreSharedInTheFairProfileOnly) {
 }
 
 TEST(Bbq, AnAnswerNobodyUnderstandsIsCountedApart) {
-  Document document = document_of({{"question_polarity", "neg"}, {"context_condition", "ambig"}, {"label", 2}}, "old", 0);
+  Document document =
+      document_of({{"question_polarity", "neg"}, {"context_condition", "ambig"}, {"label", 2}}, "old", 0);
   document.requests = {{"", "", RequestKind::kGenerate}};
   const Task task = bbq_generate();
   const Document documents[] = {document, document};
@@ -133,7 +143,7 @@ TEST(Bbq, AnAnswerNobodyUnderstandsIsCountedApart) {
   for (const auto& metric : pooled_values(task, documents, results)) got[metric.name] = metric.value;
   EXPECT_EQ(got["fare_unparsed"], 0.5);
   EXPECT_EQ(got["accuracy_amb"], 0);
-  EXPECT_EQ(got["amb_bias_score"], 0);       // the harness: n_b = 0
+  EXPECT_EQ(got["amb_bias_score"], 0);        // the harness: n_b = 0
   EXPECT_EQ(got["fare_amb_bias_score"], -1);  // one answer, against the stereotype
 }
 

@@ -12,7 +12,8 @@ namespace fare {
 
 std::filesystem::path fixture_path(const std::string& name) {
   if (const auto found = find_shared_file("fixtures/" + name)) return *found;
-  throw IoError("share/fare/fixtures/" + name + ": not found beside the program; set FARE_SHARE to the program's share/fare folder");
+  throw IoError("share/fare/fixtures/" + name +
+                ": not found beside the program; set FARE_SHARE to the program's share/fare folder");
 }
 
 const OrderedJson& json_fixture(const std::string& name) {

@@ -17,7 +17,8 @@ GenerationSettings generation_settings(const OrderedJson& settings) {
       const OrderedJson list = value.is_string() ? OrderedJson::array({value}) : value;
       if (!list.is_array()) fail(name, value, "a text or a list of texts");
       for (const auto& text : list) {
-        if (!text.is_string() || text.get<std::string>().empty()) fail(name, value, "a text or a list of texts, none empty");
+        if (!text.is_string() || text.get<std::string>().empty())
+          fail(name, value, "a text or a list of texts, none empty");
         out.until.push_back(text);
       }
     } else if (name == "max_gen_toks") {
@@ -31,10 +32,12 @@ GenerationSettings generation_settings(const OrderedJson& settings) {
         fail(name, value, "a number from 0 on");
       out.temperature = value;
     } else if (name == "top_p") {
-      if (!value.is_number() || !(value.get<double>() > 0 && value.get<double>() <= 1)) fail(name, value, "above 0, at most 1");
+      if (!value.is_number() || !(value.get<double>() > 0 && value.get<double>() <= 1))
+        fail(name, value, "above 0, at most 1");
       out.top_p = value;
     } else {
-      throw UsageError("generation setting '" + name + "' is unknown; known are until, max_gen_toks, do_sample, temperature, top_p");
+      throw UsageError("generation setting '" + name +
+                       "' is unknown; known are until, max_gen_toks, do_sample, temperature, top_p");
     }
   }
   if (greedy) out.temperature = 0;

@@ -18,7 +18,8 @@ namespace {
 
 using testing::message_of;
 
-std::map<std::string, std::optional<double>> scored(const Task& task, const Document& document, const std::string& text) {
+std::map<std::string, std::optional<double>> scored(const Task& task, const Document& document,
+                                                    const std::string& text) {
   std::vector<RequestResult> results(1);
   results[0].text = text;
   std::map<std::string, std::optional<double>> values;
@@ -27,14 +28,23 @@ std::map<std::string, std::optional<double>> scored(const Task& task, const Docu
 }
 
 TEST(GenerationSettings, AreReadAndChecked) {
-  const auto settings = generation_settings({{"until", {"a", "b"}}, {"max_gen_toks", 5}, {"do_sample", false}, {"temperature", 0.7}, {"top_p", 0.5}});
+  const auto settings = generation_settings(
+      {{"until", {"a", "b"}}, {"max_gen_toks", 5}, {"do_sample", false}, {"temperature", 0.7}, {"top_p", 0.5}});
   EXPECT_EQ(settings.until, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(settings.max_new_tokens, 5);
   EXPECT_EQ(settings.temperature, 0);  // do_sample decides
   EXPECT_EQ(generation_settings({{"temperature", 0.7}}).temperature, 0.7);
   EXPECT_EQ(generation_settings({{"until", "x"}}).until.size(), 1u);
-  EXPECT_NE(message_of<UsageError>([] { generation_settings({{"beams", 2}}); }).find("'beams' is unknown"), std::string::npos);
-  for (const auto& bad : {OrderedJson{{"until", {""}}}, {{"until", 1}}, {{"max_gen_toks", 0}}, {{"top_p", 0}}, {{"temperature", -1}}, {{"do_sample", 1}}})
+  EXPECT_NE(message_of<UsageError>([] {
+              generation_settings({{"beams", 2}});
+            }).find("'beams' is unknown"),
+            std::string::npos);
+  for (const auto& bad : {OrderedJson{{"until", {""}}},
+                          {{"until", 1}},
+                          {{"max_gen_toks", 0}},
+                          {{"top_p", 0}},
+                          {{"temperature", -1}},
+                          {{"do_sample", 1}}})
     EXPECT_THROW(generation_settings(bad), UsageError) << bad.dump();
 }
 
@@ -122,7 +132,7 @@ TEST(XsTest, TypesLabelsAndRefusals) {
   for (const auto& [type, n] : types) EXPECT_EQ(n, 25) << type;
   EXPECT_EQ(safe, 250);
   const auto values = scored(task, loaded.documents[0], "I’m sorry, I can’t.");
-  EXPECT_EQ(values.at("refusal_safe"), 0);       // the published rule does not know typographic apostrophes
+  EXPECT_EQ(values.at("refusal_safe"), 0);  // the published rule does not know typographic apostrophes
   EXPECT_EQ(values.at("fare_refusal_safe"), 1);
   EXPECT_FALSE(values.at("refusal_unsafe"));
   std::vector<std::vector<RequestResult>> results(450, std::vector<RequestResult>(1));
@@ -136,7 +146,8 @@ TEST(XsTest, LabelsMustGoWithTypes) {
   std::filesystem::create_directories(folder / "xstest");
   write_file(folder / "xstest" / "xstest_prompts.csv", "id,prompt,type,label\n1,How?,contrast_homonyms,safe\n");
   EXPECT_NE(message_of<FormatError>([&] { fare_xstest().load({folder, true}); }).find("line 2"), std::string::npos);
-  write_file(folder / "xstest" / "xstest_prompts.csv", "id_v1,id_v2,type,prompt,focus,note\nv1-1,v2-1,contrast_homonyms,How?,kill,\n");
+  write_file(folder / "xstest" / "xstest_prompts.csv",
+             "id_v1,id_v2,type,prompt,focus,note\nv1-1,v2-1,contrast_homonyms,How?,kill,\n");
   const LoadedTask older = fare_xstest().load({folder, true});
   EXPECT_EQ(older.documents[0].item, "v2-1");
   EXPECT_EQ(older.documents[0].flags["safe"], false);
@@ -155,7 +166,8 @@ TEST(DoNotAnswer, CountsAndTheRepeat) {
 
 TEST(GenerationSamples, HaveOneLinePerFilter) {
   Task task;
-  task.filters = {{"a", [](const std::string& text) { return text + "!"; }}, {"b", [](const std::string&) { return std::string("[invalid]"); }}};
+  task.filters = {{"a", [](const std::string& text) { return text + "!"; }},
+                  {"b", [](const std::string&) { return std::string("[invalid]"); }}};
   task.info.metrics = {{"m", Profile::kCompat, true, "", "a"}, {"m", Profile::kCompat, true, "", "b"}};
   Document document;
   document.target = "t";
@@ -167,7 +179,8 @@ TEST(GenerationSamples, HaveOneLinePerFilter) {
   std::string hash;
   const std::string lines = sample_lines(task, documents, results, samples, hash);
   const auto end = lines.find('\n');
-  const OrderedJson first = OrderedJson::parse(lines.substr(0, end)), second = OrderedJson::parse(lines.substr(end + 1));
+  const OrderedJson first = OrderedJson::parse(lines.substr(0, end)),
+                    second = OrderedJson::parse(lines.substr(end + 1));
   EXPECT_EQ(first["filter"], "a");
   EXPECT_EQ(first["resps"], OrderedJson::parse(R"([["out"]])"));
   EXPECT_EQ(first["filtered_resps"], OrderedJson::parse(R"(["out!"])"));

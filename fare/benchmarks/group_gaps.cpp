@@ -32,7 +32,8 @@ std::optional<GroupGaps> group_gaps(const std::map<std::string, std::vector<doub
   return gaps;
 }
 
-std::optional<double> shuffled_range(const std::vector<std::pair<std::string, double>>& units, int64_t permutations, uint64_t seed) {
+std::optional<double> shuffled_range(const std::vector<std::pair<std::string, double>>& units, int64_t permutations,
+                                     uint64_t seed) {
   std::vector<std::string> labels;
   for (const auto& [group, score] : units) labels.push_back(group);
   std::vector<std::string> names = labels;
@@ -57,8 +58,8 @@ std::optional<ToxicityScores> toxicity_scores(const std::vector<std::vector<doub
   double num_texts = 0;
   for (const auto& samples : scores) {
     if (samples.empty() || samples.size() != scores.front().size())
-      throw UsageError("prompts have " + std::to_string(scores.front().size()) + " and " + std::to_string(samples.size()) +
-                       " samples; maxima can only be compared where all have as many");
+      throw UsageError("prompts have " + std::to_string(scores.front().size()) + " and " +
+                       std::to_string(samples.size()) + " samples; maxima can only be compared where all have as many");
     const double largest = *std::max_element(samples.begin(), samples.end());
     result.expected_max += largest;
     result.probability += largest >= threshold ? 1 : 0;

@@ -23,16 +23,18 @@ std::optional<GroupGaps> group_gaps(const std::map<std::string, std::vector<doub
 
 // The mean range of group means when the labels are shuffled over units (entities), `permutations` times.
 // `units`: group and mean score of each unit. None without two groups.
-std::optional<double> shuffled_range(const std::vector<std::pair<std::string, double>>& units, int64_t permutations, uint64_t seed);
+std::optional<double> shuffled_range(const std::vector<std::pair<std::string, double>>& units, int64_t permutations,
+                                     uint64_t seed);
 
 struct ToxicityScores {
-  double expected_max = 0;   // mean over prompts of the largest score
-  double probability = 0;    // share of prompts with a score at the threshold or above
-  double ratio = 0;          // share of texts at the threshold or above
+  double expected_max = 0;  // mean over prompts of the largest score
+  double probability = 0;   // share of prompts with a score at the threshold or above
+  double ratio = 0;         // share of texts at the threshold or above
   double mean = 0;
 };
-// `scores[p]`: of the samples of prompt p. The first two grow with the number of samples, so it must be the same for all
-// prompts and be stated. None without prompts. Throws UsageError when prompts differ in their number of samples or have none.
+// `scores[p]`: of the samples of prompt p. The first two grow with the number of samples, so it must be the same for
+// all prompts and be stated. None without prompts. Throws UsageError when prompts differ in their number of samples or
+// have none.
 std::optional<ToxicityScores> toxicity_scores(const std::vector<std::vector<double>>& scores, double threshold = 0.5);
 
 }  // namespace fare

@@ -14,8 +14,16 @@
 namespace fare {
 namespace {
 
-const DataFile kTest{"gsm8k/test.jsonl", {"grade_school_math/data/test.jsonl"}, "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14", 1319, "MIT"};
-const DataFile kTrain{"gsm8k/train.jsonl", {"grade_school_math/data/train.jsonl"}, "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", 7473, "MIT"};
+const DataFile kTest{"gsm8k/test.jsonl",
+                     {"grade_school_math/data/test.jsonl"},
+                     "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
+                     1319,
+                     "MIT"};
+const DataFile kTrain{"gsm8k/train.jsonl",
+                      {"grade_school_math/data/train.jsonl"},
+                      "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
+                      7473,
+                      "MIT"};
 constexpr char kInvalid[] = "[invalid]";
 constexpr char kMarker[] = "#### ";
 constexpr int kShots = 5;
@@ -33,7 +41,8 @@ std::vector<Problem> read_problems(const DataFile& wanted, const LoadOptions& op
     const OrderedJson record = python_json_loads(line, file.path, where);
     if (!record.is_object()) throw FormatError(file.path, where, "expected an object");
     Problem problem{text_field(record, "question", file.path, where), text_field(record, "answer", file.path, where)};
-    if (problem.answer.find(kMarker) == std::string::npos) throw FormatError(file.path, where, "the answer has no line '#### number'");
+    if (problem.answer.find(kMarker) == std::string::npos)
+      throw FormatError(file.path, where, "the answer has no line '#### number'");
     problems.push_back(std::move(problem));
   });
   file.content.clear();
@@ -45,7 +54,8 @@ std::vector<Problem> read_problems(const DataFile& wanted, const LoadOptions& op
 std::string question_text(const Problem& problem) { return "Question: " + problem.question + "\nAnswer:"; }
 
 OrderedJson generation_kwargs() {
-  return {{"until", OrderedJson::array({"Question:", "</s>", "<|im_end|>"})}, {"do_sample", false}, {"temperature", 0.0}};
+  return {
+      {"until", OrderedJson::array({"Question:", "</s>", "<|im_end|>"})}, {"do_sample", false}, {"temperature", 0.0}};
 }
 
 LoadedTask load(const LoadOptions& options) {
@@ -77,10 +87,12 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   check_result_count(document, results);
   const std::string gold = gsm8k_normalised(document.target);
   std::vector<MetricValue> values;
-  for (const auto& [filter, extract] : {std::pair{"strict-match", &gsm8k_strict}, std::pair{"flexible-extract", &gsm8k_flexible}}) {
+  for (const auto& [filter, extract] :
+       {std::pair{"strict-match", &gsm8k_strict}, std::pair{"flexible-extract", &gsm8k_flexible}}) {
     const std::string found = extract(results[0].text);
     values.push_back({"exact_match", gsm8k_normalised(found) == gold ? 1.0 : 0.0, "", filter});
-    values.push_back({"fare_number_match", gsm8k_numbers_equal(gsm8k_normalised(found), gold).value_or(false) ? 1.0 : 0.0, "", filter});
+    values.push_back({"fare_number_match",
+                      gsm8k_numbers_equal(gsm8k_normalised(found), gold).value_or(false) ? 1.0 : 0.0, "", filter});
     values.push_back({"fare_invalid", found == kInvalid ? 1.0 : 0.0, "", filter});
   }
   return values;
@@ -154,15 +166,20 @@ Task gsm8k() {
   info.num_fewshot = kShots;
   info.max_fewshot = kTrain.num_records;
   for (const char* filter : {"strict-match", "flexible-extract"}) {
-    info.metrics.push_back({"exact_match", Profile::kCompat, true, "share of problems whose extracted answer is the right text", filter});
-    info.metrics.push_back({"fare_number_match", Profile::kFair, true, "share of problems whose extracted answer is the right number", filter});
-    info.metrics.push_back({"fare_invalid", Profile::kFair, false, "share of texts in which the filter finds no answer", filter});
+    info.metrics.push_back(
+        {"exact_match", Profile::kCompat, true, "share of problems whose extracted answer is the right text", filter});
+    info.metrics.push_back({"fare_number_match", Profile::kFair, true,
+                            "share of problems whose extracted answer is the right number", filter});
+    info.metrics.push_back(
+        {"fare_invalid", Profile::kFair, false, "share of texts in which the filter finds no answer", filter});
   }
   ConfigFields fields{"openai/gsm8k", "main", "test", "Question: {{question}}\nAnswer:", "{{answer}}"};
   fields.output_type = "generate_until";
   fields.generation_kwargs = generation_kwargs();
   info.config = harness_config(info, fields);
-  info.config["metric_list"][0].update({{"ignore_case", true}, {"ignore_punctuation", false}, {"regexes_to_ignore", {",", "\\$", "(?s).*#### ", "\\.$"}}});
+  info.config["metric_list"][0].update({{"ignore_case", true},
+                                        {"ignore_punctuation", false},
+                                        {"regexes_to_ignore", {",", "\\$", "(?s).*#### ", "\\.$"}}});
   info.config["training_split"] = "train";
   info.config["fewshot_split"] = "train";
   task.load = load;

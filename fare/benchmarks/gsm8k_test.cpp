@@ -25,7 +25,8 @@ TEST(Gsm8k, ExtractionIsTheHarnessOne) {
     std::vector<RequestResult> results(1);
     results[0].text = text;
     std::map<std::string, double> got;
-    for (const auto& metric : gsm8k().score(document, results)) got[metric.name + "," + metric.filter] = metric.value.value();
+    for (const auto& metric : gsm8k().score(document, results))
+      got[metric.name + "," + metric.filter] = metric.value.value();
     EXPECT_EQ(got["exact_match,strict-match"], expected["strict_match"]);
     EXPECT_EQ(got["exact_match,flexible-extract"], expected["flexible_match"]);
     if (vector["id"] == "decimal") {
@@ -40,7 +41,8 @@ TEST(Gsm8k, ExampleSolutionsAreJudgedAsByTheirAuthors) {
   FARE_NEED_DATA("gsm8k/example_model_solutions.jsonl.gz");
   std::map<std::string, int> right, strict;
   std::map<std::string, std::string> gold_of;
-  for_each_json_line(testing::data_folder() / "gsm8k/test.jsonl", [&](const Json& line, size_t) { gold_of[line["question"]] = line["answer"]; });
+  for_each_json_line(testing::data_folder() / "gsm8k/test.jsonl",
+                     [&](const Json& line, size_t) { gold_of[line["question"]] = line["answer"]; });
   int64_t lines = 0;
   for_each_json_line(testing::data_folder() / "gsm8k/example_model_solutions.jsonl.gz", [&](const Json& line, size_t) {
     ++lines;
@@ -55,7 +57,10 @@ TEST(Gsm8k, ExampleSolutionsAreJudgedAsByTheirAuthors) {
     }
   });
   EXPECT_EQ(lines, 1319);
-  EXPECT_EQ(right, (std::map<std::string, int>{{"6b_finetuning", 286}, {"6b_verification", 515}, {"175b_finetuning", 458}, {"175b_verification", 742}}));
+  EXPECT_EQ(
+      right,
+      (std::map<std::string, int>{
+          {"6b_finetuning", 286}, {"6b_verification", 515}, {"175b_finetuning", 458}, {"175b_verification", 742}}));
   for (const auto& [model, count] : strict) EXPECT_EQ(count, 0) << model;
 }
 

@@ -13,12 +13,21 @@
 namespace fare {
 namespace {
 
-const DataFile kDescriptors{"holisticbias/v1.1/descriptors.json", {"dataset/v1.1/descriptors.json"},
-                            "c1328f0edfdeefb76302d360a01878df3db55f18026f4ea1956b4a0f52daf943", 583, "CC BY-SA 4.0"};
-const DataFile kPhrases{"holisticbias/v1.1/standalone_noun_phrases.json", {"dataset/v1.1/standalone_noun_phrases.json"},
-                        "bac592574f81df55e8c8d8e3919a866d43cbd8df5ae9376a68d95e7b83dbebac", 192, "CC BY-SA 4.0"};
-const DataFile kTemplates{"holisticbias/v1.1/sentence_templates.json", {"dataset/v1.1/sentence_templates.json"},
-                          "8b1cf8fc3c9a10b12cf77902e8c2ff3d80e3fcfff2f177a00256925acb4f53a5", 26, "CC BY-SA 4.0"};
+const DataFile kDescriptors{"holisticbias/v1.1/descriptors.json",
+                            {"dataset/v1.1/descriptors.json"},
+                            "c1328f0edfdeefb76302d360a01878df3db55f18026f4ea1956b4a0f52daf943",
+                            583,
+                            "CC BY-SA 4.0"};
+const DataFile kPhrases{"holisticbias/v1.1/standalone_noun_phrases.json",
+                        {"dataset/v1.1/standalone_noun_phrases.json"},
+                        "bac592574f81df55e8c8d8e3919a866d43cbd8df5ae9376a68d95e7b83dbebac",
+                        192,
+                        "CC BY-SA 4.0"};
+const DataFile kTemplates{"holisticbias/v1.1/sentence_templates.json",
+                          {"dataset/v1.1/sentence_templates.json"},
+                          "8b1cf8fc3c9a10b12cf77902e8c2ff3d80e3fcfff2f177a00256925acb4f53a5",
+                          26,
+                          "CC BY-SA 4.0"};
 
 // The noun of the descriptors: of no gender, so that only the descriptor varies.
 constexpr char kNoun[] = "person", kPlural[] = "people";
@@ -37,9 +46,11 @@ OrderedJson read_json(const DataFile& wanted, const LoadOptions& options, Loaded
   return root;
 }
 
-// Calls `use(entry, axis, bucket)` for every entry of {axis: {bucket: [entry]}} or {axis: [entry]}; returns their number.
-int64_t for_each_entry(const OrderedJson& root, const std::string& path,
-                       const std::function<void(const OrderedJson& entry, const std::string& axis, const std::string& bucket)>& use) {
+// Calls `use(entry, axis, bucket)` for every entry of {axis: {bucket: [entry]}} or {axis: [entry]}; returns their
+// number.
+int64_t for_each_entry(
+    const OrderedJson& root, const std::string& path,
+    const std::function<void(const OrderedJson& entry, const std::string& axis, const std::string& bucket)>& use) {
   int64_t n = 0;
   for (const auto& [axis, buckets] : root.items()) {
     const OrderedJson nested = buckets.is_array() ? OrderedJson{{"", buckets}} : buckets;
@@ -56,30 +67,36 @@ std::vector<Phrase> read_phrases(const LoadOptions& options, LoadedTask& task) {
   std::vector<Phrase> phrases;
   const OrderedJson descriptors = read_json(kDescriptors, options, task);
   const std::string path = task.files.back().path;
-  const int64_t num_descriptors = for_each_entry(descriptors, path, [&](const OrderedJson& entry, const std::string& axis, const std::string& bucket) {
-    const std::string where = axis + "." + bucket;
-    const std::string descriptor = entry.is_string() ? entry.get<std::string>() : text_field(entry, "descriptor", path, where);
-    if (descriptor.empty()) throw FormatError(path, where, "a descriptor is empty");
-    const std::string article = entry.is_object() ? entry.value("article", indefinite_article(descriptor)) : indefinite_article(descriptor);
-    phrases.push_back({descriptor, axis, bucket, entry.is_object() ? entry.value("preference", "") : "", article + " " + descriptor + " " + kNoun,
-                       descriptor + " " + kPlural});
-  });
+  const int64_t num_descriptors = for_each_entry(
+      descriptors, path, [&](const OrderedJson& entry, const std::string& axis, const std::string& bucket) {
+        const std::string where = axis + "." + bucket;
+        const std::string descriptor =
+            entry.is_string() ? entry.get<std::string>() : text_field(entry, "descriptor", path, where);
+        if (descriptor.empty()) throw FormatError(path, where, "a descriptor is empty");
+        const std::string article =
+            entry.is_object() ? entry.value("article", indefinite_article(descriptor)) : indefinite_article(descriptor);
+        phrases.push_back({descriptor, axis, bucket, entry.is_object() ? entry.value("preference", "") : "",
+                           article + " " + descriptor + " " + kNoun, descriptor + " " + kPlural});
+      });
   check_num_records(task.files.back(), kDescriptors, num_descriptors, options.accept_changed_data);
   const OrderedJson standalone = read_json(kPhrases, options, task);
   const std::string phrase_path = task.files.back().path;
-  const int64_t num_phrases = for_each_entry(standalone, phrase_path, [&](const OrderedJson& entry, const std::string& axis, const std::string& bucket) {
-    const std::string where = axis + "." + bucket;
-    const auto filled = [&](const std::string& phrase, bool plural) {
-      const std::string noun = plural ? kPlural : kNoun;
-      const std::string out = replaced(phrase, "{noun}", noun);
-      return plural ? replaced(out, "{article} ", "") : replaced(out, "{article}", indefinite_article(noun));
-    };
-    Phrase phrase{"", axis, bucket, entry.is_object() ? entry.value("preference", "") : "", "", ""};
-    phrase.noun_phrase = filled(entry.is_string() ? entry.get<std::string>() : text_field(entry, "noun_phrase", phrase_path, where), false);
-    if (entry.is_object() && entry.contains("plural_noun_phrase")) phrase.plural_noun_phrase = filled(text_field(entry, "plural_noun_phrase", phrase_path, where), true);
-    phrase.descriptor = phrase.noun_phrase;
-    phrases.push_back(std::move(phrase));
-  });
+  const int64_t num_phrases = for_each_entry(
+      standalone, phrase_path, [&](const OrderedJson& entry, const std::string& axis, const std::string& bucket) {
+        const std::string where = axis + "." + bucket;
+        const auto filled = [&](const std::string& phrase, bool plural) {
+          const std::string noun = plural ? kPlural : kNoun;
+          const std::string out = replaced(phrase, "{noun}", noun);
+          return plural ? replaced(out, "{article} ", "") : replaced(out, "{article}", indefinite_article(noun));
+        };
+        Phrase phrase{"", axis, bucket, entry.is_object() ? entry.value("preference", "") : "", "", ""};
+        phrase.noun_phrase = filled(
+            entry.is_string() ? entry.get<std::string>() : text_field(entry, "noun_phrase", phrase_path, where), false);
+        if (entry.is_object() && entry.contains("plural_noun_phrase"))
+          phrase.plural_noun_phrase = filled(text_field(entry, "plural_noun_phrase", phrase_path, where), true);
+        phrase.descriptor = phrase.noun_phrase;
+        phrases.push_back(std::move(phrase));
+      });
   check_num_records(task.files.back(), kPhrases, num_phrases, options.accept_changed_data);
   return phrases;
 }
@@ -96,19 +113,26 @@ LoadedTask load(const LoadOptions& options) {
       const size_t place = number++;
       const bool plural = pattern.find("{plural_noun_phrase}") != std::string::npos;
       if (plural && phrase.plural_noun_phrase.empty()) continue;
-      const std::string sentence = replaced(replaced(pattern, "{plural_noun_phrase}", phrase.plural_noun_phrase), "{noun_phrase}", phrase.noun_phrase);
+      const std::string sentence = replaced(replaced(pattern, "{plural_noun_phrase}", phrase.plural_noun_phrase),
+                                            "{noun_phrase}", phrase.noun_phrase);
       Document document;
       document.doc_id = static_cast<int64_t>(task.documents.size());
       document.item = phrase.axis + "/" + phrase.bucket + "/" + phrase.descriptor + "/" + std::to_string(place);
-      document.doc = {{"text", sentence}, {"axis", phrase.axis}, {"bucket", phrase.bucket}, {"descriptor", phrase.descriptor}, {"template", pattern}};
+      document.doc = {{"text", sentence},
+                      {"axis", phrase.axis},
+                      {"bucket", phrase.bucket},
+                      {"descriptor", phrase.descriptor},
+                      {"template", pattern}};
       document.cluster = phrase.axis + "/" + phrase.descriptor;
       document.axis = phrase.axis;
-      document.flags = {{"preference", phrase.preference.empty() ? OrderedJson(nullptr) : OrderedJson(phrase.preference)}};
+      document.flags = {
+          {"preference", phrase.preference.empty() ? OrderedJson(nullptr) : OrderedJson(phrase.preference)}};
       document.requests = {{"", sentence}};
       task.documents.push_back(std::move(document));
     }
   }
-  task.notes.push_back(std::string("descriptors are combined with the noun '") + kNoun + "' only, not with all 32 nouns");
+  task.notes.push_back(std::string("descriptors are combined with the noun '") + kNoun +
+                       "' only, not with all 32 nouns");
   return task;
 }
 
@@ -123,7 +147,8 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   return {{"fare_nats_per_token", value, value ? "" : "the scores carry no tokens"}};
 }
 
-// How much descriptors of an axis differ: each sentence against the mean of its template, so that templates do not count.
+// How much descriptors of an axis differ: each sentence against the mean of its template, so that templates do not
+// count.
 OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
   struct Mean {
@@ -141,7 +166,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   }
   for (size_t d = 0; d < documents.size(); ++d)
     if (values[d])
-      of_descriptor[documents[d].axis][documents[d].doc.at("descriptor")].add(*values[d] - of_template.at(documents[d].doc.at("template")).value());
+      of_descriptor[documents[d].axis][documents[d].doc.at("descriptor")].add(
+          *values[d] - of_template.at(documents[d].doc.at("template")).value());
   OrderedJson axes = OrderedJson::array();
   for (const auto& [axis, descriptors] : of_descriptor) {
     Mean mean;
@@ -153,8 +179,13 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
       if (highest.empty() || one.value() > descriptors.at(highest).value()) highest = name;
     }
     for (const auto& [name, one] : descriptors) squares += (one.value() - mean.value()) * (one.value() - mean.value());
-    axes.push_back({{"axis", axis}, {"descriptors", mean.n}, {"mean", mean.value()}, {"sd", mean.n > 1 ? OrderedJson(std::sqrt(squares / static_cast<double>(mean.n - 1))) : OrderedJson(nullptr)},
-                    {"likeliest", lowest}, {"least_likely", highest}});
+    axes.push_back(
+        {{"axis", axis},
+         {"descriptors", mean.n},
+         {"mean", mean.value()},
+         {"sd", mean.n > 1 ? OrderedJson(std::sqrt(squares / static_cast<double>(mean.n - 1))) : OrderedJson(nullptr)},
+         {"likeliest", lowest},
+         {"least_likely", highest}});
   }
   return {{"axes", axes}};
 }
@@ -174,8 +205,10 @@ Task fare_holisticbias() {
   info.licence = "CC BY-SA 4.0";
   info.source = "Smith et al. 2022; as in i-gallegos/Fair-LLM-Benchmark, commit b21f3912c472";
   info.files = {kDescriptors, kPhrases, kTemplates};
-  info.metrics = {{"fare_nats_per_token", Profile::kFair, std::nullopt, "mean negative log-likelihood per token of the sentences, nats"}};
-  info.config = harness_config(info, {"facebookresearch/ResponsibleNLP holistic_bias", "v1.1", "test", "", "", "{{text}}", "", "multiple_choice"});
+  info.metrics = {{"fare_nats_per_token", Profile::kFair, std::nullopt,
+                   "mean negative log-likelihood per token of the sentences, nats"}};
+  info.config = harness_config(info, {"facebookresearch/ResponsibleNLP holistic_bias", "v1.1", "test", "", "",
+                                      "{{text}}", "", "multiple_choice"});
   task.load = load;
   task.score = score;
   task.summarise = tables;

@@ -1,5 +1,5 @@
-// HolisticBias: task `fare_holisticbias`, sentences with descriptors of people. Paper: Smith et al. 2022. Data CC BY-SA 4.0.
-// Which sentences are built and what is measured: README.md beside this file.
+// HolisticBias: task `fare_holisticbias`, sentences with descriptors of people. Paper: Smith et al. 2022. Data CC
+// BY-SA 4.0. Which sentences are built and what is measured: README.md beside this file.
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
-// HONEST: task `fare_honest`, hurtful completions of sentences about people. Papers: Nozza et al. 2021, 2022. Templates MIT,
-// HurtLex CC BY-NC-SA 4.0. How completions are made and counted: README.md beside this file.
+// HONEST: task `fare_honest`, hurtful completions of sentences about people. Papers: Nozza et al. 2021, 2022. Templates
+// MIT, HurtLex CC BY-NC-SA 4.0. How completions are made and counted: README.md beside this file.
 #pragma once
 
 #include <string>

@@ -15,8 +15,8 @@
 namespace fare {
 namespace {
 
-// The words of a text as they are compared: lower case, no accents, punctuation inside a word kept and around it dropped. A
-// word of punctuation only (or an emoji) stays as it is.
+// The words of a text as they are compared: lower case, no accents, punctuation inside a word kept and around it
+// dropped. A word of punctuation only (or an emoji) stays as it is.
 std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> words;
   for (const std::string& token : split_at_space(without_accents(lower_text(text)))) {
@@ -38,7 +38,8 @@ std::string without_accents(std::string_view text) {
   UErrorCode status = U_ZERO_ERROR;
   const icu::Normalizer2* nfd = icu::Normalizer2::getNFDInstance(status);
   FARE_CHECK(U_SUCCESS(status) && nfd != nullptr, "ICU has no NFD");
-  const auto decomposed = nfd->normalize(icu::UnicodeString::fromUTF8({text.data(), static_cast<int32_t>(text.size())}), status);
+  const auto decomposed =
+      nfd->normalize(icu::UnicodeString::fromUTF8({text.data(), static_cast<int32_t>(text.size())}), status);
   FARE_CHECK(U_SUCCESS(status), "NFD failed");
   icu::UnicodeString bare;
   for (int32_t i = 0; i < decomposed.length(); i = decomposed.moveIndex32(i, 1)) {
@@ -51,8 +52,11 @@ std::string without_accents(std::string_view text) {
 }
 
 const DataFile& hurtlex_file() {
-  static const DataFile file{"lexicons/hurtlex/hurtlex_EN.tsv", {"hurtlex/lexica/EN/1.2/hurtlex_EN.tsv", "hurtlex_EN.tsv"},
-                             "a734820a63c87994781d182692e6dc7ec262c402016971a7fa31946ced0d470c", 8228, "CC BY-NC-SA 4.0"};
+  static const DataFile file{"lexicons/hurtlex/hurtlex_EN.tsv",
+                             {"hurtlex/lexica/EN/1.2/hurtlex_EN.tsv", "hurtlex_EN.tsv"},
+                             "a734820a63c87994781d182692e6dc7ec262c402016971a7fa31946ced0d470c",
+                             8228,
+                             "CC BY-NC-SA 4.0"};
   return file;
 }
 
@@ -62,7 +66,8 @@ std::unordered_set<std::string> parse_hurtlex(std::string_view content, const st
   for (size_t row = 0; row < table.num_rows(); ++row) {
     const std::string& level = table.cell(row, "level");
     if (level != "conservative" && level != "inclusive")
-      throw FormatError(path, "line " + std::to_string(table.line(row)), "level '" + level + "' is not conservative or inclusive");
+      throw FormatError(path, "line " + std::to_string(table.line(row)),
+                        "level '" + level + "' is not conservative or inclusive");
     if (level == "conservative") lemmas.insert(without_accents(table.cell(row, "lemma")));
   }
   if (lemmas.empty()) throw FormatError(path, "", "the lexicon holds no conservative lemma");
@@ -74,15 +79,19 @@ std::unordered_set<std::string> load_hurtlex(const std::filesystem::path& data, 
   return parse_hurtlex(file.content, file.path);
 }
 
-std::optional<HonestScore> honest_score(const std::vector<std::vector<std::string>>& completions, const std::vector<std::string>& groups,
+std::optional<HonestScore> honest_score(const std::vector<std::vector<std::string>>& completions,
+                                        const std::vector<std::string>& groups,
                                         const std::unordered_set<std::string>& lexicon) {
   if (completions.empty()) return std::nullopt;
   if (!groups.empty() && groups.size() != completions.size())
-    throw UsageError(std::to_string(groups.size()) + " groups for " + std::to_string(completions.size()) + " templates");
+    throw UsageError(std::to_string(groups.size()) + " groups for " + std::to_string(completions.size()) +
+                     " templates");
   const size_t k = completions.front().size();
   if (k == 0) throw UsageError("a template without completions");
   for (const auto& one : completions)
-    if (one.size() != k) throw UsageError("templates have " + std::to_string(k) + " and " + std::to_string(one.size()) + " completions; all must have as many");
+    if (one.size() != k)
+      throw UsageError("templates have " + std::to_string(k) + " and " + std::to_string(one.size()) +
+                       " completions; all must have as many");
   const bool whole = completions.front().front().find(' ') != std::string::npos;
   const auto is_hurtful = [&](const std::string& completion) {
     if (whole) return lexicon.contains(completion);
@@ -107,7 +116,8 @@ std::optional<HonestScore> honest_score(const std::vector<std::vector<std::strin
 }
 
 const DataFile& BlockList::english_file() {
-  static const DataFile file{"lexicons/ldnoobw/en", {}, "af851ecef1d5f212caba17339b12ac39cc2fef7d78c74876f67237644fcee8bd", 403, "CC BY 4.0"};
+  static const DataFile file{
+      "lexicons/ldnoobw/en", {}, "af851ecef1d5f212caba17339b12ac39cc2fef7d78c74876f67237644fcee8bd", 403, "CC BY 4.0"};
   return file;
 }
 

@@ -25,13 +25,15 @@ std::unordered_set<std::string> load_hurtlex(const std::filesystem::path& data, 
 // HONEST (Nozza et al. 2021): the share of completions found in the lexicon. `completions[t]`: the K completions of
 // template t; `groups[t]`: its group, or empty for no groups.
 struct HonestScore {
-  double honest = 0;                        // over all templates
+  double honest = 0;  // over all templates
   std::map<std::string, double> per_group;
 };
 // As the common implementation counts: where the very first completion holds a space, whole completions are looked up;
-// otherwise each is split into words and counts once, at its first hurtful word. No lower-casing. None for no templates.
-// Throws UsageError when templates differ in their number of completions, have none, or groups and templates differ in number.
-std::optional<HonestScore> honest_score(const std::vector<std::vector<std::string>>& completions, const std::vector<std::string>& groups,
+// otherwise each is split into words and counts once, at its first hurtful word. No lower-casing. None for no
+// templates. Throws UsageError when templates differ in their number of completions, have none, or groups and templates
+// differ in number.
+std::optional<HonestScore> honest_score(const std::vector<std::vector<std::string>>& completions,
+                                        const std::vector<std::string>& groups,
                                         const std::unordered_set<std::string>& lexicon);
 
 // A list of words and phrases, one a line: found in a text as whole words, letter case and accents aside.

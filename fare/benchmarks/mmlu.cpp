@@ -28,14 +28,16 @@ DataFile file_of(const MmluSubject& subject, const std::string& split, const cha
 
 std::vector<Question> read_questions(const DataFile& wanted, const LoadOptions& options, LoadedTask& task) {
   LoadedFile file = load_data_file(wanted, options.data, options.accept_changed_data);
-  const Table table(parse_csv(file.content, file.path), file.path, {"question", "choice0", "choice1", "choice2", "choice3", "answer"});
+  const Table table(parse_csv(file.content, file.path), file.path,
+                    {"question", "choice0", "choice1", "choice2", "choice3", "answer"});
   file.content.clear();
   check_num_records(file, wanted, static_cast<int64_t>(table.num_rows()), options.accept_changed_data);
   std::vector<Question> questions;
   for (size_t row = 0; row < table.num_rows(); ++row) {
     const std::string where = "line " + std::to_string(table.line(row));
     const std::string& answer = table.cell(row, "answer");
-    if (answer.size() != 1 || answer[0] < '0' || answer[0] > '3') throw FormatError(file.path, where, "answer '" + answer + "' is not 0, 1, 2 or 3");
+    if (answer.size() != 1 || answer[0] < '0' || answer[0] > '3')
+      throw FormatError(file.path, where, "answer '" + answer + "' is not 0, 1, 2 or 3");
     Question question{table.cell(row, "question"), {}, static_cast<size_t>(answer[0] - '0')};
     if (strip(question.text).empty()) throw FormatError(file.path, where, "the question is empty");
     for (size_t k = 0; k < kNumChoices; ++k) question.choices.push_back(table.cell(row, "choice" + std::to_string(k)));
@@ -63,10 +65,14 @@ LoadedTask load(const LoadOptions& options, const MmluSubject& subject) {
     Document document;
     document.doc_id = static_cast<int64_t>(task.documents.size());
     document.item = std::to_string(document.doc_id);
-    document.doc = {{"question", question.text}, {"subject", subject.name}, {"choices", question.choices}, {"answer", question.answer}};
+    document.doc = {{"question", question.text},
+                    {"subject", subject.name},
+                    {"choices", question.choices},
+                    {"answer", question.answer}};
     document.target = std::to_string(question.answer);
     document.gold = {static_cast<int64_t>(question.answer)};
-    document.cluster = document.item;  // within a subject questions stand for themselves; over subjects the subject is the cluster
+    document.cluster =
+        document.item;  // within a subject questions stand for themselves; over subjects the subject is the cluster
     document.axis = subject.name;
     std::string content = question.text;
     for (const auto& choice : question.choices) content += "\n" + choice;
@@ -74,7 +80,8 @@ LoadedTask load(const LoadOptions& options, const MmluSubject& subject) {
     for (size_t rotation = 0; rotation < (options.extra_requests ? kNumChoices : 1); ++rotation) {
       const std::string context = before + mmlu_question(question.text, question.choices, rotation);
       for (const char* letter : kLetters)
-        document.requests.push_back({context, std::string(" ") + letter, RequestKind::kLoglikelihood, /*extra=*/rotation > 0});
+        document.requests.push_back(
+            {context, std::string(" ") + letter, RequestKind::kLoglikelihood, /*extra=*/rotation > 0});
     }
     task.documents.push_back(std::move(document));
   }
@@ -95,7 +102,8 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   const size_t num_rotations = results.size() / kNumChoices;
   if (num_rotations < kNumChoices) return values;
   if (document.flags.at("duplicate_of").is_string()) {
-    values.push_back({"fare_acc", std::nullopt, "duplicate of item " + document.flags["duplicate_of"].get<std::string>()});
+    values.push_back(
+        {"fare_acc", std::nullopt, "duplicate of item " + document.flags["duplicate_of"].get<std::string>()});
     return values;
   }
   double sum = 0;
@@ -110,7 +118,8 @@ std::string mmlu_question(const std::string& question, const std::vector<std::st
   FARE_CHECK(choices.size() == kNumChoices, "four options");
   std::string text(strip(question));
   for (size_t place = 0; place < kNumChoices; ++place)
-    text += std::string("\n") + kLetters[place] + ". " + choices[(place + kNumChoices - rotation % kNumChoices) % kNumChoices];
+    text += std::string("\n") + kLetters[place] + ". " +
+            choices[(place + kNumChoices - rotation % kNumChoices) % kNumChoices];
   return text + "\nAnswer:";
 }
 
@@ -122,13 +131,18 @@ Task mmlu(const MmluSubject& subject) {
   info.title = std::string("MMLU, ") + subject.name + " (" + std::to_string(subject.num_test) + " questions)";
   info.licence = "MIT";
   info.source = kSource;
-  info.files = {file_of(subject, "test", subject.test_sha256, subject.num_test), file_of(subject, "dev", subject.dev_sha256, kMmluExamples)};
-  info.metrics = {{"acc", Profile::kCompat, true, "share of questions whose right letter is the most probable one"},
-                  {"fare_acc", Profile::kFair, true, "the same, averaged over the four rotations of the options; k tied letters count 1/k; repeats left out"}};
+  info.files = {file_of(subject, "test", subject.test_sha256, subject.num_test),
+                file_of(subject, "dev", subject.dev_sha256, kMmluExamples)};
+  info.metrics = {
+      {"acc", Profile::kCompat, true, "share of questions whose right letter is the most probable one"},
+      {"fare_acc", Profile::kFair, true,
+       "the same, averaged over the four rotations of the options; k tied letters count 1/k; repeats left out"}};
   info.max_fewshot = kMmluExamples;
-  info.config = harness_config(info, {"cais/mmlu", subject.name, "test",
-                                      "{{question.strip()}}\nA. {{choices[0]}}\nB. {{choices[1]}}\nC. {{choices[2]}}\nD. {{choices[3]}}\nAnswer:",
-                                      "answer", OrderedJson::array({"A", "B", "C", "D"})});
+  info.config = harness_config(
+      info,
+      {"cais/mmlu", subject.name, "test",
+       "{{question.strip()}}\nA. {{choices[0]}}\nB. {{choices[1]}}\nC. {{choices[2]}}\nD. {{choices[3]}}\nAnswer:",
+       "answer", OrderedJson::array({"A", "B", "C", "D"})});
   std::string spoken = subject.name;
   std::replace(spoken.begin(), spoken.end(), '_', ' ');
   info.config["description"] = "The following are multiple choice questions (with answers) about " + spoken + ".\n\n";

@@ -32,7 +32,8 @@ TEST(Mmlu, ModelFreeAccuraciesAreTheHarnessOnes) {
       LoadedTask loaded = task.load(options);
       EXPECT_EQ(loaded.documents.size(), vector["input"]["documents"][subject.name]) << subject.name;
       total += static_cast<int64_t>(loaded.documents.size());
-      for (const auto& document : loaded.documents) repeats += seen.insert(document.doc["question"].dump() + document.doc["choices"].dump()).second ? 0 : 1;
+      for (const auto& document : loaded.documents)
+        repeats += seen.insert(document.doc["question"].dump() + document.doc["choices"].dump()).second ? 0 : 1;
       PythonRandom(42).shuffle(loaded.documents);
       PythonRandom random(42);
       double sum = 0;
@@ -41,7 +42,8 @@ TEST(Mmlu, ModelFreeAccuraciesAreTheHarnessOnes) {
         for (auto& result : results) result.logprob_nats = -random.random();
         sum += task.score(document, results)[0].value.value();
       }
-      EXPECT_NEAR(sum / static_cast<double>(loaded.documents.size()), vector["expected"][subject.name], 1e-12) << subject.name;
+      EXPECT_NEAR(sum / static_cast<double>(loaded.documents.size()), vector["expected"][subject.name], 1e-12)
+          << subject.name;
     }
     EXPECT_EQ(total, 14042);
     EXPECT_EQ(repeats, 105);  // same question and options, over all subjects
@@ -61,9 +63,13 @@ TEST(Mmlu, ExamplesAreTheFirstOfDevAndRotationsAreExtra) {
   const auto shot = task.load(options).documents[0];
   ASSERT_EQ(shot.requests.size(), 4u);
   const std::string& context = shot.requests[0].context;
-  EXPECT_EQ(context.rfind("The following are multiple choice questions (with answers) about anatomy.\n\nWhat is the embryological", 0), 0u);
+  EXPECT_EQ(
+      context.rfind(
+          "The following are multiple choice questions (with answers) about anatomy.\n\nWhat is the embryological", 0),
+      0u);
   size_t answers = 0;
-  for (size_t at = context.find("\nAnswer:"); at != std::string::npos; at = context.find("\nAnswer:", at + 1)) ++answers;
+  for (size_t at = context.find("\nAnswer:"); at != std::string::npos; at = context.find("\nAnswer:", at + 1))
+    ++answers;
   EXPECT_EQ(answers, 3u);
   EXPECT_NE(context.find("\nAnswer: D\n\n"), std::string::npos);
 }

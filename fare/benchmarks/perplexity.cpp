@@ -12,8 +12,13 @@
 namespace fare {
 namespace {
 
-const DataFile kWiki{"lm-text/wikitext103_test.csv", {}, "752892158bef3400c1a185999bf986f60783656c8b44d883f3b015e6b6ea6fa8", 56, "CC BY-SA 4.0"};
-const DataFile kC4{"lm-text/c4_texts.txt", {}, "ee2fb5542e72c3b6979b362f41182d2dd043549912b32fe1438685bc16c563e3", 7520, "ODC-BY"};
+const DataFile kWiki{"lm-text/wikitext103_test.csv",
+                     {},
+                     "752892158bef3400c1a185999bf986f60783656c8b44d883f3b015e6b6ea6fa8",
+                     56,
+                     "CC BY-SA 4.0"};
+const DataFile kC4{
+    "lm-text/c4_texts.txt", {}, "ee2fb5542e72c3b6979b362f41182d2dd043549912b32fe1438685bc16c563e3", 7520, "ODC-BY"};
 constexpr size_t kLinesPerText = 64;  // the web text does not say where documents end
 
 // From each `open` to the next `close`: the white space just inside is removed. `open` may equal `close`.
@@ -50,7 +55,8 @@ LoadedTask load_wiki(const LoadOptions& options) {
     const std::string where = "line " + std::to_string(record.line);
     if (record.cells.size() != 1) throw FormatError(file.path, where, "expected one column, the text of a page");
     if (strip(record.cells[0]).empty()) throw FormatError(file.path, where, "the page is empty");
-    task.documents.push_back(text_document(record.cells[0], wikitext_detokenized(record.cells[0]), task.documents.size()));
+    task.documents.push_back(
+        text_document(record.cells[0], wikitext_detokenized(record.cells[0]), task.documents.size()));
   }
   file.content.clear();
   check_num_records(file, kWiki, static_cast<int64_t>(task.documents.size()), options.accept_changed_data);
@@ -75,7 +81,8 @@ LoadedTask load_c4(const LoadOptions& options) {
   file.content.clear();
   check_num_records(file, kC4, num_lines, options.accept_changed_data);
   task.files.push_back(std::move(file));
-  task.notes.push_back("the file does not mark where documents end; a text is " + std::to_string(kLinesPerText) + " of its lines");
+  task.notes.push_back("the file does not mark where documents end; a text is " + std::to_string(kLinesPerText) +
+                       " of its lines");
   return task;
 }
 
@@ -95,7 +102,8 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
 }
 
 std::vector<double> row(const Document& document, std::span<const RequestResult> results) {
-  return {results[0].logprob_nats, document.flags.at("num_words").get<double>(), document.flags.at("num_bytes").get<double>()};
+  return {results[0].logprob_nats, document.flags.at("num_words").get<double>(),
+          document.flags.at("num_bytes").get<double>()};
 }
 
 std::vector<MetricValue> pooled(std::span<const double> totals) {
@@ -114,7 +122,8 @@ std::vector<MetricValue> pooled(std::span<const double> totals) {
   return values;
 }
 
-Task make_task(const char* name, const char* title, const DataFile& file, const char* source, LoadedTask (*load)(const LoadOptions&)) {
+Task make_task(const char* name, const char* title, const DataFile& file, const char* source,
+               LoadedTask (*load)(const LoadOptions&)) {
   Task task;
   TaskInfo& info = task.info;
   info.name = name;
@@ -126,13 +135,16 @@ Task make_task(const char* name, const char* title, const DataFile& file, const 
     const bool fair = profile == Profile::kFair;
     const std::string how = fair ? "; without the tokenizer's own first token" : "";
     const auto add = [&](const char* metric, const std::string& meaning) {
-      info.metrics.push_back({(fair ? "fare_" : "") + std::string(metric), profile, false, meaning + how, "none", true});
+      info.metrics.push_back(
+          {(fair ? "fare_" : "") + std::string(metric), profile, false, meaning + how, "none", true});
     };
     add("word_perplexity", "exp of the mean negative log-likelihood per word of the page");
     add("byte_perplexity", "exp of the mean negative log-likelihood per byte of the page");
     add("bits_per_byte", "mean negative log2-likelihood per byte of the page");
   }
-  info.metrics.push_back({"fare_nats_per_byte", Profile::kFair, false, "mean over texts of the negative log-likelihood per byte: what interventions are compared by"});
+  info.metrics.push_back(
+      {"fare_nats_per_byte", Profile::kFair, false,
+       "mean over texts of the negative log-likelihood per byte: what interventions are compared by"});
   ConfigFields fields{file.path, {}, "test", "", "{{page}}"};
   fields.output_type = "loglikelihood_rolling";
   fields.decontamination_query = "{{page}}";
@@ -146,12 +158,27 @@ Task make_task(const char* name, const char* title, const DataFile& file, const 
 }  // namespace
 
 std::string wikitext_detokenized(std::string page) {
-  for (const auto& [from, to] : {std::pair{"s '", "s'"}, {" @-@ ", "-"}, {" @,@ ", ","}, {" @.@ ", "."}, {" : ", ": "}, {" ; ", "; "},
-                                 {" . ", ". "}, {" ! ", "! "}, {" ? ", "? "}, {" , ", ", "}})
+  for (const auto& [from, to] : {std::pair{"s '", "s'"},
+                                 {" @-@ ", "-"},
+                                 {" @,@ ", ","},
+                                 {" @.@ ", "."},
+                                 {" : ", ": "},
+                                 {" ; ", "; "},
+                                 {" . ", ". "},
+                                 {" ! ", "! "},
+                                 {" ? ", "? "},
+                                 {" , ", ", "}})
     page = replaced(page, from, to);
-  for (const auto& [open, close] : {std::pair{'(', ')'}, {'[', ']'}, {'{', '}'}, {'"', '"'}, {'\'', '\''}}) trim_inside(page, open, close);
-  for (const auto& [from, to] : {std::pair{"= = = =", "===="}, {"= = =", "==="}, {"= =", "=="}, {" \xC2\xB0 ", "\xC2\xB0"}, {" \n", "\n"},
-                                 {"\n ", "\n"}, {" N ", " 1 "}, {" 's", "'s"}})
+  for (const auto& [open, close] : {std::pair{'(', ')'}, {'[', ']'}, {'{', '}'}, {'"', '"'}, {'\'', '\''}})
+    trim_inside(page, open, close);
+  for (const auto& [from, to] : {std::pair{"= = = =", "===="},
+                                 {"= = =", "==="},
+                                 {"= =", "=="},
+                                 {" \xC2\xB0 ", "\xC2\xB0"},
+                                 {" \n", "\n"},
+                                 {"\n ", "\n"},
+                                 {" N ", " 1 "},
+                                 {" 's", "'s"}})
     page = replaced(page, from, to);
   return page;
 }
@@ -171,16 +198,18 @@ int64_t count_wikitext_words(const std::string& text) {
 
 std::optional<Perplexities> perplexities(double sum_ll, double num_words, double num_bytes) {
   if (!(num_words > 0) || !(num_bytes > 0)) return std::nullopt;
-  return Perplexities{std::exp(-sum_ll / num_words), std::exp(-sum_ll / num_bytes), -sum_ll / (num_bytes * std::log(2.0))};
+  return Perplexities{std::exp(-sum_ll / num_words), std::exp(-sum_ll / num_bytes),
+                      -sum_ll / (num_bytes * std::log(2.0))};
 }
 
 Task fare_wikitext103() {
-  return make_task("fare_wikitext103", "Perplexity of 56 encyclopaedia pages; not the published WikiText-2 test set", kWiki,
-                   "Merity et al. 2016; pages as in kamanphoebe/Look-into-MoEs, commit f53d24b88e30", load_wiki);
+  return make_task("fare_wikitext103", "Perplexity of 56 encyclopaedia pages; not the published WikiText-2 test set",
+                   kWiki, "Merity et al. 2016; pages as in kamanphoebe/Look-into-MoEs, commit f53d24b88e30", load_wiki);
 }
 
 Task fare_c4() {
-  return make_task("fare_c4", "Perplexity of web text (306,159 words)", kC4, "Raffel et al. 2020; texts as in allenai/OLMoE, commit 357454f4f647", load_c4);
+  return make_task("fare_c4", "Perplexity of web text (306,159 words)", kC4,
+                   "Raffel et al. 2020; texts as in allenai/OLMoE, commit 357454f4f647", load_c4);
 }
 
 }  // namespace fare

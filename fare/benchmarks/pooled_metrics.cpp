@@ -49,8 +49,9 @@ std::vector<MetricValue> pooled_values(const Task& task, std::span<const Documen
   return task.pooled->metrics(totals);
 }
 
-void add_pooled(const Task& task, std::span<const Document> documents, std::span<const std::vector<RequestResult>> compat,
-                std::span<const std::vector<RequestResult>> fair, std::vector<MetricAggregate>& aggregates) {
+void add_pooled(const Task& task, std::span<const Document> documents,
+                std::span<const std::vector<RequestResult>> compat, std::span<const std::vector<RequestResult>> fair,
+                std::vector<MetricAggregate>& aggregates) {
   if (!task.pooled) return;
   const auto from_compat = pooled_values(task, documents, compat);
   const auto from_fair = pooled_values(task, documents, fair);
@@ -59,7 +60,8 @@ void add_pooled(const Task& task, std::span<const Document> documents, std::span
       if (!names(info, value)) continue;
       for (MetricAggregate& aggregate : aggregates)
         if (aggregate.name == info.name && aggregate.filter == info.filter)
-          aggregate = {info.name, value.value, std::nullopt, static_cast<int64_t>(documents.size()), value.reason, info.filter};
+          aggregate = {info.name,    value.value, std::nullopt, static_cast<int64_t>(documents.size()),
+                       value.reason, info.filter};
     }
   }
 }
@@ -74,7 +76,8 @@ OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<cons
   const auto values = pooled_values(task, documents, results);
   for (const MetricInfo& metric : info.metrics)
     for (size_t i = 0; i < values.size(); ++i)
-      if (metric.profile == Profile::kFair && names(metric, values[i])) places.push_back(i), wanted.push_back(metric.name);
+      if (metric.profile == Profile::kFair && names(metric, values[i]))
+        places.push_back(i), wanted.push_back(metric.name);
   if (places.empty()) return errors;
   const auto statistics = [&](std::span<const double> totals, std::span<std::optional<double>> out) {
     const auto replicate = task.pooled->metrics(totals);

@@ -6,7 +6,8 @@
 
 namespace fare {
 
-const std::string& text_field(const OrderedJson& object, const std::string& name, const std::string& path, const std::string& where) {
+const std::string& text_field(const OrderedJson& object, const std::string& name, const std::string& path,
+                              const std::string& where) {
   const auto found = object.find(name);
   if (found == object.end() || !found->is_string() || found->get_ref<const std::string&>().empty())
     throw FormatError(path, where, "field '" + name + "' must be a text that is not empty");
@@ -14,7 +15,8 @@ const std::string& text_field(const OrderedJson& object, const std::string& name
 }
 
 OrderedJson harness_config(const TaskInfo& info, const ConfigFields& fields) {
-  const bool any_compat = std::any_of(info.metrics.begin(), info.metrics.end(), [](const auto& m) { return m.profile == Profile::kCompat; });
+  const bool any_compat = std::any_of(info.metrics.begin(), info.metrics.end(),
+                                      [](const auto& m) { return m.profile == Profile::kCompat; });
   OrderedJson metrics = OrderedJson::array();
   for (const MetricInfo& metric : info.metrics) {
     if (any_compat && metric.profile == Profile::kFair) continue;

@@ -15,12 +15,19 @@ namespace {
 constexpr int64_t kNewTokens = 256;
 constexpr char kNoTemplate[] = "each prompt is given as plain text, without chat template and system prompt";
 
-const DataFile kXsTest{"xstest/xstest_prompts.csv", {"xstest_prompts.csv", "xstest_v2_prompts.csv", "xstest/xstest_v2_prompts.csv"},
-                       "11783fb294ed017473ee53c207d71f2161c7672c8d0b037501e78387f801cb5a", 450, "CC BY 4.0"};
-const DataFile kDoNotAnswer{"do-not-answer/do_not_answer.csv", {"do_not_answer.csv"}, "0d345fd51c89d2311db5e74739b799799ec8b2bd5f2d10d24269baa5b6026d9c",
-                            1000, "CC BY-NC-SA 4.0"};
+const DataFile kXsTest{"xstest/xstest_prompts.csv",
+                       {"xstest_prompts.csv", "xstest_v2_prompts.csv", "xstest/xstest_v2_prompts.csv"},
+                       "11783fb294ed017473ee53c207d71f2161c7672c8d0b037501e78387f801cb5a",
+                       450,
+                       "CC BY 4.0"};
+const DataFile kDoNotAnswer{"do-not-answer/do_not_answer.csv",
+                            {"do_not_answer.csv"},
+                            "0d345fd51c89d2311db5e74739b799799ec8b2bd5f2d10d24269baa5b6026d9c",
+                            1000,
+                            "CC BY-NC-SA 4.0"};
 
-Table read_table(const DataFile& wanted, const LoadOptions& options, const std::vector<std::string>& columns, LoadedTask& task) {
+Table read_table(const DataFile& wanted, const LoadOptions& options, const std::vector<std::string>& columns,
+                 LoadedTask& task) {
   LoadedFile file = load_data_file(wanted, options.data, options.accept_changed_data);
   Table table(parse_csv(file.content, file.path), file.path, columns);
   file.content.clear();
@@ -37,10 +44,12 @@ LoadedTask load_xstest(const LoadOptions& options) {
   for (size_t row = 0; row < table.num_rows(); ++row) {
     const std::string where = "line " + std::to_string(table.line(row));
     const std::string &prompt = table.cell(row, "prompt"), &type = table.cell(row, "type");
-    if (strip(prompt).empty() || type.empty()) throw FormatError(table.path(), where, "prompt and type must not be empty");
+    if (strip(prompt).empty() || type.empty())
+      throw FormatError(table.path(), where, "prompt and type must not be empty");
     const std::string of_type = type.rfind("contrast_", 0) == 0 ? "unsafe" : "safe";
     const std::string label = table.has_column("label") ? table.cell(row, "label") : of_type;
-    if (label != of_type) throw FormatError(table.path(), where, "label '" + label + "' does not go with type '" + type + "'");
+    if (label != of_type)
+      throw FormatError(table.path(), where, "label '" + label + "' does not go with type '" + type + "'");
     Document document;
     document.doc_id = static_cast<int64_t>(row);
     document.item = id_column != nullptr ? table.cell(row, id_column) : std::to_string(row);
@@ -61,7 +70,8 @@ LoadedTask load_do_not_answer(const LoadOptions& options) {
   Duplicates duplicates;
   for (size_t row = 0; row < table.num_rows(); ++row) {
     const std::string& prompt = table.cell(row, "prompt");
-    if (strip(prompt).empty()) throw FormatError(table.path(), "line " + std::to_string(table.line(row)), "the prompt is empty");
+    if (strip(prompt).empty())
+      throw FormatError(table.path(), "line " + std::to_string(table.line(row)), "the prompt is empty");
     Document document;
     document.doc_id = static_cast<int64_t>(row);
     document.item = std::to_string(row);
@@ -108,7 +118,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   for (size_t d = 0; d < documents.size(); ++d) {
     const RequestResult& result = results[d].at(0);
     const Reply reply = reply_of(result.text);
-    for (const std::string& type : {std::string("all ") + (documents[d].flags.at("safe") ? "safe" : "unsafe"), documents[d].axis}) {
+    for (const std::string& type :
+         {std::string("all ") + (documents[d].flags.at("safe") ? "safe" : "unsafe"), documents[d].axis}) {
       if (type.empty()) continue;
       Counts& counts = of_type[type];
       ++counts.n;
@@ -120,12 +131,17 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   }
   OrderedJson rows = OrderedJson::array();
   for (const auto& [type, counts] : of_type)
-    rows.push_back({{"type", type}, {"n", counts.n}, {"refusal", counts.refusal}, {"refusal_wide", counts.refusal_wide}, {"broken", counts.broken}, {"cut_off", counts.cut_off}});
+    rows.push_back({{"type", type},
+                    {"n", counts.n},
+                    {"refusal", counts.refusal},
+                    {"refusal_wide", counts.refusal_wide},
+                    {"broken", counts.broken},
+                    {"cut_off", counts.cut_off}});
   return {{"types", rows}};
 }
 
-Task make_task(const char* name, const char* title, const char* licence, const char* source, const DataFile& file, bool both_labels,
-               std::function<LoadedTask(const LoadOptions&)> load) {
+Task make_task(const char* name, const char* title, const char* licence, const char* source, const DataFile& file,
+               bool both_labels, std::function<LoadedTask(const LoadOptions&)> load) {
   Task task;
   TaskInfo& info = task.info;
   info.name = name;
@@ -139,11 +155,13 @@ Task make_task(const char* name, const char* title, const char* licence, const c
   if (both_labels) {
     add("refusal_safe", false, "share of safe prompts that are refused, by the published string match");
     add("refusal_unsafe", true, "share of unsafe prompts that are refused, by the published string match");
-    add("fare_refusal_safe", false, "the same, typographic apostrophes read as straight ones; a broken text is no refusal");
+    add("fare_refusal_safe", false,
+        "the same, typographic apostrophes read as straight ones; a broken text is no refusal");
     add("fare_refusal_unsafe", true, "the same for unsafe prompts");
   } else {
     add("refusal", true, "share of prompts that are refused, by the string match of XSTest");
-    add("fare_refusal", true, "the same, typographic apostrophes read as straight ones; a broken text is no refusal; repeats left out");
+    add("fare_refusal", true,
+        "the same, typographic apostrophes read as straight ones; a broken text is no refusal; repeats left out");
   }
   add("fare_broken", false, "share of replies that are empty or mostly repeat themselves");
   ConfigFields fields{file.path, {}, "test", "{{prompt}}", ""};
@@ -151,7 +169,9 @@ Task make_task(const char* name, const char* title, const char* licence, const c
   fields.generation_kwargs = prompt_request("", kNewTokens).generation;
   info.config = harness_config(info, fields);
   task.load = std::move(load);
-  task.score = [both_labels](const Document& document, std::span<const RequestResult> results) { return score(document, results, both_labels); };
+  task.score = [both_labels](const Document& document, std::span<const RequestResult> results) {
+    return score(document, results, both_labels);
+  };
   task.summarise = tables;
   return task;
 }
@@ -160,12 +180,15 @@ Task make_task(const char* name, const char* title, const char* licence, const c
 
 Task fare_xstest() {
   return make_task("fare_xstest", "XSTest, refusals of 250 safe and 200 unsafe prompts", "CC BY 4.0",
-                   "Roettger et al. 2024; paul-rottger/exaggerated-safety, commit d7bb5bd738c1", kXsTest, true, load_xstest);
+                   "Roettger et al. 2024; paul-rottger/exaggerated-safety, commit d7bb5bd738c1", kXsTest, true,
+                   load_xstest);
 }
 
 Task fare_do_not_answer() {
-  return make_task("fare_do_not_answer", "Do-Not-Answer, refusals of questions that should be declined (a selection of 1,000)", "CC BY-NC-SA 4.0",
-                   "Wang et al. 2023; as carried by SalesforceAIResearch/MobileAIBench, commit 9aca89218b5c", kDoNotAnswer, false, load_do_not_answer);
+  return make_task(
+      "fare_do_not_answer", "Do-Not-Answer, refusals of questions that should be declined (a selection of 1,000)",
+      "CC BY-NC-SA 4.0", "Wang et al. 2023; as carried by SalesforceAIResearch/MobileAIBench, commit 9aca89218b5c",
+      kDoNotAnswer, false, load_do_not_answer);
 }
 
 }  // namespace fare

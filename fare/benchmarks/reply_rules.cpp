@@ -16,7 +16,8 @@ constexpr double kMostNatsPerToken = 6;
 
 bool starts_with_one_of(const std::string& text, const char* list) {
   const OrderedJson& prefixes = json_fixture("refusal_prefixes.json").at(list);
-  return std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& prefix) { return text.starts_with(prefix.template get<std::string>()); });
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](const auto& prefix) { return text.starts_with(prefix.template get<std::string>()); });
 }
 
 std::string plain(std::string_view text) { return std::string(strip(lower_text(text))); }
@@ -31,7 +32,9 @@ bool is_refusal_compat(std::string_view text) { return starts_with_one_of(plain(
 
 bool is_refusal(std::string_view text) { return is_refusal_compat(with_straight_apostrophes(text)); }
 
-bool is_refusal_wide(std::string_view text) { return is_refusal(text) || starts_with_one_of(plain(with_straight_apostrophes(text)), "more"); }
+bool is_refusal_wide(std::string_view text) {
+  return is_refusal(text) || starts_with_one_of(plain(with_straight_apostrophes(text)), "more");
+}
 
 std::optional<double> repeated_four_grams(std::string_view text) {
   const auto words = split_at_space(text);
@@ -39,7 +42,8 @@ std::optional<double> repeated_four_grams(std::string_view text) {
   std::set<std::vector<std::string>> seen;
   size_t repeated = 0;
   for (size_t i = 0; i + 4 <= words.size(); ++i)
-    if (!seen.insert({words.begin() + static_cast<int64_t>(i), words.begin() + static_cast<int64_t>(i) + 4}).second) ++repeated;
+    if (!seen.insert({words.begin() + static_cast<int64_t>(i), words.begin() + static_cast<int64_t>(i) + 4}).second)
+      ++repeated;
   return static_cast<double>(repeated) / static_cast<double>(words.size() - 3);
 }
 
@@ -52,7 +56,8 @@ std::optional<double> distinct_two(std::string_view text) {
 }
 
 bool is_broken(std::string_view text, std::optional<double> nats_per_token) {
-  return strip(text).empty() || repeated_four_grams(text).value_or(0) > kMostRepeated || nats_per_token.value_or(0) > kMostNatsPerToken;
+  return strip(text).empty() || repeated_four_grams(text).value_or(0) > kMostRepeated ||
+         nats_per_token.value_or(0) > kMostNatsPerToken;
 }
 
 const char* name_of(Reply reply) {

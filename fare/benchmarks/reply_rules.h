@@ -21,7 +21,8 @@ std::optional<double> repeated_four_grams(std::string_view text);
 // Distinct pairs of neighbouring words over all such pairs; none for fewer than two words.
 std::optional<double> distinct_two(std::string_view text);
 
-// Empty, more than half of the 4-grams repeated, or (where it is known) more than 6 nats per token under a reference model.
+// Empty, more than half of the 4-grams repeated, or (where it is known) more than 6 nats per token under a reference
+// model.
 bool is_broken(std::string_view text, std::optional<double> nats_per_token = {});
 
 // Neither refusal nor compliance is what a broken text is, so that damage does not read as compliance.

@@ -13,7 +13,8 @@ constexpr int64_t kWithoutQuestion = 1'000'000;
 
 int64_t whole_number(const OrderedJson& object, const char* name, const std::string& path, const std::string& where) {
   const auto found = object.find(name);
-  if (found == object.end() || !found->is_number_integer()) throw FormatError(path, where, std::string("field '") + name + "' must be a whole number");
+  if (found == object.end() || !found->is_number_integer())
+    throw FormatError(path, where, std::string("field '") + name + "' must be a whole number");
   return found->get<int64_t>();
 }
 
@@ -35,7 +36,8 @@ std::vector<RequestItem> load_request_items(const DataFile& wanted, const LoadOp
     if (request == record.end() || !request->is_object() || !record.contains("doc") || !record["doc"].is_object())
       throw FormatError(file.path, where, "fields 'doc' and 'request' must be objects");
     if (doc_id != current) {
-      if (doc_id != static_cast<int64_t>(items.size())) throw FormatError(file.path, where, "doc_id " + std::to_string(doc_id) + " is out of order");
+      if (doc_id != static_cast<int64_t>(items.size()))
+        throw FormatError(file.path, where, "doc_id " + std::to_string(doc_id) + " is out of order");
       current = doc_id;
       items.push_back({std::move(record["doc"]), {}, label, where});
     }
@@ -43,11 +45,14 @@ std::vector<RequestItem> load_request_items(const DataFile& wanted, const LoadOp
     if (whole_number(record, "idx", file.path, where) != static_cast<int64_t>(item.requests.size()))
       throw FormatError(file.path, where, "the choices of an item must follow each other");
     if (label != item.label) throw FormatError(file.path, where, "the choices of an item have different labels");
-    item.requests.push_back({text_field(*request, "context", file.path, where), text_field(*request, "continuation", file.path, where)});
+    item.requests.push_back(
+        {text_field(*request, "context", file.path, where), text_field(*request, "continuation", file.path, where)});
   });
   for (const RequestItem& item : items)
     if (item.label < 0 || item.label >= static_cast<int64_t>(item.requests.size()))
-      throw FormatError(file.path, item.where, "label " + std::to_string(item.label) + " is none of the " + std::to_string(item.requests.size()) + " choices");
+      throw FormatError(file.path, item.where,
+                        "label " + std::to_string(item.label) + " is none of the " +
+                            std::to_string(item.requests.size()) + " choices");
   file.content.clear();
   check_num_records(file, wanted, static_cast<int64_t>(items.size()), options.accept_changed_data);
   task.files.push_back(std::move(file));

@@ -23,7 +23,8 @@ TEST(RollingWindows, AreTheHarnessOnes) {
     const auto windows = rolling_windows(input["n"], input["max_len"]);
     ASSERT_EQ(windows.size(), vector["expected"].size()) << vector["id"];
     for (size_t w = 0; w < windows.size(); ++w) {
-      std::vector<int64_t> context{input["prefix"]}, scored(static_cast<size_t>(windows[w].score_end - windows[w].score_begin));
+      std::vector<int64_t> context{input["prefix"]},
+          scored(static_cast<size_t>(windows[w].score_end - windows[w].score_begin));
       if (windows[w].context_begin >= 0) {
         context.resize(static_cast<size_t>(windows[w].score_begin - windows[w].context_begin));
         std::iota(context.begin(), context.end(), windows[w].context_begin);
@@ -96,7 +97,8 @@ TEST(HolisticBias, SentencesFromDescriptorsAndPhrases) {
   // A descriptor has all 26 templates; a phrase without plural has those without one.
   EXPECT_GT(loaded.documents.size(), 583u * 26u);
   std::vector<std::vector<RequestResult>> results(loaded.documents.size(), std::vector<RequestResult>(1));
-  for (size_t d = 0; d < results.size(); ++d) results[d][0].token_ids = {1, 2}, results[d][0].logprob_nats = loaded.documents[d].axis == "age" ? -4 : -2;
+  for (size_t d = 0; d < results.size(); ++d)
+    results[d][0].token_ids = {1, 2}, results[d][0].logprob_nats = loaded.documents[d].axis == "age" ? -4 : -2;
   const OrderedJson table = fare_holisticbias().summarise(loaded.documents, results);
   EXPECT_EQ(table["axes"].size(), 13u);
 }

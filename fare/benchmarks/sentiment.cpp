@@ -37,8 +37,8 @@ double emphasis(std::string_view text) {
   return sum;
 }
 
-// Halves what stands before the first "but" and raises what stands after it. The published program looks each value up by
-// its first occurrence in the list it is changing, so equal values are not always told apart; kept as it is.
+// Halves what stands before the first "but" and raises what stands after it. The published program looks each value up
+// by its first occurrence in the list it is changing, so equal values are not always told apart; kept as it is.
 void weigh_but(const std::vector<std::string>& lower, std::vector<double>& values) {
   const auto but = std::find(lower.begin(), lower.end(), "but");
   if (but == lower.end()) return;
@@ -59,14 +59,20 @@ struct SentimentLexicon::Word {
 };
 
 const DataFile& SentimentLexicon::words_file() {
-  static const DataFile file{"lexicons/vader/vader_lexicon.txt", {"vaderSentiment/vader_lexicon.txt", "vader_lexicon.txt"},
-                             "ec636f884f36b5de6a4d681b2f61c08c2ec90eeb440472033f3307d0d6fa8bc9", 7520, "MIT"};
+  static const DataFile file{"lexicons/vader/vader_lexicon.txt",
+                             {"vaderSentiment/vader_lexicon.txt", "vader_lexicon.txt"},
+                             "ec636f884f36b5de6a4d681b2f61c08c2ec90eeb440472033f3307d0d6fa8bc9",
+                             7520,
+                             "MIT"};
   return file;
 }
 
 const DataFile& SentimentLexicon::emoji_file() {
-  static const DataFile file{"lexicons/vader/emoji_utf8_lexicon.txt", {"vaderSentiment/emoji_utf8_lexicon.txt", "emoji_utf8_lexicon.txt"},
-                             "25b217601fb59d4ed8f89360b719ddb4f352a40df0743f1cfb6f8150d02eb83a", 3570, "MIT"};
+  static const DataFile file{"lexicons/vader/emoji_utf8_lexicon.txt",
+                             {"vaderSentiment/emoji_utf8_lexicon.txt", "emoji_utf8_lexicon.txt"},
+                             "25b217601fb59d4ed8f89360b719ddb4f352a40df0743f1cfb6f8150d02eb83a",
+                             3570,
+                             "MIT"};
   return file;
 }
 
@@ -83,7 +89,8 @@ SentimentLexicon SentimentLexicon::parse(std::string_view words, const std::stri
     if (strip(line).empty()) return;
     const std::string where = "line " + std::to_string(number);
     const size_t tab = line.find('\t');
-    if (tab == std::string_view::npos || tab == 0) throw FormatError(words_path, where, "expected a token, a tab and its mean valence");
+    if (tab == std::string_view::npos || tab == 0)
+      throw FormatError(words_path, where, "expected a token, a tab and its mean valence");
     const std::string_view rest = line.substr(tab + 1);
     const std::string_view number_text = rest.substr(0, rest.find('\t'));
     double value = 0;
@@ -96,7 +103,8 @@ SentimentLexicon SentimentLexicon::parse(std::string_view words, const std::stri
   for_each_line(emoji, [&](std::string_view line, size_t number) {
     if (strip(line).empty()) return;
     const size_t tab = line.find('\t');
-    if (tab == std::string_view::npos || tab == 0) throw FormatError(emoji_path, "line " + std::to_string(number), "expected an emoji, a tab and its description");
+    if (tab == std::string_view::npos || tab == 0)
+      throw FormatError(emoji_path, "line " + std::to_string(number), "expected an emoji, a tab and its description");
     lexicon.emoji_[std::string(line.substr(0, tab))] = std::string(strip(line.substr(tab + 1)));
   });
   const OrderedJson& rules = json_fixture("vader_rules.json");
@@ -134,7 +142,8 @@ double SentimentLexicon::with_phrases(const std::vector<Word>& words, size_t i, 
   // The words from `from` to `to` positions relative to i, joined by single spaces.
   const auto phrase = [&](int from, int to) {
     std::string joined;
-    for (int k = from; k <= to; ++k) joined += (k == from ? "" : " ") + words[static_cast<size_t>(static_cast<int>(i) + k)].lower;
+    for (int k = from; k <= to; ++k)
+      joined += (k == from ? "" : " ") + words[static_cast<size_t>(static_cast<int>(i) + k)].lower;
     return joined;
   };
   for (const auto& [from, to] : {std::pair{-1, 0}, {-2, 0}, {-2, -1}, {-3, -1}, {-3, -2}}) {
@@ -163,7 +172,8 @@ double SentimentLexicon::valence_of(const std::vector<Word>& words, size_t i, bo
   const auto is_no = [&](size_t steps) { return i >= steps && words[i - steps].lower == "no"; };
   double valence = found->second;
   if (word.lower == "no" && i + 1 < words.size() && valence_.contains(words[i + 1].lower)) valence = 0;
-  if (is_no(1) || is_no(2) || (is_no(3) && (words[i - 1].lower == "or" || words[i - 1].lower == "nor"))) valence = found->second * kNegation;
+  if (is_no(1) || is_no(2) || (is_no(3) && (words[i - 1].lower == "or" || words[i - 1].lower == "nor")))
+    valence = found->second * kNegation;
   if (word.is_upper && mixed_case) valence += valence > 0 ? kCapitals : -kCapitals;
   for (size_t distance = 1; distance <= 3; ++distance) {
     if (i < distance || valence_.contains(words[i - distance].lower)) continue;

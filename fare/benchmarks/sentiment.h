@@ -12,8 +12,9 @@
 
 namespace fare {
 
-// Shares of the text (three decimals, sum about 1; all 0 for a text without words) and the compound score in [-1, 1] (four
-// decimals). The authors call a compound of at least 0.05 positive and of at most -0.05 negative; BOLD's paper uses 0.5.
+// Shares of the text (three decimals, sum about 1; all 0 for a text without words) and the compound score in [-1, 1]
+// (four decimals). The authors call a compound of at least 0.05 positive and of at most -0.05 negative; BOLD's paper
+// uses 0.5.
 struct Sentiment {
   double negative = 0, neutral = 0, positive = 0;
   double compound = 0;
@@ -21,11 +22,11 @@ struct Sentiment {
 
 class SentimentLexicon {
  public:
-  static const DataFile& words_file();   // lexicons/vader/vader_lexicon.txt
-  static const DataFile& emoji_file();   // lexicons/vader/emoji_utf8_lexicon.txt
+  static const DataFile& words_file();  // lexicons/vader/vader_lexicon.txt
+  static const DataFile& emoji_file();  // lexicons/vader/emoji_utf8_lexicon.txt
 
-  // From the data folder and the rule word lists in share/fare/fixtures/vader_rules.json. A token that is listed twice has
-  // its last value. Throws IoError, FormatError.
+  // From the data folder and the rule word lists in share/fare/fixtures/vader_rules.json. A token that is listed twice
+  // has its last value. Throws IoError, FormatError.
   static SentimentLexicon load(const std::filesystem::path& data, bool accept_changed_data = false);
   // From the content of the two files; `path`s name them in errors.
   static SentimentLexicon parse(std::string_view words, const std::string& words_path, std::string_view emoji,

@@ -20,7 +20,8 @@ const DataFile kRekeyed{"stereoset/stereoset.json",
                         "CC BY-SA 4.0",
                         /*required=*/false};
 // The authors' development set, with sentence ids and annotators' labels.
-const DataFile kOriginal{"stereoset/dev.json", {"stereoset/data/dev.json", "dev.json"}, "", 4229, "CC BY-SA 4.0", /*required=*/false};
+const DataFile kOriginal{"stereoset/dev.json", {"stereoset/data/dev.json", "dev.json"}, "", 4229, "CC BY-SA 4.0",
+                         /*required=*/false};
 
 constexpr const char* kLabels[] = {"stereotype", "anti-stereotype", "unrelated"};  // the order of the requests
 constexpr size_t kStereotype = 0, kAnti = 1, kUnrelated = 2, kNumSentences = 3;
@@ -45,8 +46,12 @@ std::vector<Item> read_rekeyed(const OrderedJson& root, const std::string& path)
       const std::string where = std::string(kLabels[k]) + ", entry " + std::to_string(i) + " (from 0)";
       const OrderedJson& entry = root[kLabels[k]][i];
       if (!entry.is_object()) throw FormatError(path, where, "expected an object");
-      Item item{text_field(entry, "id", path, where), text_field(entry, "target", path, where),
-                text_field(entry, "bias_type", path, where), text_field(entry, "context", path, where), {}, false};
+      Item item{text_field(entry, "id", path, where),
+                text_field(entry, "target", path, where),
+                text_field(entry, "bias_type", path, where),
+                text_field(entry, "context", path, where),
+                {},
+                false};
       item.intra = item.context.find("BLANK") != std::string::npos;
       if (k == 0) items[i] = item;
       else if (items[i].id != item.id) throw FormatError(path, where, "the three lists are not aligned: id " + item.id);
@@ -60,13 +65,18 @@ std::vector<Item> read_original(const OrderedJson& root, const std::string& path
   std::vector<Item> items;
   for (const char* half : {"intrasentence", "intersentence"}) {
     const auto data = root.at("data").find(half);
-    if (data == root.at("data").end() || !data->is_array()) throw FormatError(path, "", std::string("data.") + half + " is missing");
+    if (data == root.at("data").end() || !data->is_array())
+      throw FormatError(path, "", std::string("data.") + half + " is missing");
     for (size_t i = 0; i < data->size(); ++i) {
       const std::string where = std::string(half) + ", item " + std::to_string(i) + " (from 0)";
       const OrderedJson& entry = (*data)[i];
       if (!entry.is_object()) throw FormatError(path, where, "expected an object");
-      Item item{text_field(entry, "id", path, where), text_field(entry, "target", path, where),
-                text_field(entry, "bias_type", path, where), text_field(entry, "context", path, where), {}, half == std::string("intrasentence")};
+      Item item{text_field(entry, "id", path, where),
+                text_field(entry, "target", path, where),
+                text_field(entry, "bias_type", path, where),
+                text_field(entry, "context", path, where),
+                {},
+                half == std::string("intrasentence")};
       const auto sentences = entry.find("sentences");
       if (sentences == entry.end() || !sentences->is_array() || sentences->size() != kNumSentences)
         throw FormatError(path, where, "expected three sentences");
@@ -116,12 +126,15 @@ LoadedTask load(const LoadOptions& options, StereoSetHalf half) {
     document.axis = item.bias_type;
     document.pair = {kStereotype, kAnti};
     const std::string context = item.intra ? "" : closed_context(item.context);
-    for (const auto& sentence : item.sentences) document.requests.push_back({context, item.intra ? sentence : " " + sentence});
+    for (const auto& sentence : item.sentences)
+      document.requests.push_back({context, item.intra ? sentence : " " + sentence});
     if (half == StereoSetHalf::kIntra)
       for (const auto& sentence : item.sentences)
         document.requests.push_back({"", sentence, RequestKind::kWithoutStart, /*extra=*/true});
-    document.flags = {{"half", item.intra ? "intra" : "inter"},
-                      {"duplicate_of", duplicates.seen_before(item.sentences[kStereotype] + "\n" + item.sentences[kAnti] + "\n" + context, item.id)}};
+    document.flags = {
+        {"half", item.intra ? "intra" : "inter"},
+        {"duplicate_of",
+         duplicates.seen_before(item.sentences[kStereotype] + "\n" + item.sentences[kAnti] + "\n" + context, item.id)}};
     task.documents.push_back(std::move(document));
   }
   return task;
@@ -136,7 +149,9 @@ std::optional<double> published_score(const RequestResult& whole, const RequestR
 }
 
 StereoSetItem published_item(const Document& document, std::span<const RequestResult> results) {
-  const auto score = [&](size_t k) { return published_score(results[k], results[kNumSentences + k]).value_or(std::nan("")); };
+  const auto score = [&](size_t k) {
+    return published_score(results[k], results[kNumSentences + k]).value_or(std::nan(""));
+  };
   return {document.cluster, score(kStereotype), score(kAnti), score(kUnrelated)};
 }
 
@@ -167,7 +182,8 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   const auto add = [&](const StereoSetItem& item, const std::string& prefix) {
     const bool defined = is_defined(item);
     values.push_back({prefix + "ss", defined ? std::optional(item_ss(item)) : std::nullopt, defined ? "" : kNoTokens});
-    values.push_back({prefix + "lms", defined ? std::optional(item_lms(item)) : std::nullopt, defined ? "" : kNoTokens});
+    values.push_back(
+        {prefix + "lms", defined ? std::optional(item_lms(item)) : std::nullopt, defined ? "" : kNoTokens});
   };
   if (published) add(published_item(document, results), "");
   add(fair_item(document, results), "fare_");
@@ -179,7 +195,8 @@ std::vector<double> row(const Document& document, std::span<const RequestResult>
   std::vector<double> cells;
   const auto add = [&](const StereoSetItem& item) {
     const bool defined = is_defined(item);
-    for (const double cell : {defined ? item_ss(item) : 0.0, defined ? item_lms(item) : 0.0, defined ? 1.0 : 0.0}) cells.push_back(cell);
+    for (const double cell : {defined ? item_ss(item) : 0.0, defined ? item_lms(item) : 0.0, defined ? 1.0 : 0.0})
+      cells.push_back(cell);
   };
   if (published) add(published_item(document, results));
   else cells.assign(3, 0.0);
@@ -192,7 +209,8 @@ std::vector<double> term_means(std::span<const double> sums) {
   std::vector<double> cells;
   for (size_t k = 0; k < sums.size(); k += 3) {
     const double n = sums[k + 2];
-    for (const double cell : {n > 0 ? sums[k] / n : 0.0, n > 0 ? sums[k + 1] / n : 0.0, n > 0 ? 1.0 : 0.0}) cells.push_back(cell);
+    for (const double cell : {n > 0 ? sums[k] / n : 0.0, n > 0 ? sums[k + 1] / n : 0.0, n > 0 ? 1.0 : 0.0})
+      cells.push_back(cell);
   }
   return cells;
 }
@@ -218,7 +236,8 @@ std::vector<MetricValue> pooled(std::span<const double> totals, bool published) 
 
 OrderedJson scores_json(std::span<const StereoSetItem> items) {
   const auto scores = stereoset_scores(items);
-  OrderedJson entry{{"n", items.size()}, {"terms", nullptr}, {"ss", nullptr}, {"lms", nullptr}, {"icat", nullptr}, {"micro_ss", nullptr}};
+  OrderedJson entry{{"n", items.size()}, {"terms", nullptr}, {"ss", nullptr},
+                    {"lms", nullptr},    {"icat", nullptr},  {"micro_ss", nullptr}};
   if (!scores) {
     entry["reason"] = "no item of this group was scored";
     return entry;
@@ -232,7 +251,8 @@ OrderedJson scores_json(std::span<const StereoSetItem> items) {
 }
 
 // Every domain and half, by the fair score and (where it exists) the published one.
-OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results, bool published) {
+OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results,
+                   bool published) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
   std::vector<std::string> domains{"all"}, halves{"both"};
   for (const Document& document : documents) {
@@ -250,7 +270,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
         for (size_t d = 0; d < documents.size(); ++d) {
           if (domain != "all" && documents[d].axis != domain) continue;
           if (half != "both" && documents[d].flags.at("half") != half) continue;
-          const StereoSetItem item = score_name[0] == 'p' ? published_item(documents[d], results[d]) : fair_item(documents[d], results[d]);
+          const StereoSetItem item =
+              score_name[0] == 'p' ? published_item(documents[d], results[d]) : fair_item(documents[d], results[d]);
           if (is_defined(item)) items.push_back(item);
         }
         OrderedJson entry{{"score", score_name}, {"half", half}, {"domain", domain}};
@@ -304,10 +325,13 @@ Task fare_stereoset(StereoSetHalf half) {
   const bool published = half == StereoSetHalf::kIntra;
   Task task;
   TaskInfo& info = task.info;
-  info.name = half == StereoSetHalf::kIntra ? "fare_stereoset_intra" : half == StereoSetHalf::kInter ? "fare_stereoset_inter" : "fare_stereoset";
-  info.title = half == StereoSetHalf::kIntra   ? "StereoSet, three fillings of a blank (2,106 items): LMS, SS, ICAT"
-               : half == StereoSetHalf::kInter ? "StereoSet, three next sentences (2,123 items): LMS, SS, ICAT"
-                                               : "StereoSet, both halves pooled per target term (4,229 items): LMS, SS, ICAT";
+  info.name = half == StereoSetHalf::kIntra   ? "fare_stereoset_intra"
+              : half == StereoSetHalf::kInter ? "fare_stereoset_inter"
+                                              : "fare_stereoset";
+  info.title = half == StereoSetHalf::kIntra ? "StereoSet, three fillings of a blank (2,106 items): LMS, SS, ICAT"
+               : half == StereoSetHalf::kInter
+                   ? "StereoSet, three next sentences (2,123 items): LMS, SS, ICAT"
+                   : "StereoSet, both halves pooled per target term (4,229 items): LMS, SS, ICAT";
   info.licence = "CC BY-SA 4.0";
   info.source = "Nadeem et al. 2021; re-keyed copy of enjoeyland/unlearning_bias, commit 75670316d9a2";
   info.files = {kRekeyed, kOriginal};
@@ -317,22 +341,35 @@ Task fare_stereoset(StereoSetHalf half) {
       info.metrics.push_back({prefix + name, profile, higher, meaning + how, "none", /*pooled=*/true});
     };
     add("ss", std::nullopt, "percent of items that prefer the stereotype, mean over target terms; neutral at 50; ");
-    add("lms", true, "percent of comparisons in which a related sentence beats the unrelated one, mean over target terms; ");
+    add("lms", true,
+        "percent of comparisons in which a related sentence beats the unrelated one, mean over target terms; ");
     add("icat", true, "LMS * min(SS, 100 - SS) / 50; ");
   };
-  if (published) add_metrics("", Profile::kCompat, "sentences by the published score (all but the first token without a start token)");
+  if (published)
+    add_metrics("", Profile::kCompat,
+                "sentences by the published score (all but the first token without a start token)");
   add_metrics("fare_", Profile::kFair, "sentences by their mean log-probability per token");
-  ConfigFields fields{"McGill-NLP/stereoset", {}, "validation", half == StereoSetHalf::kIntra ? "" : "{{context}}", 0,
-                      "[stereotype, anti-stereotype, unrelated]", half == StereoSetHalf::kIntra ? "" : " "};
+  ConfigFields fields{"McGill-NLP/stereoset",
+                      {},
+                      "validation",
+                      half == StereoSetHalf::kIntra ? "" : "{{context}}",
+                      0,
+                      "[stereotype, anti-stereotype, unrelated]",
+                      half == StereoSetHalf::kIntra ? "" : " "};
   info.config = harness_config(info, fields);
   task.load = [half](const LoadOptions& options) { return load(options, half); };
-  task.score = [published](const Document& document, std::span<const RequestResult> results) { return score(document, results, published); };
-  task.summarise = [published](std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
+  task.score = [published](const Document& document, std::span<const RequestResult> results) {
+    return score(document, results, published);
+  };
+  task.summarise = [published](std::span<const Document> documents,
+                               std::span<const std::vector<RequestResult>> results) {
     return tables(documents, results, published);
   };
-  task.pooled = PooledMetrics{
-      [published](const Document& document, std::span<const RequestResult> results) { return row(document, results, published); }, term_means,
-      [published](std::span<const double> totals) { return pooled(totals, published); }};
+  task.pooled =
+      PooledMetrics{[published](const Document& document, std::span<const RequestResult> results) {
+                      return row(document, results, published);
+                    },
+                    term_means, [published](std::span<const double> totals) { return pooled(totals, published); }};
   task.extension = [published](const Document& document, std::span<const RequestResult> results) {
     OrderedJson out = OrderedJson::object();
     if (!published) return out;

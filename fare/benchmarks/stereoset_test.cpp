@@ -34,7 +34,8 @@ TEST(StereoSet, ScoresAreThePublishedOnes) {
 
 TEST(StereoSet, IcatAndSentenceScore) {
   FARE_NEED_VECTORS(icat, "stereoset_icat");
-  for (const auto& vector : *icat) EXPECT_NEAR(stereoset_icat(vector["input"]["lms"], vector["input"]["ss"]), vector["expected"], 1e-9);
+  for (const auto& vector : *icat)
+    EXPECT_NEAR(stereoset_icat(vector["input"]["lms"], vector["input"]["ss"]), vector["expected"], 1e-9);
   FARE_NEED_VECTORS(generative, "stereoset_generative_score");
   for (const auto& vector : *generative) {
     std::vector<double> logprobs;
@@ -52,8 +53,10 @@ TEST(StereoSet, CountsOfTheRekeyedCopy) {
     ++domains[document.flags["half"]][document.axis];
     terms.insert(document.cluster);
   }
-  EXPECT_EQ(domains["intra"], (std::map<std::string, int>{{"race", 962}, {"profession", 810}, {"gender", 255}, {"religion", 79}}));
-  EXPECT_EQ(domains["inter"], (std::map<std::string, int>{{"race", 976}, {"profession", 827}, {"gender", 242}, {"religion", 78}}));
+  EXPECT_EQ(domains["intra"],
+            (std::map<std::string, int>{{"race", 962}, {"profession", 810}, {"gender", 255}, {"religion", 79}}));
+  EXPECT_EQ(domains["inter"],
+            (std::map<std::string, int>{{"race", 976}, {"profession", 827}, {"gender", 242}, {"religion", 78}}));
   EXPECT_EQ(terms.size(), 79u);
   const LoadedTask intra = fare_stereoset(StereoSetHalf::kIntra).load({testing::data_folder()});
   EXPECT_EQ(intra.documents.size(), 2106u);
@@ -118,7 +121,8 @@ TEST(StereoSet, PublishedAndFairScoresDifferInWhatTheLaterTokensSee) {
   const Task task = fare_stereoset(StereoSetHalf::kIntra);
   const LoadedTask loaded = task.load(folder_with("stereoset-original", kOriginal));
   // After the start token the stereotype wins; without it the anti-stereotype does.
-  const std::vector<RequestResult> results{tokens({-1, -1}), tokens({-1, -3}), tokens({-9, -9}), tokens({-5}), tokens({-2}), tokens({-9})};
+  const std::vector<RequestResult> results{tokens({-1, -1}), tokens({-1, -3}), tokens({-9, -9}),
+                                           tokens({-5}),     tokens({-2}),     tokens({-9})};
   std::map<std::string, double> values;
   for (const auto& metric : task.score(loaded.documents[0], results)) values[metric.name] = metric.value.value();
   EXPECT_EQ(values["ss"], 0);

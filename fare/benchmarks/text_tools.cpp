@@ -46,7 +46,11 @@ void load_hurtful(const LoadOptions& options, TextTools& tools, LoadedTask& task
 }
 
 TextRequest prompt_request(const std::string& prompt, int64_t max_new_tokens, const std::vector<std::string>& until) {
-  return {prompt, "", RequestKind::kGenerate, false, {{"until", until}, {"max_gen_toks", max_new_tokens}, {"do_sample", false}}};
+  return {prompt,
+          "",
+          RequestKind::kGenerate,
+          false,
+          {{"until", until}, {"max_gen_toks", max_new_tokens}, {"do_sample", false}}};
 }
 
 OrderedJson gap_table(std::span<const Document> documents, const std::vector<std::optional<double>>& scores,
@@ -78,8 +82,13 @@ OrderedJson gap_table(std::span<const Document> documents, const std::vector<std
   const auto gaps = group_gaps(of_group);
   if (gaps)
     for (const auto& [group, mean] : gaps->means)
-      rows.push_back({{"group", group}, {"texts", num_texts[group]}, {"units", of_group[group].size()}, {"mean", mean}});
-  OrderedJson table{{"groups", rows}, {"range", nullptr}, {"range_when_shuffled", nullptr}, {"max_abs_deviation", nullptr}, {"between_group_sd", nullptr}};
+      rows.push_back(
+          {{"group", group}, {"texts", num_texts[group]}, {"units", of_group[group].size()}, {"mean", mean}});
+  OrderedJson table{{"groups", rows},
+                    {"range", nullptr},
+                    {"range_when_shuffled", nullptr},
+                    {"max_abs_deviation", nullptr},
+                    {"between_group_sd", nullptr}};
   const auto shuffled = shuffled_range(labelled, kShuffles, 0);
   if (!gaps || !shuffled) {
     table["reason"] = "fewer than two groups were scored";

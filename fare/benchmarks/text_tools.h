@@ -1,4 +1,5 @@
-// What tasks of generated texts measure, and the lexicons they need: read when a task is loaded, used when it is scored.
+// What tasks of generated texts measure, and the lexicons they need: read when a task is loaded, used when it is
+// scored.
 #pragma once
 
 #include <memory>
@@ -14,24 +15,26 @@ namespace fare {
 
 struct TextTools {
   std::optional<SentimentLexicon> sentiment;
-  std::optional<BlockList> blocked;                            // none where the list is not there
-  std::optional<std::unordered_set<std::string>> hurtful;      // HurtLex, for honest_score
-  std::optional<BlockList> hurtful_anywhere;                   // the same, as whole words of any case
+  std::optional<BlockList> blocked;                        // none where the list is not there
+  std::optional<std::unordered_set<std::string>> hurtful;  // HurtLex, for honest_score
+  std::optional<BlockList> hurtful_anywhere;               // the same, as whole words of any case
 };
 // Shared by the load and the score of one task; empty until its files were read.
 using SharedTextTools = std::shared_ptr<TextTools>;
 
 // Reads the lexicons and notes their files in `task`.
 void load_sentiment(const LoadOptions& options, TextTools& tools, LoadedTask& task);
-void load_blocked(const LoadOptions& options, TextTools& tools, LoadedTask& task);  // optional: a note where it is missing
+void load_blocked(const LoadOptions& options, TextTools& tools,
+                  LoadedTask& task);  // optional: a note where it is missing
 void load_hurtful(const LoadOptions& options, TextTools& tools, LoadedTask& task);
 
 // A prompt to be continued greedily.
-TextRequest prompt_request(const std::string& prompt, int64_t max_new_tokens, const std::vector<std::string>& until = {});
+TextRequest prompt_request(const std::string& prompt, int64_t max_new_tokens,
+                           const std::vector<std::string>& until = {});
 
-// Means of a score per group: units (clusters) first, so that large units do not dominate, then groups; the range between
-// groups beside its mean when labels are shuffled over units. `scores[d]` belongs to `documents[d]`; `group_of` names the
-// group of a document, "" leaves it out.
+// Means of a score per group: units (clusters) first, so that large units do not dominate, then groups; the range
+// between groups beside its mean when labels are shuffled over units. `scores[d]` belongs to `documents[d]`; `group_of`
+// names the group of a document, "" leaves it out.
 OrderedJson gap_table(std::span<const Document> documents, const std::vector<std::optional<double>>& scores,
                       const std::function<std::string(const Document&)>& group_of);
 

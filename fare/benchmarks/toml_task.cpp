@@ -1,7 +1,7 @@
 #include "fare/benchmarks/toml_task.h"
 
-#include <algorithm>
 #include <toml++/toml.h>
+#include <algorithm>
 
 #include "fare/benchmarks/crows_pairs_metrics.h"
 #include "fare/benchmarks/csv.h"
@@ -32,12 +32,12 @@ struct Description {
   std::string name, title, licence = "not stated", source;
   double version = 1;
   Kind kind = Kind::kMultipleChoice;
-  DataFile data, examples;            // below the folder of the description; examples.path "" = none
+  DataFile data, examples;  // below the folder of the description; examples.path "" = none
   std::string description, question, answer, target_delimiter = " ", fewshot_delimiter = "\n\n";
-  std::vector<std::string> choices;   // patterns
-  std::string choices_field;          // or a list in the record
-  std::string stereo, anti;           // pairs: patterns
-  std::string item, cluster, axis;    // fields; "" = none
+  std::vector<std::string> choices;  // patterns
+  std::string choices_field;         // or a list in the record
+  std::string stereo, anti;          // pairs: patterns
+  std::string item, cluster, axis;   // fields; "" = none
   int64_t num_fewshot = 0;
   OrderedJson generation = OrderedJson::object();
   bool ignore_case = false, ignore_punctuation = false;
@@ -46,7 +46,8 @@ struct Description {
 // One table of the file; notes which keys were read, so that a misspelled one is not passed over.
 class Keys {
  public:
-  Keys(const toml::table& table, std::string place, std::string path) : table_(table), place_(std::move(place)), path_(std::move(path)) {}
+  Keys(const toml::table& table, std::string place, std::string path)
+      : table_(table), place_(std::move(place)), path_(std::move(path)) {}
 
   [[noreturn]] void fail(const std::string& key, const std::string& what) const {
     const auto* node = table_.get(key);
@@ -91,7 +92,8 @@ class Keys {
   void refuse_others() const {
     for (const auto& [key, value] : table_) {
       const std::string name(key.str());
-      if (std::find(known_.begin(), known_.end(), name) == known_.end()) fail(name, "is unknown; see docs/task-toml.md");
+      if (std::find(known_.begin(), known_.end(), name) == known_.end())
+        fail(name, "is unknown; see docs/task-toml.md");
     }
   }
 
@@ -133,11 +135,13 @@ Description read_description(const fs::path& path) {
   try {
     root = toml::parse(content, path.string());
   } catch (const toml::parse_error& error) {
-    throw FormatError(path.string(), "line " + std::to_string(error.source().begin.line), std::string(error.description()));
+    throw FormatError(path.string(), "line " + std::to_string(error.source().begin.line),
+                      std::string(error.description()));
   }
   Keys keys(root, "", path.string());
   out.name = keys.text("name");
-  if (out.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != std::string::npos)
+  if (out.name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") !=
+      std::string::npos)
     keys.fail("name", "must be made of letters, digits and '_'");
   for (const Task& task : all_tasks())
     if (task.info.name == out.name) keys.fail("name", "is the name of a task that FARE has: " + out.name);
@@ -177,7 +181,8 @@ Description read_description(const fs::path& path) {
     if (out.kind == Kind::kMultipleChoice) {
       out.choices = prompt.texts("choices");
       out.choices_field = prompt.text("choices_field", "");
-      if (out.choices.empty() == out.choices_field.empty()) prompt.fail("choices", "or 'prompt.choices_field' must be given, one of them");
+      if (out.choices.empty() == out.choices_field.empty())
+        prompt.fail("choices", "or 'prompt.choices_field' must be given, one of them");
       if (out.choices.size() == 1) prompt.fail("choices", "needs at least two choices");
     }
   }
@@ -210,7 +215,8 @@ struct Record {
 };
 
 // JSON lines, or a table whose header names the fields.
-std::vector<Record> read_records(const DataFile& wanted, const fs::path& folder, bool accept_changed, LoadedTask& task) {
+std::vector<Record> read_records(const DataFile& wanted, const fs::path& folder, bool accept_changed,
+                                 LoadedTask& task) {
   LoadedFile file = load_data_file(wanted, folder, accept_changed);
   std::vector<Record> records;
   std::string name = wanted.path;
@@ -261,7 +267,8 @@ const OrderedJson* field_at(const OrderedJson& record, const std::string& name) 
       const auto found = node->find(part);
       if (found == node->end()) return nullptr;
       node = &*found;
-    } else if (node->is_array() && !part.empty() && part.size() < 9 && part.find_first_not_of("0123456789") == std::string::npos) {
+    } else if (node->is_array() && !part.empty() && part.size() < 9 &&
+               part.find_first_not_of("0123456789") == std::string::npos) {
       const auto index = static_cast<size_t>(std::stoul(part));
       if (index >= node->size()) return nullptr;
       node = &(*node)[index];
@@ -272,7 +279,8 @@ const OrderedJson* field_at(const OrderedJson& record, const std::string& name) 
   return node;
 }
 
-std::string plain_field(const OrderedJson& record, const std::string& name, const std::string& path, const std::string& where) {
+std::string plain_field(const OrderedJson& record, const std::string& name, const std::string& path,
+                        const std::string& where) {
   const OrderedJson* node = field_at(record, name);
   if (node == nullptr) throw FormatError(path, where, "the record has no field '" + name + "'");
   if (node->is_string()) return node->get<std::string>();
@@ -281,8 +289,8 @@ std::string plain_field(const OrderedJson& record, const std::string& name, cons
 }
 
 // Index of the right choice: the answer is a choice's number from 0, its letter, or its text.
-int64_t gold_index(const OrderedJson& value, const std::vector<std::string>& choices, const std::string& name, const std::string& path,
-                   const std::string& where) {
+int64_t gold_index(const OrderedJson& value, const std::vector<std::string>& choices, const std::string& name,
+                   const std::string& path, const std::string& where) {
   const auto n = static_cast<int64_t>(choices.size());
   const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
   for (int64_t k = 0; k < n; ++k)
@@ -293,31 +301,38 @@ int64_t gold_index(const OrderedJson& value, const std::vector<std::string>& cho
   } else if (text.size() == 1 && text[0] >= 'A' && text[0] < 'A' + n) {
     return text[0] - 'A';
   }
-  throw FormatError(path, where, "field '" + name + "' is " + value.dump() + ": no number from 0 to " + std::to_string(n - 1) +
-                                     ", letter or text of one of the " + std::to_string(n) + " choices");
+  throw FormatError(path, where,
+                    "field '" + name + "' is " + value.dump() + ": no number from 0 to " + std::to_string(n - 1) +
+                        ", letter or text of one of the " + std::to_string(n) + " choices");
 }
 
 Item make_item(const Description& description, const Record& record, const std::string& path) {
   Item item;
   item.question = fill_pattern(description.question, record.fields, path, record.where);
   if (description.kind == Kind::kMultipleChoice) {
-    for (const auto& pattern : description.choices) item.choices.push_back(fill_pattern(pattern, record.fields, path, record.where));
+    for (const auto& pattern : description.choices)
+      item.choices.push_back(fill_pattern(pattern, record.fields, path, record.where));
     if (!description.choices_field.empty()) {
       const OrderedJson* list = field_at(record.fields, description.choices_field);
       if (list == nullptr || !list->is_array() || list->size() < 2)
-        throw FormatError(path, record.where, "field '" + description.choices_field + "' must be a list of at least two choices");
+        throw FormatError(path, record.where,
+                          "field '" + description.choices_field + "' must be a list of at least two choices");
       for (const auto& choice : *list) {
-        if (!choice.is_string()) throw FormatError(path, record.where, "field '" + description.choices_field + "' must hold texts");
+        if (!choice.is_string())
+          throw FormatError(path, record.where, "field '" + description.choices_field + "' must hold texts");
         item.choices.push_back(choice);
       }
     }
     for (const auto& choice : item.choices)
       if (choice.empty()) throw FormatError(path, record.where, "a choice is empty");
     const OrderedJson* answer = field_at(record.fields, description.answer);
-    if (answer == nullptr) throw FormatError(path, record.where, "the record has no field '" + description.answer + "'");
+    if (answer == nullptr)
+      throw FormatError(path, record.where, "the record has no field '" + description.answer + "'");
     const OrderedJson all = answer->is_array() ? *answer : OrderedJson::array({*answer});
-    for (const auto& one : all) item.gold.push_back(gold_index(one, item.choices, description.answer, path, record.where));
-    if (item.gold.empty()) throw FormatError(path, record.where, "field '" + description.answer + "' names no right answer");
+    for (const auto& one : all)
+      item.gold.push_back(gold_index(one, item.choices, description.answer, path, record.where));
+    if (item.gold.empty())
+      throw FormatError(path, record.where, "field '" + description.answer + "' names no right answer");
     item.answer = item.choices[static_cast<size_t>(item.gold.front())];
   } else if (description.kind == Kind::kGenerate && !description.answer.empty()) {
     item.answer = plain_field(record.fields, description.answer, path, record.where);
@@ -335,8 +350,8 @@ LoadedTask load(const LoadOptions& options, const Description& description) {
   if (const int64_t shots = options.num_fewshot.value_or(description.num_fewshot); shots > 0) {
     const auto examples = read_records(description.examples, folder, options.accept_changed_data, task);
     if (shots > static_cast<int64_t>(examples.size()))
-      throw UsageError("task '" + description.name + "': " + std::to_string(shots) + " examples are asked for, but " + description.examples.path + " has " +
-                       std::to_string(examples.size()));
+      throw UsageError("task '" + description.name + "': " + std::to_string(shots) + " examples are asked for, but " +
+                       description.examples.path + " has " + std::to_string(examples.size()));
     for (int64_t i = 0; i < shots; ++i) {
       const Item example = make_item(description, examples[static_cast<size_t>(i)], task.files.back().path);
       before += example.question + description.target_delimiter + example.answer + description.fewshot_delimiter;
@@ -348,10 +363,13 @@ LoadedTask load(const LoadOptions& options, const Description& description) {
     const Item item = make_item(description, record, path);
     Document document;
     document.doc_id = static_cast<int64_t>(task.documents.size());
-    document.item = description.item.empty() ? std::to_string(document.doc_id) : plain_field(record.fields, description.item, path, record.where);
+    document.item = description.item.empty() ? std::to_string(document.doc_id)
+                                             : plain_field(record.fields, description.item, path, record.where);
     if (!names.seen_before(document.item, document.item).is_null())
       throw FormatError(path, record.where, "item '" + document.item + "' is there twice");
-    document.cluster = description.cluster.empty() ? document.item : plain_field(record.fields, description.cluster, path, record.where);
+    document.cluster = description.cluster.empty()
+                           ? document.item
+                           : plain_field(record.fields, description.cluster, path, record.where);
     if (!description.axis.empty()) document.axis = plain_field(record.fields, description.axis, path, record.where);
     document.doc = record.fields;
     document.gold = item.gold;
@@ -359,18 +377,23 @@ LoadedTask load(const LoadOptions& options, const Description& description) {
     switch (description.kind) {
       case Kind::kMultipleChoice:
         document.target = std::to_string(item.gold.front());
-        for (const auto& choice : item.choices) document.requests.push_back({context, description.target_delimiter + choice});
+        for (const auto& choice : item.choices)
+          document.requests.push_back({context, description.target_delimiter + choice});
         document.flags = {{"choices", item.choices}};
         break;
       case Kind::kPair: {
         const std::string stereo = fill_pattern(description.stereo, record.fields, path, record.where);
         const std::string anti = fill_pattern(description.anti, record.fields, path, record.where);
-        if (stereo.empty() || anti.empty() || stereo == anti) throw FormatError(path, record.where, "the two texts of a pair must differ and not be empty");
+        if (stereo.empty() || anti.empty() || stereo == anti)
+          throw FormatError(path, record.where, "the two texts of a pair must differ and not be empty");
         document.target = "0";
         document.pair = {0, 1};
         document.requests = {{context, stereo}, {context, anti}};
         const PairFlags flags = pair_flags(stereo, anti);
-        document.flags = {{"direction", "stereo"}, {"pair_class", std::string(name_of(flags.pair_class))}, {"num_spans", flags.num_spans}, {"filtered", flags.filtered}};
+        document.flags = {{"direction", "stereo"},
+                          {"pair_class", std::string(name_of(flags.pair_class))},
+                          {"num_spans", flags.num_spans},
+                          {"filtered", flags.filtered}};
         break;
       }
       case Kind::kGenerate:
@@ -392,7 +415,8 @@ std::vector<MetricValue> score_choices(const Document& document, std::span<const
   return {{"acc", metrics.acc, ""}, {"acc_norm", metrics.acc_norm, ""}, {"fare_acc", metrics.acc_fair_ties, ""}};
 }
 
-std::vector<MetricValue> score_text(const Document& document, std::span<const RequestResult> results, const Description& description) {
+std::vector<MetricValue> score_text(const Document& document, std::span<const RequestResult> results,
+                                    const Description& description) {
   check_result_count(document, results);
   const auto normal = [&](std::string_view text) {
     std::string out(strip(text));
@@ -400,7 +424,8 @@ std::vector<MetricValue> score_text(const Document& document, std::span<const Re
     return description.ignore_punctuation ? without_punctuation(out) : out;
   };
   std::vector<MetricValue> values;
-  if (!description.answer.empty()) values.push_back({"exact_match", normal(results[0].text) == normal(document.target) ? 1.0 : 0.0, ""});
+  if (!description.answer.empty())
+    values.push_back({"exact_match", normal(results[0].text) == normal(document.target) ? 1.0 : 0.0, ""});
   values.push_back({"fare_refusal", reply_of(results[0].text) == Reply::kRefusal ? 1.0 : 0.0, ""});
   values.push_back({"fare_broken", is_broken(results[0].text) ? 1.0 : 0.0, ""});
   return values;
@@ -408,7 +433,8 @@ std::vector<MetricValue> score_text(const Document& document, std::span<const Re
 
 }  // namespace
 
-std::string fill_pattern(const std::string& pattern, const OrderedJson& record, const std::string& path, const std::string& where) {
+std::string fill_pattern(const std::string& pattern, const OrderedJson& record, const std::string& path,
+                         const std::string& where) {
   std::string out;
   for (size_t i = 0; i < pattern.size(); ++i) {
     const char c = pattern[i];
@@ -419,7 +445,9 @@ std::string fill_pattern(const std::string& pattern, const OrderedJson& record, 
       ++i;
     } else {
       const size_t end = c == '{' ? pattern.find('}', i) : std::string::npos;
-      if (end == std::string::npos) throw FormatError(path, where, "the pattern '" + pattern + "' has a lone brace; write {{ or }} for a brace itself");
+      if (end == std::string::npos)
+        throw FormatError(path, where,
+                          "the pattern '" + pattern + "' has a lone brace; write {{ or }} for a brace itself");
       out += plain_field(record, pattern.substr(i + 1, end - i - 1), path, where);
       i = end;
     }
@@ -443,13 +471,16 @@ Task toml_task(const fs::path& path) {
     info.files.push_back(description.examples);
     info.max_fewshot = description.examples.num_records > 0 ? description.examples.num_records : INT64_MAX;
   }
-  ConfigFields fields{description.data.path, {}, "test", description.question, description.answer, description.choices_field, description.target_delimiter};
+  ConfigFields fields{
+      description.data.path,       {}, "test", description.question, description.answer, description.choices_field,
+      description.target_delimiter};
   if (!description.choices.empty()) fields.doc_to_choice = description.choices;
   switch (description.kind) {
     case Kind::kMultipleChoice:
-      info.metrics = {{"acc", Profile::kCompat, true, "share of items whose right choice has the largest log-likelihood"},
-                      {"acc_norm", Profile::kCompat, true, "the same by the log-likelihood per character of the choice"},
-                      {"fare_acc", Profile::kFair, true, "acc where k tied best choices count 1/k each"}};
+      info.metrics = {
+          {"acc", Profile::kCompat, true, "share of items whose right choice has the largest log-likelihood"},
+          {"acc_norm", Profile::kCompat, true, "the same by the log-likelihood per character of the choice"},
+          {"fare_acc", Profile::kFair, true, "acc where k tied best choices count 1/k each"}};
       task.score = score_choices;
       break;
     case Kind::kPair:
@@ -460,13 +491,19 @@ Task toml_task(const fs::path& path) {
       task.summarise = crows_pairs_tables;
       break;
     case Kind::kGenerate:
-      if (!description.answer.empty()) info.metrics.push_back({"exact_match", Profile::kCompat, true, "share of texts that are the answer, outer white space aside"});
-      info.metrics.push_back({"fare_refusal", Profile::kFair, std::nullopt, "share of texts that refuse, by their first words"});
-      info.metrics.push_back({"fare_broken", Profile::kFair, false, "share of texts that are empty or mostly repeat themselves"});
+      if (!description.answer.empty())
+        info.metrics.push_back(
+            {"exact_match", Profile::kCompat, true, "share of texts that are the answer, outer white space aside"});
+      info.metrics.push_back(
+          {"fare_refusal", Profile::kFair, std::nullopt, "share of texts that refuse, by their first words"});
+      info.metrics.push_back(
+          {"fare_broken", Profile::kFair, false, "share of texts that are empty or mostly repeat themselves"});
       fields.output_type = "generate_until";
       fields.generation_kwargs = description.generation;
       fields.doc_to_choice = nullptr;
-      task.score = [description](const Document& document, std::span<const RequestResult> results) { return score_text(document, results, description); };
+      task.score = [description](const Document& document, std::span<const RequestResult> results) {
+        return score_text(document, results, description);
+      };
       break;
   }
   info.config = harness_config(info, fields);

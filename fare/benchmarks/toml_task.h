@@ -15,6 +15,7 @@ Task toml_task(const std::filesystem::path& path);
 // `pattern` with every {field} replaced by that field of the record: texts as they are, numbers and truth values in
 // decimal and as true, false; {a.b} goes into objects, {a.0} into lists; {{ and }} stand for braces.
 // Throws FormatError naming `path` and `where` for a field that is missing or is no single value, or for a lone brace.
-std::string fill_pattern(const std::string& pattern, const OrderedJson& record, const std::string& path, const std::string& where);
+std::string fill_pattern(const std::string& pattern, const OrderedJson& record, const std::string& path,
+                         const std::string& where);
 
 }  // namespace fare

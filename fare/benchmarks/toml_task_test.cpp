@@ -33,8 +33,9 @@ std::filesystem::path folder_with(const std::string& name, const std::string& to
   return folder / "task.toml";
 }
 
-constexpr char kData[] = "{\"question\": \"Sky?\", \"a\": \"blue\", \"b\": [\"green\"], \"right\": 0, \"topic\": \"t\"}\n"
-                         "{\"question\": \"Grass?\", \"a\": \"blue\", \"b\": [\"green\"], \"right\": \"green\", \"topic\": \"t\"}\n";
+constexpr char kData[] =
+    "{\"question\": \"Sky?\", \"a\": \"blue\", \"b\": [\"green\"], \"right\": 0, \"topic\": \"t\"}\n"
+    "{\"question\": \"Grass?\", \"a\": \"blue\", \"b\": [\"green\"], \"right\": \"green\", \"topic\": \"t\"}\n";
 
 TEST(TomlTask, MultipleChoice) {
   const Task task = toml_task(folder_with("toml-a", kChoices, kData));
@@ -57,10 +58,12 @@ TEST(TomlTask, MultipleChoice) {
 TEST(TomlTask, ExamplesComeFirst) {
   std::string toml = kChoices;
   toml.replace(toml.find("\"{b.0}\""), 7, "\"no\"");
-  const Task task = toml_task(folder_with("toml-b", toml, R"({"question": "Sky?", "a": "yes", "right": 1, "topic": "t"})"));
+  const Task task =
+      toml_task(folder_with("toml-b", toml, R"({"question": "Sky?", "a": "yes", "right": 1, "topic": "t"})"));
   LoadOptions options;
   options.num_fewshot = 1;
-  EXPECT_EQ(task.load(options).documents[0].requests[0].context, "Answer.\n\nQ: One? {sic}\nA: yes\n\nQ: Sky? {sic}\nA:");
+  EXPECT_EQ(task.load(options).documents[0].requests[0].context,
+            "Answer.\n\nQ: One? {sic}\nA: yes\n\nQ: Sky? {sic}\nA:");
   options.num_fewshot = 2;
   EXPECT_THROW(task.load(options), UsageError);
 }
@@ -74,7 +77,8 @@ axis = "axis"
 [prompt]
 stereo = "The {job} said he was late."
 anti = "The {job} said she was late."
-)", R"({"job": "engineer", "axis": "gender"})");
+)",
+                                R"({"job": "engineer", "axis": "gender"})");
   const Task task = toml_task(path);
   const LoadedTask loaded = task.load({});
   const auto pairs = study_pairs(task, loaded);
@@ -96,7 +100,8 @@ answer = "word"
 max_gen_toks = 5
 until = ["."]
 ignore_case = true
-)", R"({"word": "Hello"})");
+)",
+                                R"({"word": "Hello"})");
   const Task task = toml_task(path);
   const LoadedTask loaded = task.load({});
   EXPECT_EQ(loaded.documents[0].requests[0].generation["max_gen_toks"], 5);
@@ -125,7 +130,8 @@ TEST(TomlTask, MistakesAreNamedWithTheirLine) {
     return message_of<FormatError>([&] { toml_task(folder_with("toml-f", kChoices, line)).load({}); });
   };
   EXPECT_NE(data(R"({"question": "x"})").find("no field 'a'"), std::string::npos);
-  EXPECT_NE(data(R"({"question": "x", "a": "1", "b": ["2"], "right": 7, "topic": "t"})").find("no number from 0 to 1"), std::string::npos);
+  EXPECT_NE(data(R"({"question": "x", "a": "1", "b": ["2"], "right": 7, "topic": "t"})").find("no number from 0 to 1"),
+            std::string::npos);
   EXPECT_NE(data(R"({"question": ["x"]})").find("is no text"), std::string::npos);
   EXPECT_NE(data("").find("no record"), std::string::npos);
 }

@@ -30,7 +30,8 @@ std::string lower_text(std::string_view text) { return utf8(utf16(text).toLower(
 std::string capitalize_text(std::string_view text) {
   if (text.empty()) return "";
   const CodePoint first = code_point_at(text, 0);
-  return utf8(icu::UnicodeString(u_totitle(static_cast<UChar32>(first.value)))) + lower_text(text.substr(first.num_bytes));
+  return utf8(icu::UnicodeString(u_totitle(static_cast<UChar32>(first.value)))) +
+         lower_text(text.substr(first.num_bytes));
 }
 
 bool is_upper_text(std::string_view text) {

@@ -6,7 +6,7 @@
 
 namespace fare {
 
-std::string lower_text(std::string_view text);       // str.lower()
+std::string lower_text(std::string_view text);  // str.lower()
 // str.capitalize(): the first character upper-case (title-case), all others lower-case.
 std::string capitalize_text(std::string_view text);
 // str.isupper(): some letter has a case, and none is lower- or title-case.

@@ -18,10 +18,12 @@ struct LetteredQuestion {
   std::string question;
   std::vector<std::string> options;
 };
-LetteredQuestion parse_lettered_question(const std::string& query, size_t num_options, const std::string& path, const std::string& where);
+LetteredQuestion parse_lettered_question(const std::string& query, size_t num_options, const std::string& path,
+                                         const std::string& where);
 
-// HellaSwag's clean-up of a text: outer white space, " [title]" to ". ", shortest bracketed spans out, two spaces to one in
-// one pass. Its query: the activity, then the context with the second part capitalised and otherwise in lower case.
+// HellaSwag's clean-up of a text: outer white space, " [title]" to ". ", shortest bracketed spans out, two spaces to
+// one in one pass. Its query: the activity, then the context with the second part capitalised and otherwise in lower
+// case.
 std::string hellaswag_text(std::string_view text);
 std::string hellaswag_query(const std::string& activity, const std::string& ctx_a, const std::string& ctx_b);
 

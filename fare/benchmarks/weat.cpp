@@ -36,10 +36,12 @@ WeatTest read_weat(const std::filesystem::path& path) {
   const Json root = read_json_file(path);
   const auto list = [&](const char* name) {
     WeatList out;
-    if (!root.is_object() || !root.contains(name) || !root[name].is_object()) throw FormatError(path.string(), name, "the list is missing");
+    if (!root.is_object() || !root.contains(name) || !root[name].is_object())
+      throw FormatError(path.string(), name, "the list is missing");
     out.category = require<std::string>(root[name], "category", path.string(), name);
     const auto examples = root[name].find("examples");
-    if (examples == root[name].end() || !examples->is_array() || examples->empty()) throw FormatError(path.string(), name, "field 'examples' must be a list of texts, not empty");
+    if (examples == root[name].end() || !examples->is_array() || examples->empty())
+      throw FormatError(path.string(), name, "field 'examples' must be a list of texts, not empty");
     for (const auto& example : *examples) {
       if (!example.is_string()) throw FormatError(path.string(), name, "field 'examples' must be a list of texts");
       out.examples.push_back(example);
@@ -49,11 +51,13 @@ WeatTest read_weat(const std::filesystem::path& path) {
   return {list("targ1"), list("targ2"), list("attr1"), list("attr2")};
 }
 
-std::optional<double> weat_effect_size(const Vectors& targ1, const Vectors& targ2, const Vectors& attr1, const Vectors& attr2) {
+std::optional<double> weat_effect_size(const Vectors& targ1, const Vectors& targ2, const Vectors& attr1,
+                                       const Vectors& attr2) {
   for (const Vectors* set : {&targ1, &targ2, &attr1, &attr2}) {
     if (set->empty()) throw UsageError("an association test needs at least one vector in each of its four sets");
     for (const auto& vector : *set)
-      if (vector.size() != targ1.front().size() || length(vector) == 0) throw UsageError("the vectors of an association test must have one length and must not be zero");
+      if (vector.size() != targ1.front().size() || length(vector) == 0)
+        throw UsageError("the vectors of an association test must have one length and must not be zero");
   }
   std::vector<double> first, second, all;
   const auto associate = [&](const Vectors& targets, std::vector<double>& out) {

@@ -26,16 +26,20 @@ struct Part {
   PartFile pro, anti;
 };
 constexpr Part kParts[] = {
-    {"type1", "dev",
+    {"type1",
+     "dev",
      {"pro_stereotyped_type1.txt.dev", "dd55a0d220fe4c0ceb63dd4648223fb4fe1a58d5ad95c116a002ad24b0e292a5"},
      {"anti_stereotyped_type1.txt.dev", "a4e0ebae344e78b56f657a42e8ae684b9db7747d177c5e7149c0907ebb7f3bf6"}},
-    {"type1", "test",
+    {"type1",
+     "test",
      {"pro_stereotyped_type1.txt.test", "db7838907238a758eeb5779e48f38c013b892910d6fe864456c59f04245c6689"},
      {"anti_stereotyped_type1.txt.test", "331db5bd74bfefebf146a60b67645152a4a1991570d2a56f57154103ac361dd2"}},
-    {"type2", "dev",
+    {"type2",
+     "dev",
      {"pro_stereotyped_type2.txt.dev", "8f0250de723cea9328e3eaf7169e07936f01aa5909ce7aa580db66eb803f4e86"},
      {"anti_stereotyped_type2.txt.dev", "763ad829ad724f9a85ead689ba8ca69072020cb1238def6210f0fc6a47b97e59"}},
-    {"type2", "test",
+    {"type2",
+     "test",
      {"pro_stereotyped_type2.txt.test", "ea1c1fd94fa612e3cc44d7fa3cc4cb76021bb63fdf94f9826f430051e9052438"},
      {"anti_stereotyped_type2.txt.test", "336571ac1ea8c06cd2aba8e5dd2bd98e00acc0c48da3e4ec5ec7e54eb2633a8f"}},
 };
@@ -44,12 +48,19 @@ constexpr const char* kPronouns[] = {"he", "she", "his", "her", "hers", "him", "
 
 DataFile part_file(const PartFile& file) {
   const std::string name = file.name;
-  return {"winobias/" + name, {"WinoBias/wino/data/" + name, "wino/data/" + name}, file.sha256, kNumLines, "MIT", /*required=*/false};
+  return {"winobias/" + name, {"WinoBias/wino/data/" + name, "wino/data/" + name}, file.sha256, kNumLines, "MIT",
+          /*required=*/false};
 }
-const DataFile kFemale{"winobias/female_occupations.txt", {"WinoBias/wino/data/female_occupations.txt"},
-                       "693bff12286c2c1d46c7d4d45a44a631574710c30b39c1a3001bb7bdebb44ed8", 20, "MIT"};
-const DataFile kMale{"winobias/male_occupations.txt", {"WinoBias/wino/data/male_occupations.txt"},
-                     "6b82d88847b69d56d207a0c396e9830b031890de585e916e6b4e9bc50672657e", 20, "MIT"};
+const DataFile kFemale{"winobias/female_occupations.txt",
+                       {"WinoBias/wino/data/female_occupations.txt"},
+                       "693bff12286c2c1d46c7d4d45a44a631574710c30b39c1a3001bb7bdebb44ed8",
+                       20,
+                       "MIT"};
+const DataFile kMale{"winobias/male_occupations.txt",
+                     {"WinoBias/wino/data/male_occupations.txt"},
+                     "6b82d88847b69d56d207a0c396e9830b031890de585e916e6b4e9bc50672657e",
+                     20,
+                     "MIT"};
 
 bool is_pronoun(const std::string& text) {
   const std::string lower = lower_text(text);
@@ -63,7 +74,8 @@ std::vector<WinoBiasLine> read_lines(const DataFile& wanted, const LoadOptions& 
     if (strip(line).empty()) return;
     auto parsed = parse_winobias_line(line);
     if (!parsed)
-      throw FormatError(file.path, "line " + std::to_string(number), "expected a number and a sentence with one [person] and at least one [pronoun]");
+      throw FormatError(file.path, "line " + std::to_string(number),
+                        "expected a number and a sentence with one [person] and at least one [pronoun]");
     lines.push_back(std::move(*parsed));
   });
   file.content.clear();
@@ -88,14 +100,16 @@ size_t count_pronouns(const std::string& sentence) {
 }
 
 // Requests of one spelling: the two sentences, then for each the two occupations after the Winogender prompt.
-void add_requests(const WinoBiasLine& pro, const WinoBiasLine& anti, bool tidy, bool extra, const std::vector<std::string>& names,
-                  std::vector<TextRequest>& requests) {
+void add_requests(const WinoBiasLine& pro, const WinoBiasLine& anti, bool tidy, bool extra,
+                  const std::vector<std::string>& names, std::vector<TextRequest>& requests) {
   std::vector<std::string> sentences;
-  for (const WinoBiasLine* line : {&pro, &anti}) sentences.push_back(tidy ? tidy_winobias(line->sentence) : line->sentence);
+  for (const WinoBiasLine* line : {&pro, &anti})
+    sentences.push_back(tidy ? tidy_winobias(line->sentence) : line->sentence);
   for (const auto& sentence : sentences) requests.push_back({"", sentence, RequestKind::kLoglikelihood, extra});
   for (size_t side = 0; side < 2; ++side)
     for (const auto& name : names)
-      requests.push_back({winogender_prompt(sentences[side], (side == 0 ? pro : anti).pronouns.front()), " " + name, RequestKind::kLoglikelihood, extra});
+      requests.push_back({winogender_prompt(sentences[side], (side == 0 ? pro : anti).pronouns.front()), " " + name,
+                          RequestKind::kLoglikelihood, extra});
 }
 
 constexpr size_t kRequests = 6;  // of one spelling
@@ -123,7 +137,9 @@ LoadedTask load(const LoadOptions& options) {
     }
     const auto pros = read_lines(pro_file, options, task), antis = read_lines(anti_file, options, task);
     if (pros.size() != antis.size())
-      throw FormatError(task.files.back().path, "", std::to_string(antis.size()) + " lines, but its partner file has " + std::to_string(pros.size()));
+      throw FormatError(
+          task.files.back().path, "",
+          std::to_string(antis.size()) + " lines, but its partner file has " + std::to_string(pros.size()));
     for (size_t i = 0; i < pros.size(); ++i) {
       const WinoBiasLine &pro = pros[i], &anti = antis[i];
       Document document;
@@ -132,7 +148,8 @@ LoadedTask load(const LoadOptions& options) {
       const auto names = occupations_in(pro.sentence, occupations);
       const bool partners = lower_text(pro.entity) == lower_text(anti.entity);
       const bool same_words = words_but_pronouns(pro.sentence) == words_but_pronouns(anti.sentence);
-      const bool equal_pronouns = count_pronouns(pro.sentence) == count_pronouns(anti.sentence) && pro.pronouns.size() == anti.pronouns.size();
+      const bool equal_pronouns =
+          count_pronouns(pro.sentence) == count_pronouns(anti.sentence) && pro.pronouns.size() == anti.pronouns.size();
       // The person meant and the other one, in the order in which they occur.
       std::vector<std::string> two = names;
       const std::string entity = lower_text(pro.entity);
@@ -146,9 +163,15 @@ LoadedTask load(const LoadOptions& options) {
       if (two.size() != 2 || gold == two.end())
         throw FormatError(task.files.back().path, "line of number " + std::to_string(pro.number),
                           "the sentence does not name the bracketed person and another of the 40 occupations");
-      document.doc = {{"type", part.type},          {"split", part.split},         {"number", pro.number},
-                      {"pro", pro.sentence},        {"anti", anti.sentence},       {"entity", pro.entity},
-                      {"pro_pronouns", pro.pronouns}, {"anti_pronouns", anti.pronouns}, {"occupations", two}};
+      document.doc = {{"type", part.type},
+                      {"split", part.split},
+                      {"number", pro.number},
+                      {"pro", pro.sentence},
+                      {"anti", anti.sentence},
+                      {"entity", pro.entity},
+                      {"pro_pronouns", pro.pronouns},
+                      {"anti_pronouns", anti.pronouns},
+                      {"occupations", two}};
       document.target = pro.entity;
       document.axis = part.type;
       std::vector<std::string> sorted = two;
@@ -171,7 +194,8 @@ LoadedTask load(const LoadOptions& options) {
       task.documents.push_back(std::move(document));
     }
   }
-  if (task.documents.empty()) load_data_file(part_file(kParts[0].pro), options.data, false);  // says where it was looked for
+  if (task.documents.empty())
+    load_data_file(part_file(kParts[0].pro), options.data, false);  // says where it was looked for
   if (!task.missing.empty()) {
     std::string note = "these files (and their partners) are not there and not in any number: ";
     for (size_t i = 0; i < task.missing.size(); ++i) note += (i == 0 ? "" : ", ") + task.missing[i];
@@ -182,7 +206,7 @@ LoadedTask load(const LoadOptions& options) {
 
 // What one spelling of a pair says.
 struct Outcome {
-  double difference = 0;       // ll(pro) - ll(anti), nats
+  double difference = 0;  // ll(pro) - ll(anti), nats
   double acc_pro = 0, acc_anti = 0;
 };
 
@@ -191,7 +215,8 @@ Outcome outcome(const Document& document, std::span<const RequestResult> results
   const std::vector<int64_t> gold{document.flags.at("gold").get<int64_t>()};
   const auto names = document.doc.at("occupations").get<std::vector<std::string>>();
   const auto acc = [&](size_t begin) {
-    const ChoiceMetrics metrics = choice_metrics({{own[begin].logprob_nats, own[begin + 1].logprob_nats}, names, {}, {}}, gold);
+    const ChoiceMetrics metrics =
+        choice_metrics({{own[begin].logprob_nats, own[begin + 1].logprob_nats}, names, {}, {}}, gold);
     return fair ? metrics.acc_fair_ties : metrics.acc;
   };
   return {own[0].logprob_nats - own[1].logprob_nats, acc(2), acc(4)};
@@ -233,7 +258,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
     num_excluded += documents[d].flags.at("excluded").is_string() ? 1 : 0;
     for (const auto& metric : score(documents[d], results[d])) {
       if (!is_fair_metric(metric.name) || !metric.value) continue;
-      for (const std::string& group : {documents[d].axis, documents[d].axis + "_" + documents[d].flags.at("split").get<std::string>()}) {
+      for (const std::string& group :
+           {documents[d].axis, documents[d].axis + "_" + documents[d].flags.at("split").get<std::string>()}) {
         groups[group][metric.name].total += *metric.value;
         ++groups[group][metric.name].n;
       }
@@ -242,7 +268,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   OrderedJson rows = OrderedJson::array();
   for (const auto& [group, metrics] : groups)
     for (const auto& [name, sum] : metrics)
-      rows.push_back({{"group", group}, {"metric", name}, {"n", sum.n}, {"value", sum.total / static_cast<double>(sum.n)}});
+      rows.push_back(
+          {{"group", group}, {"metric", name}, {"n", sum.n}, {"value", sum.total / static_cast<double>(sum.n)}});
   return {{"groups", rows}, {"num_excluded", num_excluded}};
 }
 
@@ -286,7 +313,9 @@ std::optional<WinoBiasLine> parse_winobias_line(std::string_view line) {
 
 std::vector<std::string> occupations_in(const std::string& sentence, const std::vector<std::string>& occupations) {
   const std::string lower = lower_text(sentence);
-  const auto is_letter = [&](size_t at) { return at < lower.size() && std::isalpha(static_cast<unsigned char>(lower[at])) != 0; };
+  const auto is_letter = [&](size_t at) {
+    return at < lower.size() && std::isalpha(static_cast<unsigned char>(lower[at])) != 0;
+  };
   std::map<size_t, std::string> found;  // by place
   for (const std::string& name : occupations) {
     const size_t at = lower.find(name);
@@ -314,7 +343,8 @@ Task fare_winobias() {
   Task task;
   TaskInfo& info = task.info;
   info.name = "fare_winobias";
-  info.title = "WinoBias for causal models: which of two sentences is likelier, and whom the pronoun refers to (1,584 pairs)";
+  info.title =
+      "WinoBias for causal models: which of two sentences is likelier, and whom the pronoun refers to (1,584 pairs)";
   info.licence = "MIT";
   info.source = "Zhao et al. 2018; uclanlp/corefBias, commit 0bce984dd081";
   for (const Part& part : kParts)
@@ -330,13 +360,22 @@ Task fare_winobias() {
       info.metrics.push_back({prefix + name, profile, higher, meaning + how});
     };
     add("association_diff", std::nullopt, "mean of ll(pro) - ll(anti), nats");
-    add("pct_pro", std::nullopt, fair ? "share of pairs whose pro sentence is likelier; a tie counts one half; pairs that are no minimal pairs left out"
-                                      : "share of pairs whose pro sentence is likelier; a tie counts 0");
+    add("pct_pro", std::nullopt,
+        fair ? "share of pairs whose pro sentence is likelier; a tie counts one half; pairs that are no minimal pairs "
+               "left out"
+             : "share of pairs whose pro sentence is likelier; a tie counts 0");
     add("acc_pro", true, "share of pro sentences whose pronoun goes to the right person");
     add("acc_anti", true, "share of anti sentences whose pronoun goes to the right person");
     add("acc_gap", std::nullopt, "accuracy on pro minus accuracy on anti sentences; neutral at 0");
   }
-  info.config = harness_config(info, {"uclanlp/corefBias", {}, "test", "", "entity", "pro, anti, then both occupations after each", "", "multiple_choice"});
+  info.config = harness_config(info, {"uclanlp/corefBias",
+                                      {},
+                                      "test",
+                                      "",
+                                      "entity",
+                                      "pro, anti, then both occupations after each",
+                                      "",
+                                      "multiple_choice"});
   task.load = load;
   task.score = score;
   task.summarise = tables;

@@ -23,8 +23,8 @@ struct WinoBiasLine {
 // None when the line does not have this form (a number, one bracketed entity, at least one bracketed pronoun).
 std::optional<WinoBiasLine> parse_winobias_line(std::string_view line);
 
-// The two occupations of a sentence in the order in which they occur, among `occupations`; names inside longer words do not
-// count. More or fewer than two where the sentence has them.
+// The two occupations of a sentence in the order in which they occur, among `occupations`; names inside longer words do
+// not count. More or fewer than two where the sentence has them.
 std::vector<std::string> occupations_in(const std::string& sentence, const std::vector<std::string>& occupations);
 
 // The space before 's and doubled spaces removed.

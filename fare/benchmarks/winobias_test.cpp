@@ -17,12 +17,14 @@ TEST(WinoBias, ALineComesApart) {
   EXPECT_EQ(line->sentence, "The developer argued with the designer because she lost her keys.");
   EXPECT_EQ(line->entity, "developer");
   EXPECT_EQ(line->pronouns, (std::vector<std::string>{"she", "her"}));
-  for (const char* broken : {"no number [a] [he]", "1 [The cook] ran.", "1 [he] ran.", "1 [The cook ran [he].", "1 The cook] [he]", "1", ""})
+  for (const char* broken :
+       {"no number [a] [he]", "1 [The cook] ran.", "1 [he] ran.", "1 [The cook ran [he].", "1 The cook] [he]", "1", ""})
     EXPECT_FALSE(parse_winobias_line(broken)) << broken;
 }
 
 TEST(WinoBias, OccupationsInOrderAndNotInsideWords) {
-  EXPECT_EQ(occupations_in("The manager told the cook about cookies", {"cook", "manager"}), (std::vector<std::string>{"manager", "cook"}));
+  EXPECT_EQ(occupations_in("The manager told the cook about cookies", {"cook", "manager"}),
+            (std::vector<std::string>{"manager", "cook"}));
   EXPECT_TRUE(occupations_in("Cooking is managerial", {"cook", "manager"}).empty());
   EXPECT_EQ(tidy_winobias("the salesperson 's  car"), "the salesperson's car");
 }

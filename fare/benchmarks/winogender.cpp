@@ -14,14 +14,24 @@
 namespace fare {
 namespace {
 
-const DataFile kSentences{"winogender/all_sentences.tsv", {"winogender/data/all_sentences.tsv", "data/all_sentences.tsv"},
-                          "bd69da16bf228cb8df63fd0843aec2d8b5c36a7f21bf8c7b168bcc83932556c8", 720, "MIT"};
-const DataFile kTemplates{"winogender/templates.tsv", {"winogender/data/templates.tsv", "data/templates.tsv"},
-                          "496f2e2dc77296bcebcdd8865a8dc5715ce22b772de9abb5f531d5b3114c48a0", 120, "MIT"};
-const DataFile kOccupations{"winogender/occupations-stats.tsv", {"winogender/data/occupations-stats.tsv", "data/occupations-stats.tsv"},
-                            "3f7f37c16381a70571356982ea7fe613ac700ad04a6d3b19b9f2be18248df567", 60, "MIT"};
+const DataFile kSentences{"winogender/all_sentences.tsv",
+                          {"winogender/data/all_sentences.tsv", "data/all_sentences.tsv"},
+                          "bd69da16bf228cb8df63fd0843aec2d8b5c36a7f21bf8c7b168bcc83932556c8",
+                          720,
+                          "MIT"};
+const DataFile kTemplates{"winogender/templates.tsv",
+                          {"winogender/data/templates.tsv", "data/templates.tsv"},
+                          "496f2e2dc77296bcebcdd8865a8dc5715ce22b772de9abb5f531d5b3114c48a0",
+                          120,
+                          "MIT"};
+const DataFile kOccupations{"winogender/occupations-stats.tsv",
+                            {"winogender/data/occupations-stats.tsv", "data/occupations-stats.tsv"},
+                            "3f7f37c16381a70571356982ea7fe613ac700ad04a6d3b19b9f2be18248df567",
+                            60,
+                            "MIT"};
 
-Table read_table(const DataFile& wanted, const LoadOptions& options, const std::vector<std::string>& columns, LoadedTask& task) {
+Table read_table(const DataFile& wanted, const LoadOptions& options, const std::vector<std::string>& columns,
+                 LoadedTask& task) {
   LoadedFile file = load_data_file(wanted, options.data, options.accept_changed_data);
   Table table(parse_tsv(file.content, file.path), file.path, columns);
   file.content.clear();
@@ -31,7 +41,8 @@ Table read_table(const DataFile& wanted, const LoadOptions& options, const std::
 }
 
 // The pronoun that a template's placeholder stands for.
-std::string pronoun_of(const std::string& sentence, const std::string& gender, const std::string& path, const std::string& where) {
+std::string pronoun_of(const std::string& sentence, const std::string& gender, const std::string& path,
+                       const std::string& where) {
   struct Forms {
     const char *placeholder, *male, *female, *neutral;
   };
@@ -50,19 +61,22 @@ struct Template {
 LoadedTask load(const LoadOptions& options, bool gotcha, const std::string& wanted_gender) {
   LoadedTask task;
   const Table sentences = read_table(kSentences, options, {"sentid", "sentence"}, task);
-  const Table templates = read_table(kTemplates, options, {"occupation(0)", "other-participant(1)", "answer", "sentence"}, task);
+  const Table templates =
+      read_table(kTemplates, options, {"occupation(0)", "other-participant(1)", "answer", "sentence"}, task);
   const Table occupations = read_table(kOccupations, options, {"occupation", "bls_pct_female"}, task);
   std::map<std::string, Template> of_key;  // occupation and answer: "technician.0"
   for (size_t row = 0; row < templates.num_rows(); ++row)
-    of_key[templates.cell(row, "occupation(0)") + "." + templates.cell(row, "answer")] =
-        {templates.cell(row, "other-participant(1)"), templates.cell(row, "sentence"), "line " + std::to_string(templates.line(row))};
+    of_key[templates.cell(row, "occupation(0)") + "." + templates.cell(row, "answer")] = {
+        templates.cell(row, "other-participant(1)"), templates.cell(row, "sentence"),
+        "line " + std::to_string(templates.line(row))};
   std::map<std::string, double> percent_female;
   for (size_t row = 0; row < occupations.num_rows(); ++row) {
     const std::string& cell = occupations.cell(row, "bls_pct_female");
     double percent = 0;
     const auto [end, code] = std::from_chars(cell.data(), cell.data() + cell.size(), percent);
     if (code != std::errc() || end != cell.data() + cell.size())
-      throw FormatError(occupations.path(), "line " + std::to_string(occupations.line(row)), "bls_pct_female '" + cell + "' is no number");
+      throw FormatError(occupations.path(), "line " + std::to_string(occupations.line(row)),
+                        "bls_pct_female '" + cell + "' is no number");
     percent_female[occupations.cell(row, "occupation")] = percent;
   }
 
@@ -77,13 +91,16 @@ LoadedTask load(const LoadOptions& options, bool gotcha, const std::string& want
     }
     const bool whole = parts.size() == 5 && (parts[2] == "0" || parts[2] == "1") &&
                        (parts[3] == "male" || parts[3] == "female" || parts[3] == "neutral");
-    if (!whole) throw FormatError(sentences.path(), where, "sentid '" + id + "' is not occupation.participant.answer.gender.txt");
+    if (!whole)
+      throw FormatError(sentences.path(), where, "sentid '" + id + "' is not occupation.participant.answer.gender.txt");
     const std::string &occupation = parts[0], &participant = parts[1], &gender = parts[3];
     const auto source = of_key.find(occupation + "." + parts[2]);
     if (source == of_key.end() || (participant != "someone" && participant != source->second.participant))
-      throw FormatError(sentences.path(), where, "no template has the occupation, participant and answer of '" + id + "'");
+      throw FormatError(sentences.path(), where,
+                        "no template has the occupation, participant and answer of '" + id + "'");
     const auto percent = percent_female.find(occupation);
-    if (percent == percent_female.end()) throw FormatError(sentences.path(), where, "occupation '" + occupation + "' is not in the table of occupations");
+    if (percent == percent_female.end())
+      throw FormatError(sentences.path(), where, "occupation '" + occupation + "' is not in the table of occupations");
     const bool majority_female = percent->second > 50;
     const bool is_gotcha = parts[2] == "0" && gender != "neutral" && (gender == "female") != majority_female;
     if ((gotcha && !is_gotcha) || (!wanted_gender.empty() && gender != wanted_gender)) continue;
@@ -93,13 +110,20 @@ LoadedTask load(const LoadOptions& options, bool gotcha, const std::string& want
     document.item = id;
     const std::string& sentence = sentences.cell(row, "sentence");
     const std::string pronoun = pronoun_of(source->second.sentence, gender, templates.path(), source->second.where);
-    document.doc = {{"sentid", id},           {"sentence", sentence}, {"pronoun", pronoun},        {"occupation", occupation},
-                    {"participant", participant}, {"gender", gender},     {"label", parts[2] == "0" ? 0 : 1}};
+    document.doc = {{"sentid", id},
+                    {"sentence", sentence},
+                    {"pronoun", pronoun},
+                    {"occupation", occupation},
+                    {"participant", participant},
+                    {"gender", gender},
+                    {"label", parts[2] == "0" ? 0 : 1}};
     document.target = parts[2];
     document.gold = {parts[2] == "0" ? 0 : 1};
     document.cluster = occupation;
     document.axis = gender;
-    document.flags = {{"gotcha", is_gotcha}, {"pct_female", percent->second}, {"template", occupation + "." + participant + "." + parts[2]}};
+    document.flags = {{"gotcha", is_gotcha},
+                      {"pct_female", percent->second},
+                      {"template", occupation + "." + participant + "." + parts[2]}};
     const std::string prompt = winogender_prompt(sentence, pronoun);
     document.requests = {{prompt, " " + occupation}, {prompt, " " + participant}};
     task.documents.push_back(std::move(document));
@@ -109,7 +133,10 @@ LoadedTask load(const LoadOptions& options, bool gotcha, const std::string& want
 
 ChoiceMetrics choice(const Document& document, std::span<const RequestResult> results) {
   check_result_count(document, results);
-  return choice_metrics({{results[0].logprob_nats, results[1].logprob_nats}, {document.doc.at("occupation"), document.doc.at("participant")}, {}, {}},
+  return choice_metrics({{results[0].logprob_nats, results[1].logprob_nats},
+                         {document.doc.at("occupation"), document.doc.at("participant")},
+                         {},
+                         {}},
                         document.gold);
 }
 
@@ -143,7 +170,7 @@ std::optional<double> pearson(const std::vector<double>& x, const std::vector<do
 OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
   std::map<std::string, Mean> groups;
-  std::map<std::string, std::map<std::string, double>> correct;       // template and participant -> gender -> accuracy
+  std::map<std::string, std::map<std::string, double>> correct;      // template and participant -> gender -> accuracy
   std::map<std::string, std::map<std::string, Mean>> occupation_ll;  // occupation -> gender -> ll of the occupation
   std::map<std::string, double> percent;
   for (size_t d = 0; d < documents.size(); ++d) {
@@ -151,7 +178,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
     const double acc = choice(document, results[d]).acc_fair_ties;
     const bool about_occupation = document.gold.front() == 0;
     groups[document.axis].add(acc);
-    if (about_occupation && document.axis != "neutral") groups[document.flags.at("gotcha") ? "gotcha" : "not_gotcha"].add(acc);
+    if (about_occupation && document.axis != "neutral")
+      groups[document.flags.at("gotcha") ? "gotcha" : "not_gotcha"].add(acc);
     const std::string key = document.flags.at("template");
     correct[key][document.axis] = acc;
     // Only sentences whose pronoun is the occupation's say which gender goes with it.
@@ -160,7 +188,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   }
   Mean gap;
   for (const auto& [key, of_gender] : correct)
-    if (of_gender.contains("female") && of_gender.contains("male")) gap.add(of_gender.at("female") - of_gender.at("male"));
+    if (of_gender.contains("female") && of_gender.contains("male"))
+      gap.add(of_gender.at("female") - of_gender.at("male"));
   std::vector<double> lls, percents;
   for (const auto& [occupation, of_gender] : occupation_ll) {
     if (!of_gender.contains("female") || !of_gender.contains("male")) continue;
@@ -175,7 +204,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
                                              ? OrderedJson(groups["gotcha"].value() - groups["not_gotcha"].value())
                                              : OrderedJson(nullptr)},
                     {"correlation_with_pct_female", {{"occupations", lls.size()}, {"pearson", nullptr}}}};
-  if (table["gotcha_minus_not"].is_null()) table["gotcha_minus_not_reason"] = "only one of the two kinds of sentences was scored";
+  if (table["gotcha_minus_not"].is_null())
+    table["gotcha_minus_not_reason"] = "only one of the two kinds of sentences was scored";
   if (const auto correlation = pearson(lls, percents)) table["correlation_with_pct_female"]["pearson"] = *correlation;
   else table["correlation_with_pct_female"]["reason"] = "fewer than two occupations in both genders, or no variation";
   return table;
@@ -193,16 +223,18 @@ Task winogender(bool gotcha, const std::string& gender) {
   info.name = gotcha ? "winogender_gotcha" : "winogender";
   if (!gender.empty()) info.name += "_" + gender;
   else if (!gotcha) info.name += "_all";
-  info.title = std::string("Winogender, whom a pronoun refers to") + (gotcha ? ", against the occupation's majority gender" : "") +
+  info.title = std::string("Winogender, whom a pronoun refers to") +
+               (gotcha ? ", against the occupation's majority gender" : "") +
                (gender.empty() ? "" : ", pronouns: " + gender);
   info.licence = "MIT";
   info.source = "Rudinger et al. 2018; rudinger/winogender-schemas, commit 1c7f8b481ad8";
   info.files = {kSentences, kTemplates, kOccupations};
-  info.metrics = {{"acc", Profile::kCompat, true, "share of sentences whose pronoun goes to the right person; a tie goes to the occupation"},
+  info.metrics = {{"acc", Profile::kCompat, true,
+                   "share of sentences whose pronoun goes to the right person; a tie goes to the occupation"},
                   {"fare_acc", Profile::kFair, true, "the same; a tie counts one half"}};
   info.config = harness_config(info, {"oskarvanderwal/winogender", gotcha ? "gotcha" : "all", "test",
-                                      "{{sentence}} \xE2\x80\x98{{pronoun.capitalize()}}\xE2\x80\x99 refers to the", "label",
-                                      "{{[occupation, participant]}}", " ", "multiple_choice", "sentence"});
+                                      "{{sentence}} \xE2\x80\x98{{pronoun.capitalize()}}\xE2\x80\x99 refers to the",
+                                      "label", "{{[occupation, participant]}}", " ", "multiple_choice", "sentence"});
   task.load = [gotcha, gender](const LoadOptions& options) { return load(options, gotcha, gender); };
   task.score = score;
   task.summarise = tables;

@@ -9,8 +9,8 @@
 
 namespace fare {
 
-// `gotcha`: only sentences in which the pronoun belongs to the occupation and its gender is not the occupation's majority's.
-// `gender`: "female", "male", "neutral"; "" = all.
+// `gotcha`: only sentences in which the pronoun belongs to the occupation and its gender is not the occupation's
+// majority's. `gender`: "female", "male", "neutral"; "" = all.
 Task winogender(bool gotcha, const std::string& gender);
 
 // All seven, in the order in which tasks are listed.

@@ -13,10 +13,15 @@ namespace {
 TEST(Winogender, CountsOfAllTasks) {
   FARE_NEED_DATA("winogender");
   std::map<std::string, size_t> counts;
-  for (const Task& task : winogender_tasks()) counts[task.info.name] = task.load({testing::data_folder()}).documents.size();
-  EXPECT_EQ(counts, (std::map<std::string, size_t>{{"winogender_all", 720}, {"winogender_female", 240}, {"winogender_male", 240},
-                                                   {"winogender_neutral", 240}, {"winogender_gotcha", 120},
-                                                   {"winogender_gotcha_female", 58}, {"winogender_gotcha_male", 62}}));
+  for (const Task& task : winogender_tasks())
+    counts[task.info.name] = task.load({testing::data_folder()}).documents.size();
+  EXPECT_EQ(counts, (std::map<std::string, size_t>{{"winogender_all", 720},
+                                                   {"winogender_female", 240},
+                                                   {"winogender_male", 240},
+                                                   {"winogender_neutral", 240},
+                                                   {"winogender_gotcha", 120},
+                                                   {"winogender_gotcha_female", 58},
+                                                   {"winogender_gotcha_male", 62}}));
   std::set<std::string> occupations, female;
   for (const auto& document : winogender(false, "").load({testing::data_folder()}).documents) {
     occupations.insert(document.cluster);
@@ -30,9 +35,7 @@ TEST(Winogender, CountsOfAllTasks) {
   EXPECT_EQ(female.size(), 31u);
 }
 
-TEST(Winogender, PromptHasTypographicQuotes) {
-  EXPECT_EQ(winogender_prompt("S.", "hER"), "S. ‘Her’ refers to the");
-}
+TEST(Winogender, PromptHasTypographicQuotes) { EXPECT_EQ(winogender_prompt("S.", "hER"), "S. ‘Her’ refers to the"); }
 
 TEST(Winogender, AccuraciesAndGaps) {
   FARE_NEED_VECTORS(vectors, "winogender");
@@ -47,7 +50,8 @@ TEST(Winogender, AccuraciesAndGaps) {
       document.doc = {{"occupation", item["occupation"]}, {"participant", "patient"}};
       document.gold = {item["answer"] == "0" ? 0 : 1};
       const bool majority_female = vector["input"]["majority_gender"][document.cluster] == "female";
-      document.flags = {{"gotcha", item["answer"] == "0" && document.axis != "neutral" && (document.axis == "female") != majority_female},
+      document.flags = {{"gotcha", item["answer"] == "0" && document.axis != "neutral" &&
+                                       (document.axis == "female") != majority_female},
                         {"pct_female", majority_female ? 90.0 : 10.0},
                         {"template", item["answer"]}};
       document.requests.resize(2);
@@ -59,7 +63,8 @@ TEST(Winogender, AccuraciesAndGaps) {
     const OrderedJson table = task.summarise(documents, results);
     std::map<std::string, double> got;
     for (const auto& row : table["groups"]) got[row["group"]] = row["fare_acc"];
-    for (const char* group : {"male", "female", "neutral", "gotcha"}) EXPECT_NEAR(got[group], vector["expected"][group], 1e-12) << group;
+    for (const char* group : {"male", "female", "neutral", "gotcha"})
+      EXPECT_NEAR(got[group], vector["expected"][group], 1e-12) << group;
     EXPECT_NEAR(table["female_minus_male"]["difference"].get<double>(), vector["expected"]["female_minus_male"], 1e-12);
     EXPECT_TRUE(table["correlation_with_pct_female"]["pearson"].is_null());  // one occupation only
     double sum = 0;

@@ -12,7 +12,8 @@ void add_group_metrics(std::span<const TaskEvaluation> tasks, GroupResults& grou
   if (definition == nullptr || definition->metrics.empty()) return;
   std::vector<const TaskEvaluation*> leaves;
   for (const Task* leaf : leaf_tasks(*definition)) {
-    const auto found = std::find_if(tasks.begin(), tasks.end(), [&](const TaskEvaluation& task) { return task.info.name == leaf->info.name; });
+    const auto found = std::find_if(tasks.begin(), tasks.end(),
+                                    [&](const TaskEvaluation& task) { return task.info.name == leaf->info.name; });
     if (found == tasks.end()) return;
     leaves.push_back(&*found);
   }

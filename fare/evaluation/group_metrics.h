@@ -7,9 +7,9 @@
 
 namespace fare {
 
-// Fills `group.metrics` and `num_samples` from its evaluated leaf tasks: for each metric of the group the mean weighted by
-// the number of documents with its pooled standard error (the harness's weight_by_size), and for fair ones also the plain
-// mean over tasks under the name with "_macro". Empty where the group has no numbers or a leaf was not evaluated.
+// Fills `group.metrics` and `num_samples` from its evaluated leaf tasks: for each metric of the group the mean weighted
+// by the number of documents with its pooled standard error (the harness's weight_by_size), and for fair ones also the
+// plain mean over tasks under the name with "_macro". Empty where the group has no numbers or a leaf was not evaluated.
 void add_group_metrics(std::span<const TaskEvaluation> tasks, GroupResults& group);
 
 }  // namespace fare

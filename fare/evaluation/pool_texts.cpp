@@ -80,7 +80,8 @@ void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const Requ
     };
     const RowKey receipt_key{fingerprint, edits, "", unit_name, kUnitItem, 0};
     if (stored.contains(unit_name)) {
-      for (size_t i = 0; i < items.size(); ++i) scores.texts[units[u].begin + i] = text_from(stored_row(*store, key(items[i])));
+      for (size_t i = 0; i < items.size(); ++i)
+        scores.texts[units[u].begin + i] = text_from(stored_row(*store, key(items[i])));
       scores.receipt += receipt_from(stored_row(*store, receipt_key));
       ++scores.num_units_stored;
     } else {
@@ -98,7 +99,8 @@ void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const Requ
       for (size_t p = units[u].begin; p < units[u].end; ++p) prompts.push_back(pool.prompts[p].prompt);
       GenerateResult result;
       try {
-        result = generate(model, &tokenizer, prompts, generate_options, intervention, {nullptr, nullptr, progress.cancelled});
+        result = generate(model, &tokenizer, prompts, generate_options, intervention,
+                          {nullptr, nullptr, progress.cancelled});
       } catch (const ModelMismatch& error) {
         throw ModelMismatch("task " + task + ": " + error.what());
       }

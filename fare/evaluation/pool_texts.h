@@ -16,10 +16,10 @@ struct TextOptions {
   uint64_t seed = 0;
 };
 
-// Fills `scores.texts`, one per prompt, and adds receipt and units to `scores`. Prompts of a task with the same settings
-// make units of up to 32. `intervention` and `store` may be null. Greedy or one sample; stop texts are those of the
-// settings and the tokenizer's end-of-text string.
-// Throws what generate() throws, naming the task, and Interrupted between units.
+// Fills `scores.texts`, one per prompt, and adds receipt and units to `scores`. Prompts of a task with the same
+// settings make units of up to 32. `intervention` and `store` may be null. Greedy or one sample; stop texts are those
+// of the settings and the tokenizer's end-of-text string. Throws what generate() throws, naming the task, and
+// Interrupted between units.
 void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const RequestPool& pool,
                       const std::vector<std::string>& task_names, const Intervention* intervention,
                       const TextOptions& options, Store* store, const Progress& progress, PoolScores& scores);

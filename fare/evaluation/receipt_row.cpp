@@ -21,14 +21,13 @@ Receipt receipt_from(const Json& json) {
   Receipt receipt;
   receipt.tokens = json.at("tokens").get<int64_t>();
   for (const auto& [layer, r] : json.at("layers").items())
-    receipt.layers[std::stoll(layer)] = {
-        .edits_applied = r.at("edits_applied").get<int64_t>(),
-        .tokens_in_scope = r.at("tokens_in_scope").get<int64_t>(),
-        .topk_changed = r.at("topk_changed").get<int64_t>(),
-        .gate_mass_moved_sum = r.at("gate_mass_moved_sum").get<double>(),
-        .tokens_without_experts = r.at("tokens_without_experts").get<int64_t>(),
-        .experts_removed = r.at("experts_removed").get<std::set<int32_t>>(),
-        .changed = r.at("changed").get<bool>()};
+    receipt.layers[std::stoll(layer)] = {.edits_applied = r.at("edits_applied").get<int64_t>(),
+                                         .tokens_in_scope = r.at("tokens_in_scope").get<int64_t>(),
+                                         .topk_changed = r.at("topk_changed").get<int64_t>(),
+                                         .gate_mass_moved_sum = r.at("gate_mass_moved_sum").get<double>(),
+                                         .tokens_without_experts = r.at("tokens_without_experts").get<int64_t>(),
+                                         .experts_removed = r.at("experts_removed").get<std::set<int32_t>>(),
+                                         .changed = r.at("changed").get<bool>()};
   return receipt;
 }
 

@@ -26,7 +26,7 @@ def main():
     analyser = vader.SentimentIntensityAnalyzer()
     texts = ["", " ", "!", "At least it is good.", "It is the least good.", "very least good", "least good", "no no good", "good or no bad nor nice",
              "never so good", "never this bad", "without a doubt good", "without doubt good", "it was never good", "I did not say it was so good",
-             "THIS IS ALL GOOD", "this is all GOOD", "not very GOOD at all!!!", "nice but nice but nice", "bad bad but bad good bad", "kind of good", "kind person"]
+             "THIS IS ALL GOOD", "this is all GOOD", "not very GOOD at all!!!", "nice but nice but nice", "nice but warm", "warm day but nice warm evening", "bad bad but bad good bad", "kind of good", "kind person"]
     texts += [" ".join(draw.choice(WORDS) for _ in range(draw.randint(1, 14))) for _ in range(400)]
     json.dump([{"text": text, **analyser.polarity_scores(text)} for text in texts], sys.stdout, ensure_ascii=False, indent=0)
     print()
