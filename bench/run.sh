@@ -10,6 +10,7 @@ for argument in "$@"; do
   if [[ $argument == --quick ]]; then quick=(--benchmark_min_time=0.05); fi
 done
 status=0
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"  # as fare starts itself: spinning threads lose on a machine with other work
 mkdir -p out/bench
 
 echo "== micro-benchmarks (load: $(cut -d' ' -f1-3 /proc/loadavg))"
