@@ -20,27 +20,27 @@ constexpr double kSmallestLambda = 1e-6;
 // exp(lambda) must stay finite in float32 where the strength stands in an exponent.
 double largest_lambda(const std::string& family) { return family == "I2" || family == "I5" ? 60 : 1e4; }
 
-std::vector<DoseDraw> tuned_draws(Measurer& measurer, const SearchRow& row, const RouterProfile& profile, double target,
+std::vector<DoseDraw> tuned_draws(OutcomeSource& source, const SearchRow& row, const RouterProfile& profile, double target,
                                   bool restricted, int64_t wanted, const DiagnosisOptions& options, int64_t& tried) {
   std::vector<DoseDraw> draws;
   double start = row.configuration.lambda;  // then the last strength that matched: directions of one kind are alike
   for (tried = 0; tried < 2 * wanted && static_cast<int64_t>(draws.size()) < wanted; ++tried) {
-    measurer.progress().check();
+    source.progress().check();
     const auto experts =
-        random_direction(row.configuration, row.experts, measurer.model(), restricted, options.seed, tried);
+        random_direction(row.configuration, row.experts, source.model(), restricted, options.seed, tried);
     if (experts.empty()) break;
     Configuration configuration = row.configuration;
     configuration.sign = 1;
     const auto intervention_at = [&](double lambda) {
       configuration.lambda = lambda;
-      Intervention intervention = make_intervention(configuration, experts, profile, measurer.model().router.top_k);
+      Intervention intervention = make_intervention(configuration, experts, profile, source.model().router.top_k);
       intervention.name = fmt::format("dose-{}-{}", restricted ? "outside" : "anywhere", tried);
       return intervention;
     };
     const auto dose_at = [&](double lambda) {
       const Intervention intervention = intervention_at(lambda);
       const Intervention* one = &intervention;
-      return measurer.doses({&one, 1}, options.neutral_tokens).front().kl_nats;
+      return source.doses({&one, 1}, options.neutral_tokens).front().kl_nats;
     };
     const MatchedDose match = match_dose(dose_at, target, start, largest_lambda(row.configuration.family),
                                          options.dose_tolerance, kMaxSteps);
@@ -52,7 +52,7 @@ std::vector<DoseDraw> tuned_draws(Measurer& measurer, const SearchRow& row, cons
     draw.match = match;
     draw.intervention = intervention_at(match.lambda);
     draws.push_back(std::move(draw));
-    measurer.progress()("dose control", static_cast<int64_t>(draws.size()), wanted);
+    source.progress()("dose control", static_cast<int64_t>(draws.size()), wanted);
   }
   return draws;
 }
@@ -134,10 +134,10 @@ std::vector<ChosenExpert> random_direction(const Configuration& configuration, c
   return direction;
 }
 
-std::vector<DoseControl> control_doses(Measurer& measurer, const SearchResult& search, const TestOutcomes& test,
+std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult& search, const TestOutcomes& test,
                                        const RouterProfile& profile, const std::vector<int>& signs,
                                        const DiagnosisOptions& options) {
-  const Study& study = measurer.study();
+  const Study& study = source.study();
   const std::vector<Margins> base = at_indices<Margins>(test.base.pairs, test.pairs);
   const std::vector<UtilityOutcome> base_utility = at_indices<UtilityOutcome>(test.base.utility, test.utility);
   std::vector<DoseControl> controls;
@@ -160,11 +160,11 @@ std::vector<DoseControl> control_doses(Measurer& measurer, const SearchResult& s
       control.reason = "family I4 has no strength that could be tuned to equal dose";
       control.passed = false;
     } else {
-      control.draws = tuned_draws(measurer, row, profile, row.dose->kl_nats, true, control.asked, options, control.tried);
+      control.draws = tuned_draws(source, row, profile, row.dose->kl_nats, true, control.asked, options, control.tried);
       control.matched = static_cast<int64_t>(control.draws.size());
       unrestricted = std::min(control.asked, std::max<int64_t>(20, control.asked / 4));
       for (DoseDraw& draw :
-           tuned_draws(measurer, row, profile, row.dose->kl_nats, false, unrestricted, options, tried))
+           tuned_draws(source, row, profile, row.dose->kl_nats, false, unrestricted, options, tried))
         control.draws.push_back(std::move(draw));
     }
     unrestricted_asked.push_back(unrestricted);
@@ -180,7 +180,7 @@ std::vector<DoseControl> control_doses(Measurer& measurer, const SearchResult& s
     items.part = "dose-control";
     items.pairs = test.pairs;
     items.utility = test.utility;
-    const std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
+    const std::vector<Outcomes> outcomes = source.evaluate(items, asked);
     size_t next = 0;
     for (DoseControl& control : controls)
       for (DoseDraw& draw : control.draws) {

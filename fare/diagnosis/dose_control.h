@@ -53,7 +53,7 @@ std::vector<ChosenExpert> random_direction(const Configuration& configuration, c
 // tuned to the candidate's dose within options.dose_tolerance; a direction that cannot reach the dose is replaced by
 // another, up to twice as many as asked. A percentile needs min(20, asked) matched draws. All draws of all candidates are
 // evaluated on the test split in one call.
-std::vector<DoseControl> control_doses(Measurer& measurer, const SearchResult& search, const TestOutcomes& test,
+std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult& search, const TestOutcomes& test,
                                        const RouterProfile& profile, const std::vector<int>& signs,
                                        const DiagnosisOptions& options);
 

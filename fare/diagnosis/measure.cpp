@@ -98,19 +98,6 @@ Json margins_json(const Margins& margins) {
 
 }  // namespace
 
-bool same_outcomes(const Outcomes& a, const Outcomes& b) {
-  const auto same_pair = [](const Margins& x, const Margins& y) { return x.sum == y.sum && x.shared == y.shared; };
-  const auto same_item = [](const UtilityOutcome& x, const UtilityOutcome& y) { return x.margin == y.margin; };
-  return std::equal(a.pairs.begin(), a.pairs.end(), b.pairs.begin(), b.pairs.end(), same_pair) &&
-         std::equal(a.utility.begin(), a.utility.end(), b.utility.begin(), b.utility.end(), same_item);
-}
-
-std::string intervention_key(const Intervention* intervention) {
-  if (intervention == nullptr || intervention->edits.empty()) return "";
-  OrderedJson json = intervention->to_json();
-  return sha256_hex(json.at("edits").dump());
-}
-
 Measurer::Measurer(const Scorer& scorer, const Study& study, Store* store, const Progress& progress)
     : scorer_(scorer), study_(study), store_(store), progress_(progress), model_(scorer.model().routed()) {
   if (store_ != nullptr) {
@@ -240,11 +227,6 @@ std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Int
     progress_(items.part, done, total);
   }
   return outcomes;
-}
-
-Outcomes Measurer::base(const Items& items) {
-  const Intervention* none = nullptr;
-  return evaluate(items, {&none, 1}).front();
 }
 
 void Measurer::observe(std::span<const Request> requests, const UnitObserver& observer) {

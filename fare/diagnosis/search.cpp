@@ -42,8 +42,8 @@ double half_width_se(const stats::Interval& interval) { return (interval.high - 
 
 class Search {
  public:
-  Search(Measurer& measurer, const std::vector<int>& signs, const DiagnosisOptions& options, SearchResult& result)
-      : measurer_(measurer), study_(measurer.study()), signs_(signs), options_(options), result_(result),
+  Search(OutcomeSource& source, const std::vector<int>& signs, const DiagnosisOptions& options, SearchResult& result)
+      : source_(source), study_(source.study()), signs_(signs), options_(options), result_(result),
         order_(validation_order(study_, options.seed)), outcomes_(result.rows.size()) {
     log_options_ = options;
     log_options_.bootstrap_replicates = std::min(options.bootstrap_replicates, kLogReplicates);
@@ -67,7 +67,7 @@ class Search {
     if (!items.pairs.empty() || !items.utility.empty()) {
       std::vector<const Intervention*> asked = {nullptr};
       for (const size_t i : rows) asked.push_back(&result_.rows[i].intervention);
-      const std::vector<Outcomes> added = measurer_.evaluate(items, asked);
+      const std::vector<Outcomes> added = source_.evaluate(items, asked);
       append(base_, added[0]);
       for (size_t r = 0; r < rows.size(); ++r) append(outcomes_[rows[r]], added[r + 1]);
     }
@@ -101,7 +101,7 @@ class Search {
     row.worst_axis_remaining = worst_remaining(study_, pairs, base_.pairs, edited.pairs, signs_);
   }
 
-  Measurer& measurer_;
+  OutcomeSource& source_;
   const Study& study_;
   const std::vector<int>& signs_;
   const DiagnosisOptions& options_;
@@ -124,15 +124,15 @@ std::vector<size_t> picked(const std::vector<size_t>& rows, const std::vector<si
   return chosen;
 }
 
-void measure_doses(Measurer& measurer, SearchResult& result, const std::vector<size_t>& rows, int64_t tokens) {
+void measure_doses(OutcomeSource& source, SearchResult& result, const std::vector<size_t>& rows, int64_t tokens) {
   for (SearchRow& row : result.rows) row.dose_reason = "doses are measured for configurations of the last rung";
-  if (measurer.study().neutral.empty()) {
+  if (source.study().neutral.empty()) {
     for (SearchRow& row : result.rows) row.dose_reason = "no neutral text was given";
     return;
   }
   std::vector<const Intervention*> asked;
   for (const size_t i : rows) asked.push_back(&result.rows[i].intervention);
-  const std::vector<Dose> doses = measurer.doses(asked, tokens);
+  const std::vector<Dose> doses = source.doses(asked, tokens);
   for (size_t r = 0; r < rows.size(); ++r) {
     result.rows[rows[r]].dose = doses[r];
     result.rows[rows[r]].dose_reason.clear();
@@ -206,10 +206,10 @@ Standing standing_of(const SearchRow& row) {
   return standing;
 }
 
-SearchResult search(Measurer& measurer, const ExpertScores& scores, const RouterProfile& profile,
+SearchResult search(OutcomeSource& source, const ExpertScores& scores, const RouterProfile& profile,
                     const std::vector<int>& signs, const DiagnosisOptions& options) {
   SearchResult result;
-  const RoutedModel& model = measurer.model();
+  const RoutedModel& model = source.model();
   for (Configuration& configuration : make_grid(options, model)) {
     SearchRow row;
     row.name = configuration_name(configuration);
@@ -222,7 +222,7 @@ SearchResult search(Measurer& measurer, const ExpertScores& scores, const Router
   for (size_t i = 0; i < result.rows.size(); ++i)
     (result.rows[i].configuration.random_ranking ? controls : eligible).push_back(i);
 
-  Search run(measurer, signs, options, result);
+  Search run(source, signs, options, result);
   const double tau = options.thresholds.pooled_drop_pp;
   for (int rung = 1; rung <= 3; ++rung) {
     std::vector<size_t> entered = eligible;
@@ -244,7 +244,7 @@ SearchResult search(Measurer& measurer, const ExpertScores& scores, const Router
   result.random_survivors = controls;
   std::vector<size_t> last = eligible;
   last.insert(last.end(), controls.begin(), controls.end());
-  measure_doses(measurer, result, last, options.neutral_tokens);
+  measure_doses(source, result, last, options.neutral_tokens);
 
   result.front = picked(eligible, front_of(standings_of(result, eligible)));
   result.random_front = picked(controls, front_of(standings_of(result, controls)));

@@ -12,7 +12,7 @@
 #include "fare/diagnosis/bias.h"
 #include "fare/diagnosis/candidates.h"
 #include "fare/diagnosis/halving.h"
-#include "fare/diagnosis/measure.h"
+#include "fare/diagnosis/outcome_source.h"
 
 namespace fare {
 
@@ -74,7 +74,7 @@ std::optional<double> worst_remaining(const Study& study, std::span<const int64_
 
 // `signs`: per axis, fixed on train and validation (BaseBias::signs). Intervals of the log come from 1,000 resamples.
 // Throws NumericError when the validation split holds no pair.
-SearchResult search(Measurer& measurer, const ExpertScores& scores, const RouterProfile& profile,
+SearchResult search(OutcomeSource& source, const ExpertScores& scores, const RouterProfile& profile,
                     const std::vector<int>& signs, const DiagnosisOptions& options);
 
 // A row as choose_best and front_of read it.

@@ -16,8 +16,8 @@ std::vector<int64_t> first_numbers(size_t n) {
 
 }  // namespace
 
-TestOutcomes open_test(Measurer& measurer, const SearchResult& search) {
-  const Study& study = measurer.study();
+TestOutcomes open_test(OutcomeSource& source, const SearchResult& search) {
+  const Study& study = source.study();
   TestOutcomes test;
   test.pairs = study.pairs_in(SplitPart::kTest);
   test.utility = study.utility_in(SplitPart::kTest);
@@ -30,7 +30,7 @@ TestOutcomes open_test(Measurer& measurer, const SearchResult& search) {
   items.utility = first_numbers(study.utility.size());
   std::vector<const Intervention*> asked = {nullptr};
   for (const size_t row : search.survivors) asked.push_back(&search.rows[row].intervention);
-  std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
+  std::vector<Outcomes> outcomes = source.evaluate(items, asked);
   test.base = std::move(outcomes.front());
   test.survivors.assign(std::make_move_iterator(outcomes.begin() + 1), std::make_move_iterator(outcomes.end()));
   return test;

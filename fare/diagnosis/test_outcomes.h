@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "fare/diagnosis/measure.h"
+#include "fare/diagnosis/outcome_source.h"
 #include "fare/diagnosis/search.h"
 
 namespace fare {
@@ -18,7 +18,7 @@ struct TestOutcomes {
 };
 
 // Call after thresholds, splits and candidates are written. Throws NumericError when the test split holds no pair.
-TestOutcomes open_test(Measurer& measurer, const SearchResult& search);
+TestOutcomes open_test(OutcomeSource& source, const SearchResult& search);
 
 // The outcomes of a candidate: that of its row among the survivors.
 const Outcomes& outcomes_of(const TestOutcomes& test, const SearchResult& search, const SearchCandidate& candidate);
