@@ -31,7 +31,7 @@ void refuse_flags(const CLI::App& make, const std::string& model, std::initializ
 void make_model(const CLI::App& make, LabFlags& flags) {
   if (flags.model == "random") {
     refuse_flags(make, flags.model,
-                 {"--pairs", "--transfer-pairs", "--facts", "--utility", "--prompts", "--neutral-tokens", "--bias-pp",
+                 {"--pairs", "--transfer-pairs", "--facts", "--utility", "--prompts", "--neutral-tokens", "--bias-pp", "--reachable-pp", "--noise-pp",
                   "--axes", "--bias-layer", "--side-experts", "--grammar-experts"});
     flags.random.family = flags.control.family;
     flags.random.weights = flags.weights;
@@ -98,6 +98,12 @@ void add_lab_command(CLI::App& program, int& exit_status) {
       ->capture_default_str()
       ->group(of_control);
 
+  make->add_option("--reachable-pp", control.reachable_pp,
+                   "Of --bias-pp, what the side experts hold; the rest sits in the output matrix (X1, X10 and their like)")
+      ->group(of_control);
+  make->add_option("--noise-pp", control.noise_pp,
+                   "Share of pairs, percent, whose sign changes when the side experts' own noise goes")
+      ->group(of_control);
   make->add_option("--axes", control.axes, "Axes of groups, 1 to 4")->capture_default_str()->group(of_control);
   make->add_option("--bias-layer", control.bias_layer, "Layer that reacts to groups and holds the stereotype")
       ->capture_default_str()

@@ -230,24 +230,27 @@ OrderedJson expected_json(const ControlModel& model) {
 }  // namespace
 
 OrderedJson control_stamp(const ControlOptions& options) {
-  return {{"command", "fare lab make " + options.id},
-          {"family", options.family},
-          {"weights", options.weights},
-          {"pairs", options.pairs},
-          {"transfer_pairs", options.transfer_pairs},
-          {"facts", options.facts},
-          {"utility", options.utility},
-          {"prompts", options.prompts},
-          {"neutral_tokens", options.neutral_tokens},
-          {"bias_pp", options.bias_pp},
-          {"axes", options.axes},
-          {"experts", options.experts},
-          {"top_k", options.top_k},
-          {"layers", options.layers},
-          {"bias_layer", options.bias_layer},
-          {"side_experts", options.side_experts},
-          {"grammar_experts", options.grammar_experts},
-          {"seed", options.seed}};
+  OrderedJson stamp = {{"command", "fare lab make " + options.id},
+                       {"family", options.family},
+                       {"weights", options.weights},
+                       {"pairs", options.pairs},
+                       {"transfer_pairs", options.transfer_pairs},
+                       {"facts", options.facts},
+                       {"utility", options.utility},
+                       {"prompts", options.prompts},
+                       {"neutral_tokens", options.neutral_tokens},
+                       {"bias_pp", options.bias_pp},
+                       {"axes", options.axes},
+                       {"experts", options.experts},
+                       {"top_k", options.top_k},
+                       {"layers", options.layers},
+                       {"bias_layer", options.bias_layer},
+                       {"side_experts", options.side_experts},
+                       {"grammar_experts", options.grammar_experts},
+                       {"seed", options.seed}};
+  if (options.reachable_pp) stamp["reachable_pp"] = *options.reachable_pp;
+  if (options.noise_pp) stamp["noise_pp"] = *options.noise_pp;
+  return stamp;
 }
 
 OrderedJson world_json(const ControlModel& model) {

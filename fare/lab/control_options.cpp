@@ -38,9 +38,16 @@ void check_list(const char* flag, const std::vector<int64_t>& experts, int64_t w
 
 }  // namespace
 
+Recipe made_of(const ControlOptions& options) {
+  Recipe made = recipe(options.id);
+  if (options.reachable_pp) made.reachable_pp = options.reachable_pp;
+  if (options.noise_pp) made.noise_pp = *options.noise_pp;
+  return made;
+}
+
 ControlOptions checked_options(const ControlOptions& wanted) {
   ControlOptions options = wanted;
-  const Recipe& made = recipe(options.id);
+  const Recipe made = made_of(options);
   const LabFamily family = lab_family(options.family, "--family");
   if (options.weights != "renormalised" && options.weights != "raw")
     throw UsageError("--weights " + options.weights + ": accepted: renormalised, raw");
@@ -77,6 +84,12 @@ ControlOptions checked_options(const ControlOptions& wanted) {
   if (!made.biased && options.pairs % 2 != 0)
     throw UsageError("--pairs " + std::to_string(options.pairs) + ": " + made.id +
                      " balances its clusters, it needs an even number");
+  for (const auto& [flag, value] : {std::pair{"--reachable-pp", options.reachable_pp}, std::pair{"--noise-pp", options.noise_pp}}) {
+    if (!value) continue;
+    if (made.bias != BiasPlace::kSideExperts || made.reaction != Reaction::kGroups || !made.biased)
+      throw UsageError(std::string(flag) + ": only for models whose side experts hold the stereotype, as X1 and X10");
+    if (*value < 0 || *value > 40) throw UsageError(std::string(flag) + " " + std::to_string(*value) + ": accepted: 0 to 40");
+  }
   const double least = made.reachable_pp.value_or(0);
   if (!(options.bias_pp > least && options.bias_pp <= 45))
     throw UsageError("--bias-pp " + std::to_string(options.bias_pp) + ": accepted: above " + std::to_string(least) +

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct ControlOptions {
   int64_t prompts = 1000;               // generation prompts
   int64_t neutral_tokens = 20000;       // words of neutral text
   double bias_pp = 12;                  // planted preference above 50%, in percentage points
+  // Where the side experts hold the stereotype: the part of bias_pp they hold, and the share of pairs that change sign
+  // when their own noise goes. Empty: as the recipe says.
+  std::optional<double> reachable_pp, noise_pp;
   int64_t axes = 2;                     // 1 to 4
   int64_t experts = 0;                  // per layer; 0 = as the recipe says
   int64_t top_k = 3;
@@ -30,6 +34,9 @@ struct ControlOptions {
   std::vector<int64_t> grammar_experts;  // which experts are always chosen; empty = those before the side experts
   uint64_t seed = 0;
 };
+
+// The line of the table with what the options put in its place.
+Recipe made_of(const ControlOptions& options);
 
 // Fills in what the recipe decides and checks everything else. Throws UsageError naming the flag and what is accepted.
 ControlOptions checked_options(const ControlOptions& options);

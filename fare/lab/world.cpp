@@ -54,7 +54,7 @@ LanguageSize language_size(const ControlOptions& options) {
 }
 
 World::World(const ControlOptions& wanted)
-    : options(checked_options(wanted)), made(recipe(wanted.id)), language(language_size(options)), geometry(language, options) {
+    : options(checked_options(wanted)), made(made_of(options)), language(language_size(options)), geometry(language, options) {
   bias = made.biased ? noise_deviation * normal_quantile(0.5 + options.bias_pp / 100) : 0;
   const double left_pp = made.bias == BiasPlace::kOutside ? options.bias_pp : options.bias_pp - made.reachable_pp.value_or(options.bias_pp);
   reachable_bias = bias - noise_deviation * normal_quantile(0.5 + left_pp / 100);
