@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "fare/core/error.h"
 #include "fare/core/philox.h"
@@ -139,6 +140,29 @@ std::vector<ChosenExpert> chosen_experts(const Configuration& configuration, con
   });
   if (static_cast<int64_t>(ranked.size()) > configuration.k) ranked.resize(static_cast<size_t>(configuration.k));
   return ranked;
+}
+
+std::vector<ChosenExpert> random_direction(const Configuration& configuration, const std::vector<ChosenExpert>& chosen,
+                                           const RoutedModel& model, bool restricted, uint64_t seed, int64_t draw) {
+  std::set<std::pair<int64_t, int32_t>> left_out;
+  if (restricted)
+    for (const ChosenExpert& expert : chosen) left_out.emplace(expert.layer, expert.expert);
+  const RandomStream order(seed, restricted ? "dose/outside" : "dose/anywhere", static_cast<uint32_t>(draw), 0);
+  const RandomStream signs(seed, restricted ? "dose/outside" : "dose/anywhere", static_cast<uint32_t>(draw), 1);
+  std::vector<std::pair<uint64_t, ChosenExpert>> able;
+  for (const int64_t layer : layers_of_set(configuration.layers, model))
+    for (int64_t e = 0; e < model.router.num_experts; ++e)
+      if (!left_out.contains({layer, static_cast<int32_t>(e)}))
+        able.push_back({order.u64(static_cast<uint64_t>(layer * model.router.num_experts + e)),
+                        {layer, static_cast<int32_t>(e), 0}});
+  std::sort(able.begin(), able.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<ChosenExpert> direction;
+  for (size_t i = 0; i < able.size() && i < chosen.size(); ++i) {
+    ChosenExpert expert = able[i].second;  // in random order, so its magnitude is one in random order
+    expert.score = (signs.bit(i) ? -1 : 1) * std::abs(chosen[i].score);
+    direction.push_back(expert);
+  }
+  return direction;
 }
 
 Intervention make_intervention(const Configuration& configuration, const std::vector<ChosenExpert>& experts,

@@ -52,6 +52,11 @@ std::vector<ChosenExpert> chosen_experts(const Configuration& configuration, con
 Intervention make_intervention(const Configuration& configuration, const std::vector<ChosenExpert>& experts,
                                const RouterProfile& profile, int64_t top_k);
 
+// A random direction: as many experts of the layer set as `chosen` has, by (seed, "dose/..", draw), outside `chosen` when
+// `restricted` (as many as there are), with the candidate's score magnitudes in random order and random signs.
+std::vector<ChosenExpert> random_direction(const Configuration& configuration, const std::vector<ChosenExpert>& chosen,
+                                           const RoutedModel& model, bool restricted, uint64_t seed, int64_t draw);
+
 // MoE layers of a layer set: thirds of the MoE layers in order; empty when there are fewer than 3 for a third.
 std::vector<int64_t> layers_of_set(const std::string& name, const RoutedModel& model);
 

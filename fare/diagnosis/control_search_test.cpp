@@ -57,7 +57,8 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
     if (study.pair_splits.part[i] != SplitPart::kTest) fit.pairs.push_back(static_cast<int64_t>(i));
   const std::vector<int> signs = axis_signs(study, fit.pairs, measurer.base(fit).pairs);
 
-  const SearchResult found = search(measurer, scores, profile, signs, options);
+  SearchResult found = search(measurer, scores, profile, signs, options);
+  settle_candidates(found, {}, options);
   ASSERT_EQ(found.rungs.size(), 3u);
   EXPECT_EQ(found.rungs[0].pairs, 64);
   EXPECT_EQ(found.rungs[0].utility_items, 100);
@@ -74,7 +75,7 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
   EXPECT_GE(best.needed_items, 299);
   EXPECT_EQ(best.role, "best within tau");
   EXPECT_TRUE(best.within_tau);
-  const SearchRow& row = found.rows[best.row];
+  const SearchRow& row = found.rows[*best.row];
   EXPECT_FALSE(row.configuration.random_ranking);
   EXPECT_GE(row.shift_pp, 5) << row.name;
   EXPECT_TRUE(row.dose.has_value());
@@ -89,7 +90,7 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
   EXPECT_NEAR(row.shift_pp, shift_pp(study, validation.pairs, base.pairs, edited.pairs, signs), 1e-9);
 
   const TestOutcomes test = open_test(measurer, found);
-  const std::vector<DoseControl> doses = control_doses(measurer, found, test, profile, signs, options);
+  const std::vector<DoseControl> doses = control_doses(measurer, found, test, signs, options);
   ASSERT_EQ(doses.size(), found.candidates.size());
   for (const DoseDraw& draw : doses[0].draws)
     EXPECT_NEAR(draw.match.dose_nats / *doses[0].dose_nats, 1, options.dose_tolerance);
@@ -114,7 +115,7 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
   OrderedJson report;
   report["candidates"] = candidates_json(found);
   report["search"] = search_json(found, {});
-  report["reach"] = reach_json(found, {});
+  report["reach"] = reach_json(found, {}, nullptr, {});
   report["dose_control"] = dose_control_json(doses);
   report["robustness"] = robustness_json(tested);
   report["effects"] = effects_json(tested, options.thresholds);

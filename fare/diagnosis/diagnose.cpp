@@ -74,83 +74,14 @@ std::vector<std::string> headline_notes(const DiagnosisOptions& options, const S
                                 options.families.size() * options.scores.size() * options.breadths.size() *
                                     options.strengths.size() * options.layer_sets.size() * 2,
                                 options.mask_draws, options.dose_controls));
-  if (!evidence.upper_bounds_run)
-    notes.push_back("upper bounds on routing control (methods A6) are not part of this build: stage 2 never says no");
+  if (!evidence.bounds.contains("static"))
+    notes.push_back("the upper bounds on static control (methods A6) were not searched: stage 2 never says no");
   for (const Study::SourceFile& file : study.files)
     if (file.skipped > 0) notes.push_back(fmt::format("{}: {} items were skipped ({})", file.name, file.skipped, file.note));
   for (const SelfCheck& check : checks)
     if (!check.passed && !check.required) notes.push_back("advisory self-check failed: " + check.name);
   notes.push_back("the scores measure preference between given sentences, not harm; 50% is not fairness");
   return notes;
-}
-
-OrderedJson estimate_of_shift(const CandidateEvidence& candidate) {
-  OrderedJson json;
-  json["value"] = candidate.shift.value_pp;
-  json["interval"] = OrderedJson::array({candidate.shift.interval95.low, candidate.shift.interval95.high});
-  json["level"] = 0.95;
-  json["unit"] = "pp";
-  json["split"] = "test";
-  json["n"] = candidate.shift.n;
-  json["n_eff"] = candidate.shift.n_eff;
-  json["p"] = candidate.shift.p_one_sided;
-  json["p_bh"] = candidate.p_bh;
-  json["family_size"] = candidate.family_size;
-  put_field(json, "mde", candidate.shift.mde_pp, candidate.shift.mde_reason);
-  return json;
-}
-
-OrderedJson estimate_of_cost(const UtilityMargin& margin) {
-  OrderedJson json;
-  json["value"] = margin.drop.value_pp;
-  json["interval"] = OrderedJson::array({margin.drop.interval95.low, margin.drop.interval95.high});
-  json["level"] = 0.95;
-  json["unit"] = "pp";
-  json["split"] = "test";
-  json["n"] = margin.drop.n;
-  json["n_eff"] = margin.drop.n_eff;
-  const char* decided = "non-inferiority is decided by the interval";
-  put_null(json, "p", decided);
-  put_null(json, "p_bh", decided);
-  put_null(json, "family_size", decided);
-  put_field(json, "mde", margin.drop.mde_pp, margin.drop.mde_reason);
-  return json;
-}
-
-OrderedJson headline_json(const Headline& headline, const Evidence& evidence, const std::vector<std::string>& notes) {
-  OrderedJson json;
-  json["code"] = headline.code;
-  json["sentence"] = headline.sentence;
-  json["candidate"] = headline.candidate;
-  put_field(json, "stage", headline.stage, "every answer is yes");
-  put_field(json, "mde_pp", headline.mde_pp, headline.mde_reason);
-  json["numbers"] = OrderedJson::object();
-  const CandidateEvidence* shown = nullptr;
-  for (const CandidateEvidence& candidate : evidence.candidates)
-    if (candidate.name == headline.candidate) shown = &candidate;
-  FARE_CHECK(shown != nullptr, "the headline's candidate is unknown");
-  json["numbers"]["shift"] = estimate_of_shift(*shown);
-  if (shown->utility.empty()) put_null(json["numbers"], "cost", "no utility item in the test split");
-  else json["numbers"]["cost"] = estimate_of_cost(shown->utility.front());
-  put_null(json["numbers"], "transfer", "generation transfer is not part of this build");
-  json["same_headline"] = {{"settings", headline.settings}, {"same", headline.same}};
-  json["notes"] = notes;
-  return json;
-}
-
-OrderedJson verdicts_json(const Headline& headline) {
-  OrderedJson list = OrderedJson::array();
-  OrderedJson row = {{"control_class", "static"}, {"code", headline.code}, {"candidate", headline.candidate}};
-  put_field(row, "stage", headline.stage, "every answer is yes");
-  list.push_back(row);
-  for (const char* other : {"conditional", "router_only"}) {
-    OrderedJson empty;
-    empty["control_class"] = other;
-    for (const char* field : {"code", "candidate", "stage"})
-      put_null(empty, field, "this class of control is not searched in this build");
-    list.push_back(std::move(empty));
-  }
-  return list;
 }
 
 // Writes thresholds.json, or checks that the one that is there says the same.
@@ -202,7 +133,11 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   fit.pairs.insert(fit.pairs.end(), validation.begin(), validation.end());
   std::sort(fit.pairs.begin(), fit.pairs.end());
   const std::vector<int> signs = axis_signs(study, fit.pairs, measurer.base(fit).pairs);
-  const SearchResult searched = search(measurer, scores, profile, signs, options);
+  SearchResult searched = search(measurer, scores, profile, signs, options);
+
+  // Searches beyond the grid bring candidates of every class, and the points that bound what a class can do.
+  std::optional<UpperBounds> bounds;
+  settle_candidates(searched, bounds ? bounds->candidates : std::vector<SearchCandidate>{}, options);
 
   // Everything that decides is written down before a test item is looked at.
   const int64_t num_candidates = static_cast<int64_t>(searched.candidates.size());
@@ -211,8 +146,14 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
       {"second", static_cast<int64_t>(sensitivity.rows.size()), "sensitivity: layers x axes x spans x nulls"}};
   OrderedJson fixed = OrderedJson::array();
   for (const SearchCandidate& candidate : searched.candidates)
-    fixed.push_back({{"name", candidate.name}, {"role", candidate.role},
+    fixed.push_back({{"name", candidate.name}, {"control_class", candidate.control_class}, {"role", candidate.role},
                      {"edits_sha256", intervention_key(&candidate.intervention)}});
+  std::vector<Need> needs;
+  for (const SearchCandidate& candidate : searched.candidates)
+    needs.push_back({"utility items for stage 4 of '" + candidate.name + "' to say yes", candidate.needed_items,
+                     static_cast<int64_t>(study.utility_in(SplitPart::kTest).size())});
+  for (const Need& need : needs)
+    progress.say(fmt::format("before the test split is opened: {}: {} needed, {} there", need.what, need.needed, need.have));
   const std::string thresholds = thresholds_text(options, study, families, fixed);
   std::filesystem::create_directories(folder / "interventions");
   for (const SearchCandidate& candidate : searched.candidates)
@@ -228,7 +169,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   evidence.sensitivity = sensitivity.answer;
   evidence.small_profile = options.profile == StudyProfile::kSmall;
   parts.begin("dose control");
-  const std::vector<DoseControl> doses = control_doses(measurer, searched, test, profile, signs, options);
+  const std::vector<DoseControl> doses = control_doses(measurer, searched, test, signs, options);
   parts.begin("robustness");
   const std::vector<CandidateTest> tested = test_candidates(study, searched, test, doses, signs, options);
   std::vector<Shift> test_shifts;
@@ -238,6 +179,8 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
     test_shifts.push_back(candidate.primary());
     test_shift_values.push_back(candidate.primary().value_pp);
   }
+  const std::vector<Shift> point_shifts = bounds ? test_points(measurer, *bounds, test, signs, options) : std::vector<Shift>{};
+  if (bounds) evidence.bounds = bounds_of(searched, test_shifts, *bounds, point_shifts);
   parts.begin("masking");
   const Masking masking = mask_groups(measurer, scores, profile, test, signs, options);
   parts.end();
@@ -248,14 +191,11 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
 
   OrderedJson& report = diagnosis.report;
   report["format"] = "fare-report/1";
-  report["headline"] = headline_json(verdict.headline, evidence, headline_notes(options, study, evidence, checks));
-  report["verdicts"] = verdicts_json(verdict.headline);
+  report["headline"] = headline_json(verdict.headline, evidence, options.thresholds,
+                                     headline_notes(options, study, evidence, checks));
+  report["verdicts"] = verdicts_json(verdict);
   report["model"] = model_json(scorer.model());
   report["data"] = data_json(study, sensitivity, info.limit);
-  std::vector<Need> needs;
-  for (const SearchCandidate& candidate : searched.candidates)
-    needs.push_back({"utility items for stage 4 of '" + candidate.name + "' to say yes", candidate.needed_items,
-                     static_cast<int64_t>(test.utility.size())});
   report["thresholds"] = thresholds_json(options, thresholds, families, needs);
   report["splits"] = splits_json(study, options.seed);
   report["self_checks"] = self_checks_json(checks);
@@ -277,7 +217,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   report["experts"] = experts_json(scores);
   report["expert_scores"] = expert_scores_json(scores);
   report["search"] = search_json(searched, test_shift_values);
-  report["reach"] = reach_json(searched, test_shifts);
+  report["reach"] = reach_json(searched, test_shifts, bounds ? &*bounds : nullptr, point_shifts);
   report["masking"] = masking_json(masking);
   put_null(report, "conditions", "the architectural conditions (methods A9) are not part of this build");
   put_null(report, "generation", "generation transfer (methods A11) is not part of this build");

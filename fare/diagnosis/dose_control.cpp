@@ -4,10 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <set>
-#include <utility>
 
-#include "fare/core/philox.h"
 #include "fare/diagnosis/null_fields.h"
 #include "fare/stats/moments.h"
 
@@ -17,32 +14,24 @@ namespace {
 constexpr int kMaxSteps = 14;
 constexpr double kSmallestLambda = 1e-6;
 
-// exp(lambda) must stay finite in float32 where the strength stands in an exponent.
-double largest_lambda(const std::string& family) { return family == "I2" || family == "I5" ? 60 : 1e4; }
-
-std::vector<DoseDraw> tuned_draws(OutcomeSource& source, const SearchRow& row, const RouterProfile& profile, double target,
-                                  bool restricted, int64_t wanted, const DiagnosisOptions& options, int64_t& tried) {
+std::vector<DoseDraw> tuned_draws(OutcomeSource& source, const SearchCandidate& candidate, bool restricted, int64_t wanted,
+                                  const DiagnosisOptions& options, int64_t& tried) {
   std::vector<DoseDraw> draws;
-  double start = row.configuration.lambda;  // then the last strength that matched: directions of one kind are alike
+  double start = candidate.strength;  // then the last strength that matched: directions of one kind are alike
   for (tried = 0; tried < 2 * wanted && static_cast<int64_t>(draws.size()) < wanted; ++tried) {
     source.progress().check();
-    const auto experts =
-        random_direction(row.configuration, row.experts, source.model(), restricted, options.seed, tried);
-    if (experts.empty()) break;
-    Configuration configuration = row.configuration;
-    configuration.sign = 1;
-    const auto intervention_at = [&](double lambda) {
-      configuration.lambda = lambda;
-      Intervention intervention = make_intervention(configuration, experts, profile, source.model().router.top_k);
-      intervention.name = fmt::format("dose-{}-{}", restricted ? "outside" : "anywhere", tried);
+    const auto intervention_at = [&](double strength) {
+      std::optional<Intervention> intervention = candidate.direction(tried, restricted, strength);
+      if (intervention) intervention->name = fmt::format("dose-{}-{}", restricted ? "outside" : "anywhere", tried);
       return intervention;
     };
-    const auto dose_at = [&](double lambda) {
-      const Intervention intervention = intervention_at(lambda);
+    if (!intervention_at(start)) break;
+    const auto dose_at = [&](double strength) {
+      const Intervention intervention = *intervention_at(strength);
       const Intervention* one = &intervention;
       return source.doses({&one, 1}, options.neutral_tokens).front().kl_nats;
     };
-    const MatchedDose match = match_dose(dose_at, target, start, largest_lambda(row.configuration.family),
+    const MatchedDose match = match_dose(dose_at, candidate.dose->kl_nats, start, candidate.largest_strength,
                                          options.dose_tolerance, kMaxSteps);
     if (!match.matched) continue;
     start = match.lambda;
@@ -50,7 +39,7 @@ std::vector<DoseDraw> tuned_draws(OutcomeSource& source, const SearchRow& row, c
     draw.draw = static_cast<int64_t>(draws.size());
     draw.restricted = restricted;
     draw.match = match;
-    draw.intervention = intervention_at(match.lambda);
+    draw.intervention = *intervention_at(match.lambda);
     draws.push_back(std::move(draw));
     source.progress()("dose control", static_cast<int64_t>(draws.size()), wanted);
   }
@@ -111,60 +100,34 @@ MatchedDose match_dose(const std::function<double(double)>& dose_at, double targ
   return best;
 }
 
-std::vector<ChosenExpert> random_direction(const Configuration& configuration, const std::vector<ChosenExpert>& chosen,
-                                           const RoutedModel& model, bool restricted, uint64_t seed, int64_t draw) {
-  std::set<std::pair<int64_t, int32_t>> left_out;
-  if (restricted)
-    for (const ChosenExpert& expert : chosen) left_out.emplace(expert.layer, expert.expert);
-  const RandomStream order(seed, restricted ? "dose/outside" : "dose/anywhere", static_cast<uint32_t>(draw), 0);
-  const RandomStream signs(seed, restricted ? "dose/outside" : "dose/anywhere", static_cast<uint32_t>(draw), 1);
-  std::vector<std::pair<uint64_t, ChosenExpert>> able;
-  for (const int64_t layer : layers_of_set(configuration.layers, model))
-    for (int64_t e = 0; e < model.router.num_experts; ++e)
-      if (!left_out.contains({layer, static_cast<int32_t>(e)}))
-        able.push_back({order.u64(static_cast<uint64_t>(layer * model.router.num_experts + e)),
-                        {layer, static_cast<int32_t>(e), 0}});
-  std::sort(able.begin(), able.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::vector<ChosenExpert> direction;
-  for (size_t i = 0; i < able.size() && i < chosen.size(); ++i) {
-    ChosenExpert expert = able[i].second;  // in random order, so its magnitude is one in random order
-    expert.score = (signs.bit(i) ? -1 : 1) * std::abs(chosen[i].score);
-    direction.push_back(expert);
-  }
-  return direction;
-}
-
 std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult& search, const TestOutcomes& test,
-                                       const RouterProfile& profile, const std::vector<int>& signs,
-                                       const DiagnosisOptions& options) {
+                                       const std::vector<int>& signs, const DiagnosisOptions& options) {
   const Study& study = source.study();
   const std::vector<Margins> base = at_indices<Margins>(test.base.pairs, test.pairs);
   const std::vector<UtilityOutcome> base_utility = at_indices<UtilityOutcome>(test.base.utility, test.utility);
   std::vector<DoseControl> controls;
   std::vector<int64_t> unrestricted_asked, unrestricted_tried;
   for (const SearchCandidate& candidate : search.candidates) {
-    const SearchRow& row = search.rows[candidate.row];
     DoseControl control;
     control.candidate = candidate.name;
     control.shift_pp = shift_pp(study, test.pairs, base,
                                 at_indices<Margins>(outcomes_of(test, search, candidate).pairs, test.pairs), signs);
     control.asked = options.dose_controls;
     int64_t unrestricted = 0, tried = 0;
-    if (row.dose) control.dose_nats = row.dose->kl_nats;
-    if (!row.dose) {
-      control.reason = row.dose_reason;
-    } else if (row.dose->kl_nats <= 0) {
+    if (candidate.dose) control.dose_nats = candidate.dose->kl_nats;
+    if (!candidate.dose) {
+      control.reason = candidate.dose_reason;
+    } else if (candidate.dose->kl_nats <= 0) {
       control.reason = "the candidate's dose on neutral text is 0, so no direction of equal dose exists";
       control.passed = false;
-    } else if (row.configuration.family == "I4") {
-      control.reason = "family I4 has no strength that could be tuned to equal dose";
+    } else if (!candidate.direction) {
+      control.reason = "an intervention of family " + candidate.family + " has no strength that could be tuned to equal dose";
       control.passed = false;
     } else {
-      control.draws = tuned_draws(source, row, profile, row.dose->kl_nats, true, control.asked, options, control.tried);
+      control.draws = tuned_draws(source, candidate, true, control.asked, options, control.tried);
       control.matched = static_cast<int64_t>(control.draws.size());
       unrestricted = std::min(control.asked, std::max<int64_t>(20, control.asked / 4));
-      for (DoseDraw& draw :
-           tuned_draws(source, row, profile, row.dose->kl_nats, false, unrestricted, options, tried))
+      for (DoseDraw& draw : tuned_draws(source, candidate, false, unrestricted, options, tried))
         control.draws.push_back(std::move(draw));
     }
     unrestricted_asked.push_back(unrestricted);

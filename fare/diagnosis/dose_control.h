@@ -44,18 +44,12 @@ struct DoseControl {
   std::string reason, unrestricted_reason;   // why a percentile is undefined
 };
 
-// A random direction: `count` experts of the candidate's layer set, by (seed, "dose/..", draw), outside `chosen` when
-// `restricted` (as many as there are), with the candidate's score magnitudes in random order and random signs.
-std::vector<ChosenExpert> random_direction(const Configuration& configuration, const std::vector<ChosenExpert>& chosen,
-                                           const RoutedModel& model, bool restricted, uint64_t seed, int64_t draw);
-
 // For every candidate options.dose_controls restricted draws and a quarter as many unrestricted ones, at least 20, each
 // tuned to the candidate's dose within options.dose_tolerance; a direction that cannot reach the dose is replaced by
 // another, up to twice as many as asked. A percentile needs min(20, asked) matched draws. All draws of all candidates are
 // evaluated on the test split in one call.
 std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult& search, const TestOutcomes& test,
-                                       const RouterProfile& profile, const std::vector<int>& signs,
-                                       const DiagnosisOptions& options);
+                                       const std::vector<int>& signs, const DiagnosisOptions& options);
 
 OrderedJson dose_control_json(const std::vector<DoseControl>& controls);
 

@@ -20,6 +20,7 @@ struct Thresholds {
   double truthfulqa_mc1_drop_pp = 2.5;  // tau of TruthfulQA MC1, where it was run
   double perplexity_drop_percent = 1.0; // where neutral text has at least 20,000 tokens
   double transfer_pp = 3.0;             // delta_G
+  double transfer_sd = 0.1;             // the same for metrics measured in standard deviations
 };
 
 struct DiagnosisOptions {

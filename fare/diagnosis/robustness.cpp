@@ -97,6 +97,29 @@ Transfer transfer_shift(const Study& study, const Outcomes& base, const Outcomes
   return transfer;
 }
 
+// What another split seed may choose among.
+struct Carried {
+  Standing standing;  // breadth, strength, dose; its numbers are those of this seed's validation
+  const Outcomes* outcomes = nullptr;
+};
+
+std::vector<Carried> carried(const SearchResult& search, const TestOutcomes& test, const std::string& control_class) {
+  std::vector<Carried> pool;
+  if (control_class == "static")
+    for (size_t s = 0; s < search.survivors.size(); ++s)
+      pool.push_back({standing_of(search.rows[search.survivors[s]]), &test.survivors[s]});
+  for (const SearchCandidate& candidate : search.candidates) {
+    if (candidate.row || candidate.control_class != control_class) continue;
+    Standing standing;
+    standing.breadth = candidate.breadth;
+    standing.lambda = candidate.strength;
+    if (candidate.dose) standing.dose_nats = candidate.dose->kl_nats;
+    standing.key = intervention_key(&candidate.intervention);
+    pool.push_back({std::move(standing), &outcomes_of(test, search, candidate)});
+  }
+  return pool;
+}
+
 bool all_equal_lengths(const Study& study) {
   return std::all_of(study.pairs.begin(), study.pairs.end(), [](const EncodedPair& pair) {
     return pair.stereo.continuation.size() == pair.anti.continuation.size();
@@ -209,8 +232,10 @@ std::vector<AxisShift> measure_axes(const Study& study, std::span<const int64_t>
 }
 
 std::vector<std::optional<double>> reselected_shifts(const Study& study, const SearchResult& search,
-                                                     const TestOutcomes& test, bool within_tau,
+                                                     const TestOutcomes& test, const SearchCandidate& candidate,
                                                      const DiagnosisOptions& options) {
+  const std::vector<Carried> pool = carried(search, test, candidate.control_class);
+  const auto tau = candidate.role == "best within tau" ? std::optional(options.thresholds.pooled_drop_pp) : std::nullopt;
   std::vector<SplitItem> pair_items, utility_items;
   for (const EncodedPair& pair : study.pairs) pair_items.push_back({pair.pair.cluster, pair.pair.axis});
   for (const EncodedUtility& item : study.utility) utility_items.push_back({item.item.cluster, item.item.task});
@@ -228,9 +253,9 @@ std::vector<std::optional<double>> reselected_shifts(const Study& study, const S
     const std::vector<int> signs = axis_signs(study, fitted, at_indices<Margins>(test.base.pairs, fitted));
     const auto base_utility = at_indices<UtilityOutcome>(test.base.utility, utility);
     std::vector<Standing> standings;
-    for (size_t s = 0; s < search.survivors.size(); ++s) {
-      Standing standing = standing_of(search.rows[search.survivors[s]]);
-      const Outcomes& edited = test.survivors[s];
+    for (const Carried& one : pool) {
+      Standing standing = one.standing;
+      const Outcomes& edited = *one.outcomes;
       const ShiftEstimate shift = estimate_shift(study, validation, test.base, edited, signs);
       standing.shift_pp = shift.value_pp;
       standing.shift_se_pp = shift.se_pp;
@@ -240,10 +265,9 @@ std::vector<std::optional<double>> reselected_shifts(const Study& study, const S
       standing.no_effect = same_outcomes(test.base, edited);
       standings.push_back(std::move(standing));
     }
-    const auto chosen = choose_best(
-        standings, within_tau ? std::optional(options.thresholds.pooled_drop_pp) : std::nullopt);
+    const auto chosen = choose_best(standings, tau);
     if (!chosen) shifts.push_back(std::nullopt);
-    else shifts.push_back(estimate_shift(study, held_out, test.base, test.survivors[*chosen], signs).value_pp);
+    else shifts.push_back(estimate_shift(study, held_out, test.base, *pool[*chosen].outcomes, signs).value_pp);
   }
   return shifts;
 }
@@ -252,7 +276,6 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
                                            const std::vector<DoseControl>& dose, const std::vector<int>& signs,
                                            const DiagnosisOptions& options) {
   FARE_CHECK(dose.size() == search.candidates.size(), "one dose control per candidate");
-  const double num_candidates = static_cast<double>(std::max<size_t>(1, search.candidates.size()));
   const auto base = at_indices<Margins>(test.base.pairs, test.pairs);
   const auto base_utility = at_indices<UtilityOutcome>(test.base.utility, test.utility);
   std::map<std::string, std::vector<int64_t>> by_task;
@@ -265,6 +288,7 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
     const auto edited = at_indices<Margins>(all.pairs, test.pairs);
     CandidateTest result;
     result.name = candidate.name;
+    result.control_class = candidate.control_class;
     result.needed_items = candidate.needed_items;
     for (const MarginScoring scoring : kMarginScorings) {
       Shift shift =
@@ -272,7 +296,8 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
       if (shift.n > 0) result.shifts.emplace(scoring, std::move(shift));
     }
     p.push_back(result.primary().p_one_sided);
-    const double alpha = options.thresholds.alpha / num_candidates;
+    const double alpha =
+        options.thresholds.alpha / static_cast<double>(candidates_of_class(search, candidate.control_class));
     result.drop = measure_drop(study, test.utility, base_utility, at_indices<UtilityOutcome>(all.utility, test.utility),
                                options, "test/utility", alpha);
     if (by_task.size() > 1)
@@ -281,8 +306,8 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
                                                    at_indices<UtilityOutcome>(all.utility, items), options,
                                                    "test/utility/" + task, alpha)});
     result.axes = measure_axes(study, test.pairs, base, edited, signs, options);
-    result.dose = search.rows[candidate.row].dose;
-    result.dose_reason = search.rows[candidate.row].dose_reason;
+    result.dose = candidate.dose;
+    result.dose_reason = candidate.dose_reason;
     results.push_back(std::move(result));
   }
   const stats::PValues adjusted = stats::benjamini_hochberg(p);
@@ -298,16 +323,48 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
                      check_bound(result, study, options.thresholds),
                      check_dose(result, dose[c]),
                      check_splits(result.primary().value_pp,
-                                  reselected_shifts(study, search, test, candidate.role == "best within tau", options)),
+                                  reselected_shifts(study, search, test, candidate, options)),
                      check_scorings(result, equal_lengths),
                      check_transfer(transfer)};
   }
   return results;
 }
 
+std::vector<Shift> test_points(OutcomeSource& source, const UpperBounds& bounds, const TestOutcomes& test,
+                               const std::vector<int>& signs, const DiagnosisOptions& options) {
+  std::vector<const Intervention*> asked;
+  for (const ReachPoint& point : bounds.points) asked.push_back(&point.intervention);
+  if (asked.empty()) return {};
+  Items items;
+  items.part = "reach";
+  items.pairs = test.pairs;
+  const auto base = at_indices<Margins>(test.base.pairs, test.pairs);
+  std::vector<Shift> shifts;
+  for (const Outcomes& edited : source.evaluate(items, asked))
+    shifts.push_back(measure_shift(source.study(), test.pairs, base, edited.pairs, signs, MarginScoring::kSum, options,
+                                   "test/sum"));
+  return shifts;
+}
+
+std::map<std::string, std::vector<ReachBound>> bounds_of(const SearchResult& search, std::span<const Shift> test_shift,
+                                                         const UpperBounds& bounds, std::span<const Shift> point_shift) {
+  std::map<std::string, std::vector<ReachBound>> all;
+  for (const std::string& control_class : bounds.complete) {
+    std::vector<ReachBound>& own = all[control_class];
+    for (size_t i = 0; i < search.candidates.size(); ++i)
+      if (control_class == "static" && search.candidates[i].row && search.candidates[i].row == search.reach)
+        own.push_back({"a5_reach", test_shift[i].interval90.high});
+    for (size_t i = 0; i < bounds.points.size(); ++i)
+      if (bounds.points[i].needed_for_no && bounds.points[i].control_class == control_class)
+        own.push_back({bounds.points[i].bound, point_shift[i].interval90.high});
+  }
+  return all;
+}
+
 CandidateEvidence evidence_of(const CandidateTest& candidate, const Thresholds& thresholds) {
   CandidateEvidence evidence;
   evidence.name = candidate.name;
+  evidence.control_class = candidate.control_class;
   evidence.shift = candidate.primary();
   evidence.p_bh = candidate.p_bh;
   evidence.family_size = candidate.family_size;

@@ -41,7 +41,7 @@ struct TaskDrop {
 };
 
 struct CandidateTest {
-  std::string name;
+  std::string name, control_class = "static";
   std::map<MarginScoring, Shift> shifts;  // test split; scorings without a defined pair are absent
   double p_bh = 1;                        // of the one-sided p under the primary scoring
   int64_t family_size = 1;                // candidates x pair sets
@@ -58,17 +58,27 @@ struct CandidateTest {
 };
 
 // Values of the test split for every candidate, in order. `signs` as in search(); `dose` from control_doses(), parallel to
-// the candidates. r4 makes the splits of seeds options.seed + 1 to + 4 anew, chooses among the survivors on validation by
-// the candidate's own rule, with signs from train and validation, and asks for the sign of the shift on the test part.
+// the candidates. r4 makes the splits of seeds options.seed + 1 to + 4 anew, chooses on validation by the candidate's own
+// rule among what was carried on (the survivors of the grid and the class's candidates of other searches), with signs from
+// train and validation, and asks for the sign of the shift on the test part.
 std::vector<CandidateTest> test_candidates(const Study& study, const SearchResult& search, const TestOutcomes& test,
                                            const std::vector<DoseControl>& dose, const std::vector<int>& signs,
                                            const DiagnosisOptions& options);
 
 // Shifts on the test part of the splits of seeds options.seed + 1 to + 4 (see test_candidates); none where a seed's split
-// has an empty part or no survivor qualifies.
+// has an empty part or nothing qualifies. The rule: the drop within tau where the candidate was chosen so.
 std::vector<std::optional<double>> reselected_shifts(const Study& study, const SearchResult& search,
-                                                     const TestOutcomes& test, bool within_tau,
+                                                     const TestOutcomes& test, const SearchCandidate& candidate,
                                                      const DiagnosisOptions& options);
+
+// Test shifts of the points of other searches, in order; equal edits are computed once.
+std::vector<Shift> test_points(OutcomeSource& source, const UpperBounds& bounds, const TestOutcomes& test,
+                               const std::vector<int>& signs, const DiagnosisOptions& options);
+
+// What stage 2 reads: for each complete class the one-sided 95% upper bounds of its points, and of the A5 reach point for
+// static control. `test_shift` is parallel to the candidates, `point_shift` to the points.
+std::map<std::string, std::vector<ReachBound>> bounds_of(const SearchResult& search, std::span<const Shift> test_shift,
+                                                         const UpperBounds& bounds, std::span<const Shift> point_shift);
 
 // Per axis with test pairs: values and overshoot. `pairs`, `base`, `edited` are parallel.
 std::vector<AxisShift> measure_axes(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,

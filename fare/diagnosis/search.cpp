@@ -1,5 +1,7 @@
 #include "fare/diagnosis/search.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -139,7 +141,9 @@ void measure_doses(OutcomeSource& source, SearchResult& result, const std::vecto
   }
 }
 
-void choose_candidates(SearchResult& result, const DiagnosisOptions& options) {
+// `model` and `profile` must outlive the candidates.
+void choose_candidates(SearchResult& result, const RoutedModel& model, const RouterProfile& profile,
+                       const DiagnosisOptions& options) {
   const std::vector<Standing> standings = standings_of(result, result.survivors);
   const double tau = options.thresholds.pooled_drop_pp;
   const auto best = choose_best(standings, tau), reach = choose_best(standings, std::nullopt);
@@ -151,24 +155,44 @@ void choose_candidates(SearchResult& result, const DiagnosisOptions& options) {
   }
   const auto add = [&](const std::optional<size_t>& at, const char* name, const char* role) {
     if (!at) return;
-    const size_t row = result.survivors[*at];
+    const size_t i = result.survivors[*at];
     for (const SearchCandidate& other : result.candidates)
-      if (other.row == row) return;
+      if (other.row == i) return;
+    const SearchRow& row = result.rows[i];
+    const Configuration& c = row.configuration;
     SearchCandidate candidate;
     candidate.name = name;
     candidate.role = role;
-    candidate.row = row;
-    candidate.within_tau = !result.rows[row].drop_pp || *result.rows[row].drop_pp <= tau;
-    candidate.intervention = result.rows[row].intervention;
+    candidate.row = i;
+    candidate.description = fmt::format("{} along {}{}, {} experts, lambda {:g}, {} layers", c.family, c.sign > 0 ? "" : "minus ",
+                                        c.score, row.experts.size(), c.lambda, c.layers);
+    candidate.family = c.family;
+    candidate.breadth = static_cast<int64_t>(row.experts.size());
+    candidate.strength = c.lambda;
+    candidate.validation_shift_pp = row.shift_pp;
+    candidate.validation_drop_discordance = row.drop_discordance;
+    candidate.within_tau = !row.drop_pp || *row.drop_pp <= tau;
+    candidate.dose = row.dose;
+    candidate.dose_reason = row.dose_reason;
+    candidate.intervention = row.intervention;
     candidate.intervention.name = name;
+    if (c.family != "I4") {
+      // exp(lambda) must stay finite in float32 where the strength stands in an exponent.
+      if (c.family == "I2" || c.family == "I5") candidate.largest_strength = 60;
+      candidate.direction = [c, experts = row.experts, &model, &profile, seed = options.seed](
+                                int64_t draw, bool restricted, double strength) -> std::optional<Intervention> {
+        const auto direction = random_direction(c, experts, model, restricted, seed, draw);
+        if (direction.empty()) return std::nullopt;
+        Configuration configuration = c;
+        configuration.sign = 1;
+        configuration.lambda = strength;
+        return make_intervention(configuration, direction, profile, model.router.top_k);
+      };
+    }
     result.candidates.push_back(std::move(candidate));
   };
   add(best, "within-tau", "best within tau");
   add(reach, "reach", "reach");
-  stats::PowerLevels levels{options.thresholds.alpha / static_cast<double>(std::max<size_t>(1, result.candidates.size())),
-                            0.95};
-  for (SearchCandidate& candidate : result.candidates)
-    candidate.needed_items = stats::items_for_non_inferiority(result.rows[candidate.row].drop_discordance, tau / 100, levels);
 }
 
 }  // namespace
@@ -256,8 +280,26 @@ SearchResult search(OutcomeSource& source, const ExpertScores& scores, const Rou
     result.expected_best.push_back({budget, stats::expected_best(first, budget).value()});
     if (budget == num_points) break;
   }
-  choose_candidates(result, options);
+  choose_candidates(result, model, profile, options);
   return result;
+}
+
+int64_t candidates_of_class(const SearchResult& search, const std::string& control_class) {
+  return std::count_if(search.candidates.begin(), search.candidates.end(),
+                       [&](const SearchCandidate& candidate) { return candidate.control_class == control_class; });
+}
+
+void settle_candidates(SearchResult& search, std::vector<SearchCandidate> others, const DiagnosisOptions& options) {
+  for (SearchCandidate& other : others) {
+    FARE_CHECK(!other.row, "a candidate of another search has no row in the log");
+    search.candidates.push_back(std::move(other));
+  }
+  for (SearchCandidate& candidate : search.candidates) {
+    const stats::PowerLevels levels{
+        options.thresholds.alpha / static_cast<double>(candidates_of_class(search, candidate.control_class)), 0.95};
+    candidate.needed_items = stats::items_for_non_inferiority(candidate.validation_drop_discordance,
+                                                              options.thresholds.pooled_drop_pp / 100, levels);
+  }
 }
 
 }  // namespace fare

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,14 +42,50 @@ struct SearchRung {
   int64_t pairs = 0, utility_items = 0, entered = 0, kept = 0;  // kept: go on, or are survivors
 };
 
-// Carried to the test split. Order is fixed here: within tau first.
+// Carried to the test split. Order is fixed on validation: within tau first.
 struct SearchCandidate {
-  std::string name;       // "within-tau" or "reach": also the name of its intervention file
-  std::string role;       // "best within tau" or "reach"
-  size_t row = 0;         // index into rows
+  std::string name;
+  std::string control_class = "static";  // "static", "conditional", "router_only"
+  std::string role;                      // "best within tau", "reach", ..
+  std::string origin = "a5_grid";        // the search that found it: "a6_gradient", "a6_second_optimiser", ..
+  std::string description;
+  Intervention intervention;             // under the candidate's name
+  std::optional<size_t> row;             // of the search log; none for other searches
+
+  // What it is and what validation said. Of a row of the log filled by the search, else by whoever found it.
+  std::string family;                    // I1 to I8
+  int64_t breadth = 0;                   // experts touched
+  double strength = 1;                   // where the search for a direction of equal dose starts
+  double validation_shift_pp = 0, validation_drop_discordance = 0;
   bool within_tau = false;
-  Intervention intervention;   // that of the row, under the candidate's name
-  int64_t needed_items = 0;    // utility items to be able to say "affordable", from the discordance on validation
+  std::optional<Dose> dose;
+  std::string dose_reason;
+  int64_t needed_items = 0;              // utility items to be able to say "affordable" (settle_candidates)
+
+  // An intervention of the same kind and layers along a random direction at a strength; `draw` chooses the direction,
+  // `restricted` draws it outside the candidate's experts. None when no such direction exists. Empty: the kind has no
+  // strength that could be tuned to equal dose, and r3 is not met.
+  std::function<std::optional<Intervention>(int64_t draw, bool restricted, double strength)> direction;
+  double largest_strength = 1e4;
+};
+
+// A point whose one-sided upper bound on the test split bounds a class of control (methods A6, A10 stage 2).
+struct ReachPoint {
+  std::string bound;           // "a6_gradient", "conditional_tokens", ..
+  std::string control_class = "static";
+  std::string candidate;       // the one that is this point; may be empty
+  Intervention intervention;
+  bool needed_for_no = true;   // stage 2 of its class reads it; an oracle is not
+  std::optional<double> train_pp, validation_pp;
+  std::optional<Dose> dose;
+  std::string dose_reason;
+};
+
+// What searches beyond the grid hand over.
+struct UpperBounds {
+  std::vector<SearchCandidate> candidates;  // appended to those of the grid
+  std::vector<ReachPoint> points;
+  std::vector<std::string> complete;        // classes all of whose searches were run: only these can get a "no"
 };
 
 struct SearchResult {
@@ -58,7 +95,7 @@ struct SearchResult {
   std::vector<size_t> random_survivors;
   std::vector<size_t> front, random_front;  // rows of the last rung, by rising drop
   std::optional<size_t> pure;         // smallest worst axis within tau (methods A5, solution 1)
-  std::optional<size_t> reach;        // largest shift, drop ignored
+  std::optional<size_t> reach;        // largest shift, drop ignored: the A5 reach point
   struct Effort {
     int64_t budget = 0;
     double shift_pp = 0;              // expected best of that many configurations on the items of rung 1
@@ -77,6 +114,11 @@ std::optional<double> worst_remaining(const Study& study, std::span<const int64_
 SearchResult search(OutcomeSource& source, const ExpertScores& scores, const RouterProfile& profile,
                     const std::vector<int>& signs, const DiagnosisOptions& options);
 
+// Appends the candidates of other searches and fills in what depends on how many there are: the utility items that stage 4
+// needs, at alpha / C for the C candidates of a class.
+void settle_candidates(SearchResult& search, std::vector<SearchCandidate> others, const DiagnosisOptions& options);
+int64_t candidates_of_class(const SearchResult& search, const std::string& control_class);
+
 // A row as choose_best and front_of read it.
 Standing standing_of(const SearchRow& row);
 
@@ -86,7 +128,9 @@ OrderedJson candidates_json(const SearchResult& search);
 // "search": the test values (one per candidate, in order; empty before the test split was opened) give the optimism.
 OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp);
 
-// "reach": the A5 row from the reach candidate's test shift, the other bounds null with the reason.
-OrderedJson reach_json(const SearchResult& search, std::span<const Shift> test_shift);
+// "reach": the A5 row from the reach candidate's test shift, then the points of other searches (test shifts parallel to
+// them); bounds that were not searched are null with the reason.
+OrderedJson reach_json(const SearchResult& search, std::span<const Shift> test_shift, const UpperBounds* bounds,
+                       std::span<const Shift> point_shift);
 
 }  // namespace fare

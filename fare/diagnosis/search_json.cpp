@@ -1,4 +1,5 @@
-#include <fmt/format.h>
+#include <algorithm>
+#include <utility>
 
 #include "fare/diagnosis/null_fields.h"
 #include "fare/diagnosis/search.h"
@@ -56,24 +57,25 @@ OrderedJson candidates_json(const SearchResult& search) {
   OrderedJson list = OrderedJson::array();
   for (size_t i = 0; i < search.candidates.size(); ++i) {
     const SearchCandidate& candidate = search.candidates[i];
-    const SearchRow& row = search.rows[candidate.row];
-    const Configuration& c = row.configuration;
     OrderedJson json;
     json["candidate"] = candidate.name;
-    json["control_class"] = "static";
+    json["control_class"] = candidate.control_class;
     json["role"] = candidate.role;
+    json["origin"] = candidate.origin;
     json["order"] = i + 1;
-    json["configuration"] = row.name;
-    json["family"] = c.family;
-    json["score"] = c.score;
-    json["k"] = c.k;
-    json["lambda"] = c.lambda;
-    json["layers"] = c.layers;
-    json["sign"] = c.sign;
+    const char* no_row = "found by another search than the grid";
+    const SearchRow* row = candidate.row ? &search.rows[*candidate.row] : nullptr;
+    put_field(json, "configuration", row ? std::optional(row->name) : std::nullopt, no_row);
+    json["family"] = candidate.family;
+    put_field(json, "score", row ? std::optional(row->configuration.score) : std::nullopt, no_row);
+    put_field(json, "k", row ? std::optional(row->configuration.k) : std::nullopt, no_row);
+    put_field(json, "lambda", row ? std::optional(row->configuration.lambda) : std::nullopt, no_row);
+    put_field(json, "layers", row ? std::optional(row->configuration.layers) : std::nullopt, no_row);
+    put_field(json, "sign", row ? std::optional(row->configuration.sign) : std::nullopt, no_row);
+    json["breadth"] = candidate.breadth;
     json["within_tau_on_validation"] = candidate.within_tau;
     json["file"] = "interventions/" + candidate.name + ".json";
-    json["description"] = fmt::format("{} along {}{}, {} experts, lambda {:g}, {} layers", c.family,
-                                      c.sign > 0 ? "" : "minus ", c.score, row.experts.size(), c.lambda, c.layers);
+    json["description"] = candidate.description;
     list.push_back(json);
   }
   return list;
@@ -107,7 +109,7 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
     json["expected_best"].push_back({{"budget", effort.budget}, {"shift_pp", effort.shift_pp}});
   json["optimism"] = OrderedJson::array();
   for (size_t i = 0; i < search.candidates.size(); ++i) {
-    const double validation = search.rows[search.candidates[i].row].shift_pp;
+    const double validation = search.candidates[i].validation_shift_pp;
     OrderedJson row;
     row["candidate"] = search.candidates[i].name;
     row["validation_pp"] = validation;
@@ -121,29 +123,48 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
   return json;
 }
 
-OrderedJson reach_json(const SearchResult& search, std::span<const Shift> test_shift) {
+OrderedJson reach_json(const SearchResult& search, std::span<const Shift> test_shift, const UpperBounds* bounds,
+                       std::span<const Shift> point_shift) {
   OrderedJson rows = OrderedJson::array();
+  const char* not_searched = "this search was not run";
+  const auto add = [&](const ReachPoint& point, const Shift* test) {
+    OrderedJson json;
+    json["bound"] = point.bound;
+    json["control_class"] = point.control_class;
+    put_field(json, "candidate", point.candidate.empty() ? std::nullopt : std::optional(point.candidate),
+              test != nullptr ? "not carried as a candidate" : not_searched);
+    put_field(json, "train_pp", point.train_pp, test != nullptr ? "not measured on train" : not_searched);
+    put_field(json, "validation_pp", point.validation_pp, test != nullptr ? "not measured on validation" : not_searched);
+    put_field(json, "test_pp", test ? std::optional(test->value_pp) : std::nullopt, not_searched);
+    put_interval(json, "test_interval", test ? std::optional(test->interval95) : std::nullopt, not_searched);
+    put_field(json, "upper_bound_pp", test ? std::optional(test->interval90.high) : std::nullopt, not_searched);
+    put_field(json, "dose_nats", point.dose ? std::optional(point.dose->kl_nats) : std::nullopt,
+              test != nullptr ? point.dose_reason : not_searched);
+    rows.push_back(json);
+  };
   for (size_t i = 0; i < search.candidates.size() && i < test_shift.size(); ++i) {
-    if (search.candidates[i].row != search.reach) continue;
-    const SearchRow& row = search.rows[search.candidates[i].row];
-    OrderedJson json;
-    json["bound"] = "a5_reach";
-    json["candidate"] = search.candidates[i].name;
-    json["validation_pp"] = row.shift_pp;
-    json["test_pp"] = test_shift[i].value_pp;
-    put_interval(json, "test_interval", test_shift[i].interval95, "");
-    json["upper_bound_pp"] = test_shift[i].interval90.high;
-    put_field(json, "dose_nats", row.dose ? std::optional(row.dose->kl_nats) : std::nullopt, row.dose_reason);
-    rows.push_back(json);
+    const SearchCandidate& candidate = search.candidates[i];
+    if (!candidate.row || candidate.row != search.reach) continue;
+    ReachPoint point;
+    point.bound = "a5_reach";
+    point.candidate = candidate.name;
+    point.validation_pp = candidate.validation_shift_pp;
+    point.dose = candidate.dose;
+    point.dose_reason = candidate.dose_reason;
+    add(point, &test_shift[i]);
   }
-  for (const char* bound : {"a6_gradient", "a6_second_optimiser", "conditional_tokens", "conditional_detector",
-                            "conditional_low_rank", "oracle"}) {
-    OrderedJson json;
-    json["bound"] = bound;
-    for (const char* name :
-         {"candidate", "validation_pp", "test_pp", "test_interval", "upper_bound_pp", "dose_nats"})
-      put_null(json, name, "upper bounds on routing control are not part of this build");
-    rows.push_back(json);
+  if (bounds != nullptr)
+    for (size_t i = 0; i < bounds->points.size(); ++i) add(bounds->points[i], &point_shift[i]);
+  for (const auto& [bound, control_class] :
+       {std::pair{"a6_gradient", "static"}, {"a6_second_optimiser", "static"}, {"conditional_tokens", "conditional"},
+        {"conditional_detector", "conditional"}, {"conditional_low_rank", "conditional"}, {"router_only", "router_only"},
+        {"oracle", "oracle"}}) {
+    const auto is_it = [&](const OrderedJson& row) { return row.at("bound") == bound; };
+    if (std::any_of(rows.begin(), rows.end(), is_it)) continue;
+    ReachPoint point;
+    point.bound = bound;
+    point.control_class = control_class;
+    add(point, nullptr);
   }
   OrderedJson json;
   json["rows"] = rows;

@@ -30,14 +30,20 @@ TestOutcomes open_test(OutcomeSource& source, const SearchResult& search) {
   items.utility = first_numbers(study.utility.size());
   std::vector<const Intervention*> asked = {nullptr};
   for (const size_t row : search.survivors) asked.push_back(&search.rows[row].intervention);
+  for (const SearchCandidate& candidate : search.candidates)
+    if (!candidate.row) asked.push_back(&candidate.intervention);
   std::vector<Outcomes> outcomes = source.evaluate(items, asked);
-  test.base = std::move(outcomes.front());
-  test.survivors.assign(std::make_move_iterator(outcomes.begin() + 1), std::make_move_iterator(outcomes.end()));
+  auto next = std::make_move_iterator(outcomes.begin());
+  test.base = *next++;
+  for (size_t s = 0; s < search.survivors.size(); ++s) test.survivors.push_back(*next++);
+  for (const SearchCandidate& candidate : search.candidates)
+    if (!candidate.row) test.others.emplace(candidate.name, *next++);
   return test;
 }
 
 const Outcomes& outcomes_of(const TestOutcomes& test, const SearchResult& search, const SearchCandidate& candidate) {
-  const auto found = std::find(search.survivors.begin(), search.survivors.end(), candidate.row);
+  if (!candidate.row) return test.others.at(candidate.name);
+  const auto found = std::find(search.survivors.begin(), search.survivors.end(), *candidate.row);
   FARE_CHECK(found != search.survivors.end(), "a candidate is one of the survivors");
   return test.survivors[static_cast<size_t>(found - search.survivors.begin())];
 }

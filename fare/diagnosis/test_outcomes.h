@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "fare/diagnosis/outcome_source.h"
@@ -15,12 +17,13 @@ struct TestOutcomes {
   std::vector<int64_t> pairs, utility;  // indices of the test split, ascending
   Outcomes base;                        // pairs: every pair of the study, then every transfer pair; utility: every item
   std::vector<Outcomes> survivors;      // parallel to SearchResult::survivors
+  std::map<std::string, Outcomes> others;  // of candidates of other searches, by name; the same items
 };
 
 // Call after thresholds, splits and candidates are written. Throws NumericError when the test split holds no pair.
 TestOutcomes open_test(OutcomeSource& source, const SearchResult& search);
 
-// The outcomes of a candidate: that of its row among the survivors.
+// The outcomes of a candidate.
 const Outcomes& outcomes_of(const TestOutcomes& test, const SearchResult& search, const SearchCandidate& candidate);
 
 // Entries of `all` at `indices`.

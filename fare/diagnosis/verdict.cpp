@@ -58,17 +58,29 @@ StageRow reach_stage(const Evidence& evidence, const CandidateEvidence& candidat
   if (shift.value_pp >= limits.shift_pp) {
     row.answer = Answer::kYes;
     row.reason = "the shift on the test split is at least delta_B";
-  } else if (evidence.upper_bounds_run && !evidence.upper_bounds_pp.empty() && shift.interval90.high < limits.shift_pp &&
-             std::all_of(evidence.upper_bounds_pp.begin(), evidence.upper_bounds_pp.end(),
-                         [&](double bound) { return bound < limits.shift_pp; })) {
-    row.answer = Answer::kNo;
-    row.reason = "the one-sided upper bound of the shift lies below delta_B for this candidate and every search for more";
+    return row;
+  }
+  const auto searched = evidence.bounds.find(candidate.control_class);
+  row.answer = Answer::kUnresolved;
+  if (searched == evidence.bounds.end() || searched->second.empty()) {
+    row.reason = "the shift is below delta_B, but the searches that bound this class of control were not all run, so a "
+                 "better one cannot be excluded";
+    return row;
+  }
+  std::string names, open;
+  for (const ReachBound& bound : searched->second) {
+    names += (names.empty() ? "" : ", ") + bound.search;
+    if (!(bound.upper_pp < limits.shift_pp))
+      open += (open.empty() ? "" : ", ") + fmt::format("{} {:.1f} pp", bound.search, bound.upper_pp);
+  }
+  if (!(shift.interval90.high < limits.shift_pp)) {
+    row.reason = fmt::format("the shift is below delta_B, but its own one-sided upper bound of {:.1f} pp does not exclude it",
+                             shift.interval90.high);
+  } else if (!open.empty()) {
+    row.reason = "the shift is below delta_B, but an upper bound does not exclude delta_B: " + open;
   } else {
-    row.answer = Answer::kUnresolved;
-    row.reason = evidence.upper_bounds_run
-                     ? "the shift is below delta_B, and its upper bound does not exclude delta_B for every search"
-                     : "the shift is below delta_B, but the upper bounds on routing control (gradient and second "
-                       "optimiser) were not run, so a better static control cannot be excluded";
+    row.answer = Answer::kNo;
+    row.reason = "the one-sided upper bound lies below delta_B for this candidate and every search named: " + names;
   }
   return row;
 }
@@ -169,15 +181,70 @@ StageRow cost_stage(const Evidence& evidence, const CandidateEvidence& candidate
   return row;
 }
 
-StageRow transfer_stage() {
+double transfer_margin(const TransferMetric& metric, const Thresholds& limits) {
+  return metric.unit == "SD" ? limits.transfer_sd : limits.transfer_pp;
+}
+
+bool metric_better(const TransferMetric& metric, const Thresholds& limits, double alpha) {
+  return metric.value >= transfer_margin(metric, limits) && metric.p_bh <= alpha;
+}
+
+bool metric_worse(const TransferMetric& metric, double alpha) { return metric.value < 0 && metric.p_bh <= alpha; }
+
+// How far the interval reaches beyond +-margin, in margins; negative inside: equivalent.
+double beyond_margin(const TransferMetric& metric, const Thresholds& limits) {
+  return std::max(metric.interval90.high, -metric.interval90.low) / transfer_margin(metric, limits) - 1;
+}
+
+StageRow transfer_stage(const CandidateEvidence& candidate, const Thresholds& limits, double alpha) {
   StageRow row;
   row.stage = 5;
   row.name = "transfers";
   row.statistic = "generation metrics";
   row.unit = "pp";
-  row.answer = Answer::kNotRun;
-  row.reason = "generation transfer is not part of this build";
   row.split = "test";
+  if (!candidate.transfer || candidate.transfer->metrics.empty()) {
+    row.answer = Answer::kNotRun;
+    row.reason = !candidate.transfer_reason.empty() ? candidate.transfer_reason
+                 : candidate.transfer && !candidate.transfer->not_run.empty()
+                     ? "no primary generation metric could be run: " + candidate.transfer->not_run
+                     : "generation transfer was not measured";
+    return row;
+  }
+  const std::vector<TransferMetric>& metrics = candidate.transfer->metrics;
+  const TransferMetric& shown = *deciding_metric(*candidate.transfer, limits, alpha);
+  std::string better, worse, blurred, run;
+  for (const TransferMetric& metric : metrics) {
+    const auto add = [&](std::string& list) { list += (list.empty() ? "" : ", ") + metric.metric; };
+    add(run);
+    if (metric_better(metric, limits, alpha)) add(better);
+    if (metric_worse(metric, alpha)) add(worse);
+    if (!(beyond_margin(metric, limits) < 0)) add(blurred);
+  }
+  if (!better.empty() && worse.empty()) {
+    row.answer = Answer::kYes;
+    row.reason = "better by at least delta_G: " + better + "; none worse";
+  } else if (blurred.empty()) {
+    row.answer = Answer::kNo;
+    row.reason = "every primary metric that was run is equivalent to 0 within delta_G: " + run;
+  } else {
+    row.answer = Answer::kUnresolved;
+    row.reason = !worse.empty() ? (better.empty() ? "" : "better: " + better + ", but ") + "worse beyond chance: " + worse
+                                : "no metric is better by delta_G beyond chance, and equivalence is not shown for " + blurred;
+  }
+  if (!candidate.transfer->not_run.empty()) row.reason += "; not run: " + candidate.transfer->not_run;
+  row.statistic = shown.metric;
+  row.unit = shown.unit;
+  row.value = shown.value;
+  row.interval = shown.interval95;
+  row.limit = transfer_margin(shown, limits);
+  row.p = shown.p;
+  row.p_bh = shown.p_bh;
+  row.family_size = shown.family_size;
+  row.n = shown.n;
+  row.n_eff = shown.n_eff;
+  row.mde = shown.mde;
+  row.mde_reason = shown.mde_reason;
   return row;
 }
 
@@ -225,42 +292,61 @@ std::string estimate_text(const StageRow& row) {
   return fmt::format("{:.1f} {} [{:.1f}, {:.1f}]", *row.value, row.unit, row.interval->low, row.interval->high);
 }
 
+std::string searches_of(const Evidence& evidence, const std::string& control_class) {
+  std::string names;
+  if (const auto found = evidence.bounds.find(control_class); found != evidence.bounds.end())
+    for (const ReachBound& bound : found->second) names += (names.empty() ? "" : ", ") + bound.search;
+  return names.empty() ? "the searches named" : "the searches named: " + names;
+}
+
+// "static routing control", ..
+std::string control_text(const std::string& control_class) {
+  if (control_class == "conditional") return "token-conditional routing control";
+  if (control_class == "router_only") return "router-only training";
+  return "static routing control";
+}
+
 std::string sentence_of(const std::string& code, const Outcome& outcome, std::span<const StageRow> rows,
                         const Evidence& evidence, const Thresholds& limits) {
-  const StageRow &bias = rows[0], &reach = rows[2], &cost = rows[4];
+  const StageRow &bias = rows[0], &reach = rows[2], &cost = rows[4], &transfer = rows[5];
+  const std::string control = control_text(reach.control_class);
   std::string text;
   if (code == "no_measurable_preference") {
     text = fmt::format("No measurable preference: the bias level is {}, equivalent to 0 within {:.1f} pp.",
                        estimate_text(bias), limits.shift_pp);
   } else if (code == "insensitive" || code == "unachievable") {
-    text = fmt::format("{}: a static routing control that moves the preference by {:.1f} pp was not found by the searches "
-                       "named (best on the test split {}).",
-                       code == "insensitive" ? "Insensitive" : "Unachievable", limits.shift_pp, estimate_text(reach));
+    text = fmt::format("{}: {} that moves the preference by {:.1f} pp was not found by {} (best on the test split {}).",
+                       code == "insensitive" ? "Insensitive" : "Unachievable", control, limits.shift_pp,
+                       searches_of(evidence, reach.control_class), estimate_text(reach));
   } else if (code == "non_robust") {
     text = fmt::format("Non-robust: the shift of {} does not survive ({}).", estimate_text(reach), outcome.stop->reason);
   } else if (code == "costly") {
     const double rate = reach.value && *reach.value != 0 ? *outcome.stop->value / *reach.value : 0;
-    text = fmt::format("Costly: static routing control lowers stereotype preference by {} at a drop of {}, {:.2f} pp of "
-                       "utility per pp of shift.",
-                       estimate_text(reach), estimate_text(*outcome.stop), rate);
+    text = fmt::format("Costly: {} lowers stereotype preference by {} at a drop of {}, {:.2f} pp of utility per pp of shift.",
+                       control, estimate_text(reach), estimate_text(*outcome.stop), rate);
   } else if (code == "does_not_transfer") {
-    text = fmt::format("Does not transfer: the shift of {} does not reach generated text.", estimate_text(reach));
+    text = fmt::format("Does not transfer: the shift of {} does not reach generated text ({} {}, n {}, p_BH {:.3f}; {}).",
+                       estimate_text(reach), transfer.statistic, estimate_text(transfer), transfer.n.value_or(0),
+                       transfer.p_bh.value_or(1), transfer.reason);
   } else if (code == "unresolved") {
     const int stage = outcome.stop->stage == 2 && outcome.stop->answer == Answer::kNo ? 1 : outcome.stop->stage;
     if (outcome.stop->answer == Answer::kNotRun && stage == 5) {
-      text = fmt::format("Unresolved at stage 5: static routing control lowers stereotype preference by {} at a drop of {} "
-                         "and the shift is robust, but {}, so controllability is not claimed.",
-                         estimate_text(reach), estimate_text(cost), outcome.stop->reason);
+      text = fmt::format("Unresolved at stage 5: {} lowers stereotype preference by {} at a drop of {} and the shift is "
+                         "robust, but {}, so controllability is not claimed.",
+                         control, estimate_text(reach), estimate_text(cost), outcome.stop->reason);
     } else {
-      text = fmt::format("Unresolved at stage {} ({}): {}.", stage, rows[static_cast<size_t>(stage)].name,
-                         rows[static_cast<size_t>(stage)].reason);
-      if (const auto mde = rows[static_cast<size_t>(stage)].mde) text += fmt::format(" MDE {:.1f} pp.", *mde);
+      const StageRow& stop = rows[static_cast<size_t>(stage)];
+      text = fmt::format("Unresolved at stage {} ({}): {}.", stage, stop.name, stop.reason);
+      if (stop.mde && (stop.unit == "pp" || stop.unit == "SD")) text += fmt::format(" MDE {:.1f} {}.", *stop.mde, stop.unit);
+      else if (stop.mde && stop.stage == 3) text += fmt::format(" MDE {:.1f} pp.", *stop.mde);
+      else if (stop.mde && stop.stage == 1) text += fmt::format(" MDE {:.2f} in d_z.", *stop.mde);
     }
   } else {
-    text = fmt::format("{}: static routing control lowers stereotype preference by {} at a drop of {}, robustly, and the "
-                       "shift reaches generated text.",
-                       code == "controllable" ? "Controllable" : "Controllable though insensitive", estimate_text(reach),
-                       estimate_text(cost));
+    text = fmt::format("{}: {} lowers stereotype preference by {} at a drop of {}, robustly, and the shift reaches generated "
+                       "text ({} {}, n {}, p_BH {:.3f}).",
+                       code == "controllable" ? "Controllable" : "Controllable though insensitive", control,
+                       estimate_text(reach), estimate_text(cost), transfer.statistic, estimate_text(transfer),
+                       transfer.n.value_or(0), transfer.p_bh.value_or(1));
   }
   if (outcome.stop != nullptr && outcome.stop->stage == 2 && outcome.stop->answer == Answer::kNo &&
       evidence.bias.bias_pp < 2 * limits.shift_pp)
@@ -272,39 +358,71 @@ std::string sentence_of(const std::string& code, const Outcome& outcome, std::sp
 }
 
 struct Decided {
-  std::vector<StageRow> stages;
-  std::string code, candidate;
-  Outcome outcome;
-  size_t first_row = 0;  // of the candidate that got furthest
+  std::string code;
+  std::vector<StageRow> rows;  // six, of the candidate that got furthest
+  Outcome outcome;             // its stop points into `rows`
 };
 
+std::vector<StageRow> stages_of(const Evidence& evidence, const CandidateEvidence& candidate, const Thresholds& limits,
+                                bool recorded_margin) {
+  const auto same_class = [&](const CandidateEvidence& other) { return other.control_class == candidate.control_class; };
+  const double num_candidates =
+      static_cast<double>(std::count_if(evidence.candidates.begin(), evidence.candidates.end(), same_class));
+  StageRow sensitivity = evidence.sensitivity;
+  sensitivity.stage = 1;
+  std::vector<StageRow> rows = {bias_stage(evidence, limits),
+                                sensitivity,
+                                reach_stage(evidence, candidate, limits),
+                                robustness_stage(candidate, limits, recorded_margin),
+                                cost_stage(evidence, candidate, limits),
+                                transfer_stage(candidate, limits, limits.alpha / num_candidates)};
+  for (StageRow& row : rows) {
+    row.candidate = candidate.name;
+    row.control_class = candidate.control_class;
+  }
+  return rows;
+}
+
+// The verdict of a class: that of its candidate that gets furthest, ties to the smaller drop. None without a candidate.
 // `recorded_margin`: delta_B is the one that the checks were made with.
-Decided decide_at(const Evidence& evidence, const Thresholds& limits, bool recorded_margin) {
-  Decided decided;
-  FARE_CHECK(!evidence.candidates.empty(), "a verdict needs at least one candidate");
+std::optional<Decided> decide_at(const Evidence& evidence, const std::string& control_class, const Thresholds& limits,
+                                 bool recorded_margin) {
+  std::optional<Decided> best;
+  double best_drop = 0;
   for (const CandidateEvidence& candidate : evidence.candidates) {
-    StageRow sensitivity = evidence.sensitivity;
-    sensitivity.stage = 1;
-    for (StageRow row : {bias_stage(evidence, limits), sensitivity, reach_stage(evidence, candidate, limits),
-                         robustness_stage(candidate, limits, recorded_margin), cost_stage(evidence, candidate, limits),
-                         transfer_stage()}) {
-      row.candidate = candidate.name;
-      decided.stages.push_back(std::move(row));
+    if (candidate.control_class != control_class) continue;
+    std::vector<StageRow> rows = stages_of(evidence, candidate, limits, recorded_margin);
+    const int reached = outcome_of(rows).reached;
+    const double drop = candidate.utility.empty() ? 0.0 : candidate.utility.front().drop.value_pp;
+    if (best && (reached < best->outcome.reached || (reached == best->outcome.reached && drop >= best_drop))) continue;
+    best.emplace();
+    best->rows = std::move(rows);
+    best->outcome = outcome_of(best->rows);
+    best->code = code_of(best->outcome, evidence.sensitivity.answer);
+    best_drop = drop;
+  }
+  return best;
+}
+
+Headline headline_of(const Decided& decided, const Evidence& evidence, const Thresholds& thresholds) {
+  Headline headline;
+  headline.control_class = decided.rows.front().control_class;
+  headline.code = decided.code;
+  headline.candidate = decided.rows.front().candidate;
+  headline.mde_reason = "the headline is not unresolved";
+  if (const StageRow* stopped = decided.outcome.stop) {
+    const bool waits_for_sensitivity = decided.code == "unresolved" && stopped->answer == Answer::kNo;
+    headline.stage = waits_for_sensitivity ? 1 : stopped->stage;
+    const StageRow& stop = decided.rows[static_cast<size_t>(*headline.stage)];
+    if (decided.code == "unresolved") {
+      headline.mde_pp = stop.unit == "pp" ? stop.mde : std::nullopt;
+      headline.mde_reason = stop.answer == Answer::kNotRun ? "the stage was not run, so it has no detectable effect"
+                            : stop.unit != "pp"            ? "this stage is not measured in percentage points"
+                                                           : stop.mde_reason;
     }
   }
-  size_t best = 0;
-  for (size_t c = 1; c < evidence.candidates.size(); ++c) {
-    const auto reached = [&](size_t i) { return outcome_of(std::span(decided.stages).subspan(6 * i, 6)).reached; };
-    const auto drop = [&](size_t i) {
-      return evidence.candidates[i].utility.empty() ? 0.0 : evidence.candidates[i].utility.front().drop.value_pp;
-    };
-    if (reached(c) > reached(best) || (reached(c) == reached(best) && drop(c) < drop(best))) best = c;
-  }
-  decided.first_row = 6 * best;
-  decided.outcome = outcome_of(std::span(decided.stages).subspan(6 * best, 6));
-  decided.code = code_of(decided.outcome, evidence.sensitivity.answer);
-  decided.candidate = evidence.candidates[best].name;
-  return decided;
+  headline.sentence = sentence_of(decided.code, decided.outcome, decided.rows, evidence, thresholds);
+  return headline;
 }
 
 }  // namespace
@@ -323,31 +441,29 @@ std::string answer_name(Answer answer) {
   return "";
 }
 
-Verdict decide(const Evidence& evidence, const Thresholds& thresholds) {
-  const Decided decided = decide_at(evidence, thresholds, true);
-  Verdict verdict;
-  verdict.stages = decided.stages;
-  Headline& headline = verdict.headline;
-  headline.code = decided.code;
-  headline.candidate = decided.candidate;
-  const std::span<const StageRow> rows = std::span(verdict.stages).subspan(decided.first_row, 6);
-  if (decided.outcome.stop != nullptr) {
-    const bool waits_for_sensitivity = decided.code == "unresolved" && decided.outcome.stop->answer == Answer::kNo;
-    headline.stage = waits_for_sensitivity ? 1 : decided.outcome.stop->stage;
-    const StageRow& stop = rows[static_cast<size_t>(*headline.stage)];
-    if (decided.code == "unresolved") {
-      headline.mde_pp = stop.unit == "pp" ? stop.mde : std::nullopt;
-      headline.mde_reason = stop.answer == Answer::kNotRun ? "the stage was not run, so it has no detectable effect"
-                            : stop.unit != "pp"            ? "this stage is not measured in percentage points"
-                                                           : stop.mde_reason;
-    } else {
-      headline.mde_reason = "the headline is not unresolved";
-    }
-  } else {
-    headline.mde_reason = "the headline is not unresolved";
+const TransferMetric* deciding_metric(const TransferEvidence& evidence, const Thresholds& thresholds, double alpha) {
+  const TransferMetric *better = nullptr, *worse = nullptr, *blurred = nullptr;
+  for (const TransferMetric& metric : evidence.metrics) {
+    const double margin = transfer_margin(metric, thresholds);
+    const auto in_margins = [&](const TransferMetric* other) {
+      return other->value / transfer_margin(*other, thresholds);
+    };
+    if (metric_better(metric, thresholds, alpha) && (better == nullptr || metric.value / margin > in_margins(better)))
+      better = &metric;
+    if (metric_worse(metric, alpha) && (worse == nullptr || metric.value / margin < in_margins(worse))) worse = &metric;
+    if (blurred == nullptr || beyond_margin(metric, thresholds) > beyond_margin(*blurred, thresholds)) blurred = &metric;
   }
-  headline.sentence = sentence_of(decided.code, outcome_of(rows), rows, evidence, thresholds);
-  headline.same = 0;
+  return worse == nullptr && better != nullptr ? better : worse != nullptr ? worse : blurred;
+}
+
+Verdict decide(const Evidence& evidence, const Thresholds& thresholds) {
+  Verdict verdict;
+  for (const CandidateEvidence& candidate : evidence.candidates)
+    for (StageRow& row : stages_of(evidence, candidate, thresholds, true)) verdict.stages.push_back(std::move(row));
+  const std::optional<Decided> decided = decide_at(evidence, kControlClasses[0], thresholds, true);
+  FARE_CHECK(decided.has_value(), "a verdict needs at least one static candidate");
+  verdict.headline = headline_of(*decided, evidence, thresholds);
+  verdict.headline.same = 0;
   for (const double shift : {1.5, 2.5, 4.0})
     for (const double tau : {0.5, 1.0, 2.0})
       for (const double transfer : {2.0, 3.0, 5.0}) {
@@ -355,44 +471,13 @@ Verdict decide(const Evidence& evidence, const Thresholds& thresholds) {
         other.shift_pp = shift;
         other.pooled_drop_pp = tau;
         other.transfer_pp = transfer;
-        headline.same += decide_at(evidence, other, shift == thresholds.shift_pp).code == decided.code;
+        verdict.headline.same +=
+            decide_at(evidence, kControlClasses[0], other, shift == thresholds.shift_pp)->code == decided->code;
       }
+  for (const char* control_class : {kControlClasses[1], kControlClasses[2]})
+    if (const auto other = decide_at(evidence, control_class, thresholds, true))
+      verdict.others.push_back(headline_of(*other, evidence, thresholds));
   return verdict;
-}
-
-OrderedJson stage_json(const StageRow& row) {
-  OrderedJson json;
-  const auto put = [&](const char* name, const auto& value, const std::string& reason) {
-    if (value) {
-      json[name] = *value;
-    } else {
-      json[name] = nullptr;
-      json[std::string(name) + "_reason"] = reason.empty() ? "not part of this stage's rule" : reason;
-    }
-  };
-  const std::string why = row.answer == Answer::kNotRun ? row.reason : "";
-  json["candidate"] = row.candidate;
-  json["control_class"] = row.control_class;
-  json["stage"] = row.stage;
-  json["name"] = row.name;
-  json["answer"] = answer_name(row.answer);
-  json["statistic"] = row.statistic;
-  put("value", row.value, why);
-  std::optional<OrderedJson> interval;
-  if (row.interval) interval = OrderedJson::array({row.interval->low, row.interval->high});
-  put("interval", interval, why);
-  json["level"] = row.level;
-  json["unit"] = row.unit;
-  put("limit", row.limit, why);
-  put("p", row.p, why);
-  put("p_bh", row.p_bh, why);
-  put("family_size", row.family_size, why);
-  put("n", row.n, why);
-  put("n_eff", row.n_eff, why);
-  put("mde", row.mde, row.mde_reason.empty() ? why : row.mde_reason);
-  json["split"] = row.split;
-  json["reason"] = row.reason;
-  return json;
 }
 
 }  // namespace fare

@@ -99,8 +99,8 @@ Evidence unreachable(double high90, std::vector<double> bounds, bool run = true)
   evidence.candidates[0].shift.value_pp = 0.5;
   evidence.candidates[0].shift.interval95 = {-1, high90 + 0.3};
   evidence.candidates[0].shift.interval90 = {-0.7, high90};
-  evidence.upper_bounds_run = run;
-  evidence.upper_bounds_pp = std::move(bounds);
+  if (run)
+    for (const double bound : bounds) evidence.bounds["static"].push_back({fmt::format("s{}", bound), bound});
   return evidence;
 }
 
@@ -112,7 +112,11 @@ TEST(Verdict, StageTwoNeverSaysNoWithoutTheUpperBounds) {
   EXPECT_EQ(verdict.headline.code, "unresolved");
   EXPECT_EQ(verdict.headline.stage, 2);
   EXPECT_EQ(verdict.headline.mde_pp, 2.0);
-  EXPECT_NE(verdict.headline.sentence.find("were not run"), std::string::npos);
+  EXPECT_NE(verdict.headline.sentence.find("not all run"), std::string::npos);
+  Evidence other = unreachable(1.0, {1, 1, 1});
+  other.bounds["conditional"] = other.bounds["static"];
+  other.bounds.erase("static");  // the bounds of another class say nothing
+  EXPECT_EQ(answer_at(decide(other, {}), 2), Answer::kUnresolved);
 }
 
 TEST(Verdict, StageTwoSaysNoWhenEveryBoundLiesBelowTheMargin) {
@@ -303,6 +307,129 @@ TEST(Verdict, AtTheMarginsOfTheRunASettingRepeatsTheHeadline) {
   const Verdict verdict = decide(evidence, thresholds);
   EXPECT_EQ(verdict.headline.code, "non_robust");
   EXPECT_EQ(verdict.headline.same, 9);
+}
+
+// Better by 5 pp beyond chance; for one candidate alpha / C is 0.05.
+TransferMetric good_metric(const std::string& name = "M0") {
+  TransferMetric metric;
+  metric.metric = name;
+  metric.value = 5;
+  metric.interval95 = {3, 7};
+  metric.interval90 = {3.3, 6.7};
+  metric.p = metric.p_bh = 0.001;
+  metric.n = 400;
+  metric.n_eff = 390;
+  metric.mde = 2.9;
+  return metric;
+}
+
+TransferMetric null_metric(double half_width, const std::string& name = "M2") {
+  TransferMetric metric = good_metric(name);
+  metric.value = 0.1;
+  metric.interval90 = {0.1 - half_width, 0.1 + half_width};
+  metric.interval95 = {-half_width - 0.3, half_width + 0.3};
+  metric.p = metric.p_bh = 0.8;
+  return metric;
+}
+
+Verdict with_metrics(std::vector<TransferMetric> metrics, const Thresholds& thresholds = {}) {
+  Evidence evidence = good_evidence();
+  evidence.candidates[0].transfer = TransferEvidence{std::move(metrics), "M1 (no BBQ data)"};
+  return decide(evidence, thresholds);
+}
+
+TEST(Verdict, StageFiveFollowsTheTable) {
+  Verdict verdict = with_metrics({good_metric(), null_metric(2)});
+  EXPECT_EQ(answer_at(verdict, 5), Answer::kYes);
+  EXPECT_EQ(verdict.headline.code, "controllable");
+  EXPECT_FALSE(verdict.headline.stage);
+  EXPECT_EQ(verdict.stages[5].statistic, "M0");
+  EXPECT_NE(verdict.stages[5].reason.find("not run: M1"), std::string::npos);
+  EXPECT_NE(verdict.headline.sentence.find("M0 5.0 pp [3.0, 7.0], n 400"), std::string::npos) << verdict.headline.sentence;
+
+  TransferMetric small = good_metric();  // beyond chance, but below delta_G
+  small.value = 2.9;
+  EXPECT_EQ(answer_at(with_metrics({small}), 5), Answer::kUnresolved);
+  TransferMetric chance = good_metric();
+  chance.p_bh = 0.051;
+  EXPECT_EQ(answer_at(with_metrics({chance}), 5), Answer::kUnresolved);
+
+  TransferMetric worse = null_metric(2, "M4");  // one that gets worse spoils a yes; it need not be by delta_G
+  worse.value = -1;
+  worse.p_bh = 0.01;
+  verdict = with_metrics({good_metric(), worse});
+  EXPECT_EQ(answer_at(verdict, 5), Answer::kUnresolved);
+  EXPECT_EQ(verdict.stages[5].statistic, "M4");
+  EXPECT_EQ(verdict.headline.code, "unresolved");
+  EXPECT_EQ(verdict.headline.stage, 5);
+  EXPECT_EQ(verdict.headline.mde_pp, 2.9);
+
+  verdict = with_metrics({null_metric(2), null_metric(2.8, "M0")});  // [-2.7, 2.9] inside 3
+  EXPECT_EQ(answer_at(verdict, 5), Answer::kNo);
+  EXPECT_EQ(verdict.headline.code, "does_not_transfer");
+  EXPECT_EQ(verdict.stages[5].statistic, "M0") << "the one nearest the margin speaks";
+  EXPECT_EQ(answer_at(with_metrics({null_metric(2), null_metric(2.95)}), 5), Answer::kUnresolved);  // 3.05
+  EXPECT_EQ(answer_at(with_metrics({}), 5), Answer::kNotRun);
+
+  TransferMetric sd = null_metric(0.05, "M3");  // 0.1 +- 0.05 SD reaches beyond 0.1 SD
+  sd.unit = "SD";
+  EXPECT_EQ(answer_at(with_metrics({sd}), 5), Answer::kUnresolved);
+  sd.interval90 = {-0.05, 0.09};
+  EXPECT_EQ(answer_at(with_metrics({sd}), 5), Answer::kNo);
+  EXPECT_FALSE(with_metrics({good_metric(), sd}).stages[5].unit == "SD");
+}
+
+TEST(Verdict, StageFiveIsTestedAtAlphaOverTheCandidatesOfTheClass) {
+  TransferMetric metric = good_metric();
+  metric.p_bh = 0.03;
+  Evidence evidence = good_evidence();
+  evidence.candidates[0].transfer = TransferEvidence{{metric}, ""};
+  EXPECT_EQ(answer_at(decide(evidence, {}), 5), Answer::kYes);
+  evidence.candidates.push_back(good_candidate("reach"));
+  EXPECT_EQ(answer_at(decide(evidence, {}), 5), Answer::kUnresolved);
+  evidence.candidates[1].control_class = "conditional";
+  EXPECT_EQ(answer_at(decide(evidence, {}), 5), Answer::kYes);
+}
+
+TEST(Verdict, ControllableThoughInsensitive) {
+  Evidence evidence = good_evidence();
+  evidence.candidates[0].transfer = TransferEvidence{{good_metric()}, ""};
+  evidence.sensitivity.answer = Answer::kNo;
+  EXPECT_EQ(decide(evidence, {}).headline.code, "controllable_though_insensitive");
+  evidence.sensitivity.answer = Answer::kUnresolved;
+  EXPECT_EQ(decide(evidence, {}).headline.code, "controllable");
+}
+
+TEST(Verdict, EachClassOfControlHasItsOwnVerdict) {
+  Evidence evidence = good_evidence();
+  evidence.candidates[0].utility[0].drop.interval90 = {2, 6};  // static: costly
+  CandidateEvidence conditional = good_candidate("i7a");
+  conditional.control_class = "conditional";
+  conditional.transfer = TransferEvidence{{good_metric()}, ""};
+  CandidateEvidence retrained = good_candidate("i8");
+  retrained.control_class = "router_only";
+  retrained.shift.value_pp = 1;
+  retrained.shift.interval90 = {-1, 2};
+  evidence.candidates.push_back(conditional);
+  evidence.candidates.push_back(retrained);
+  evidence.bounds["router_only"] = {{"restart 1", 1.5}, {"restart 2", 2}, {"restart 3", 2.5}};
+  const Verdict verdict = decide(evidence, {});
+  EXPECT_EQ(verdict.headline.code, "costly");
+  EXPECT_EQ(verdict.headline.candidate, "within-tau");
+  ASSERT_EQ(verdict.others.size(), 2u);
+  EXPECT_EQ(verdict.others[0].control_class, "conditional");
+  EXPECT_EQ(verdict.others[0].code, "controllable");
+  EXPECT_EQ(verdict.others[1].code, "unachievable");
+  EXPECT_NE(verdict.others[1].sentence.find("restart 1, restart 2, restart 3"), std::string::npos);
+  EXPECT_EQ(verdict.stages.at(6).control_class, "conditional");
+
+  const OrderedJson rows = verdicts_json(verdict);
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[1].at("code"), "controllable");
+  EXPECT_TRUE(rows[1].at("stage").is_null());
+  evidence.candidates.resize(1);
+  EXPECT_TRUE(verdicts_json(decide(evidence, {}))[2].at("code").is_null());
+  EXPECT_NE(verdicts_json(decide(evidence, {}))[2].at("code_reason"), "");
 }
 
 TEST(Verdict, StageRowsSayWhyANumberIsMissing) {

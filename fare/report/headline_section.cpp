@@ -40,8 +40,8 @@ std::string facts(const Node& row) {
   if (const auto family = row.number_or_null("family_size"); family && row.number_or_null("p_bh"))
     parts.push_back("p<sub>BH</sub> " + compact_text(*row.number_or_null("p_bh")) + " (family of " +
                     compact_text(*family) + ")");
-  // A stage's detectable effect is in pp, whatever its statistic; that of stage 1 in standard deviations.
-  const bool is_effect_size = row.has("stage") && row.number("stage") == 1;
+  // A stage's detectable effect is in pp, whatever its statistic; that of stage 1 and of some texts in standard deviations.
+  const bool is_effect_size = (row.has("stage") && row.number("stage") == 1) || row.text("unit") == "SD";
   add("mde", "MDE ", is_effect_size ? " sd" : " pp");
   if (const auto n = row.number_or_null("n")) {
     std::string text = "n " + compact_text(*n);
@@ -144,10 +144,12 @@ std::string stages_section(const Node& report) {
       html_table("", columns, report.rows("stages"));
   body += html_table("Verdict by kind of control",
                      {text_column("Control", "control_class"), code_column("Code", "code"),
-                      code_column("Candidate", "candidate"), number_column("Stage", "stage", 0)},
+                      code_column("Candidate", "candidate"), number_column("Stage", "stage", 0),
+                      number_column("MDE, pp", "mde_pp"), text_column("In words", "sentence")},
                      report.rows("verdicts"));
   body += html_table("Candidates, in the order fixed on validation",
-                     {number_column("", "order", 0), code_column("Candidate", "candidate"), text_column("Role", "role"),
+                     {number_column("", "order", 0), code_column("Candidate", "candidate"),
+                      text_column("Control", "control_class"), text_column("Role", "role"), text_column("Found by", "origin"),
                       text_column("What it does", "description"),
                       flag_column("Within tau on validation", "within_tau_on_validation"), code_column("File", "file")},
                      report.rows("candidates"));

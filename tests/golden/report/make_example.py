@@ -14,6 +14,10 @@ AXES = ["gender", "race-color"]
 TEST_N, TEST_CLUSTERS = 905, 226
 
 
+def undefined(*names, reason):
+    return {key: value for name in names for key, value in ((name, None), (name + "_reason", reason))}
+
+
 def r(value, digits=4):
     return round(value, digits)
 
@@ -282,13 +286,11 @@ report = {
             "transfer": None, "transfer_reason": "generation transfer is not part of this build"},
         "same_headline": {"settings": 27, "same": 27}, "notes": ["small profile: 20 draws where the full profile has 100"]},
     "verdicts": [
-        {"control_class": "static", "code": "unresolved", "candidate": "pure", "stage": 5},
-        {"control_class": "conditional", "code": None, "code_reason": "conditional control is not part of this build",
-         "candidate": None, "candidate_reason": "conditional control is not part of this build", "stage": None,
-         "stage_reason": "conditional control is not part of this build"},
-        {"control_class": "router_only", "code": None, "code_reason": "router-only control is not part of this build",
-         "candidate": None, "candidate_reason": "router-only control is not part of this build", "stage": None,
-         "stage_reason": "router-only control is not part of this build"}],
+        {"control_class": "static", "code": "unresolved", "candidate": "pure", "stage": 5, "mde_pp": None,
+         "mde_pp_reason": "stage 5 was not run", "sentence": "Unresolved at stage 5: generated text was not run."}] + [
+        {"control_class": c, **undefined("code", "candidate", "stage", "mde_pp", "sentence",
+                                         reason="no candidate of this class of control was found")}
+        for c in ("conditional", "router_only")],
     "model": {
         "name": "X1", "model_type": "olmoe", "fingerprint": sha("model"), "config_sha256": sha("config"),
         "tokenizer_sha256": sha("tokenizer"), "num_layers": 4, "moe_layers": LAYERS, "num_experts": EXPERTS,
@@ -346,9 +348,9 @@ report = {
             for a, pct in (("gender", 62.1), ("race-color", 60.3))],
         "margin_median_nats": 1.7, "discordant_share": 0.12},
     "candidates": [
-        {"candidate": name, "control_class": "static", "role": role, "order": order, "configuration": c["id"],
+        {"candidate": name, "control_class": "static", "role": role, "origin": "a5_grid", "order": order, "configuration": c["id"],
          "family": c["family"], "score": c["score"], "k": c["k"], "lambda": c["lambda"], "layers": c["layers"],
-         "sign": c["sign"], "within_tau_on_validation": True, "file": f"interventions/{name}.json",
+         "sign": c["sign"], "breadth": c["k"], "within_tau_on_validation": True, "file": f"interventions/{name}.json",
          "description": f"{c['family']} along {c['score']}, {c['k']} experts, lambda {c['lambda']}, {c['layers']} layers"}
         for order, (name, role, c) in enumerate((("pure", "best within tau", pure), ("reach", "reach", reach)), 1)],
     "stages": stages("pure", 9.8, 2.2, 0.1, 0.4, 0.0001) + stages("reach", 10.9, 2.3, 1.9, 0.7, 0.0001),
@@ -391,12 +393,12 @@ report = {
                      {"candidate": "reach", "validation_pp": 12.3, "test_pp": 10.9, "difference_pp": 1.4}],
         "certificate": None, "certificate_reason": "the equilibrium certificate is not part of this build"},
     "reach": {"rows": [
-        {"bound": "a5_reach", "candidate": "reach", "validation_pp": 12.3, "test_pp": 10.9,
-         "test_interval": interval(10.9, 2.3), "upper_bound_pp": 12.8, "dose_nats": 0.008},
-        {"bound": "a6_gradient", "candidate": None, "validation_pp": None, "test_pp": None, "test_interval": None,
-         "upper_bound_pp": None, "dose_nats": None,
-         **{k + "_reason": "upper bounds by optimisation are not part of this build" for k in
-            ("candidate", "validation_pp", "test_pp", "test_interval", "upper_bound_pp", "dose_nats")}}]},
+        {"bound": "a5_reach", "control_class": "static", "candidate": "reach", **undefined("train_pp", reason="not measured on train"),
+         "validation_pp": 12.3, "test_pp": 10.9, "test_interval": interval(10.9, 2.3), "upper_bound_pp": 12.8,
+         "dose_nats": 0.008},
+        {"bound": "a6_gradient", "control_class": "static",
+         **undefined("candidate", "train_pp", "validation_pp", "test_pp", "test_interval", "upper_bound_pp", "dose_nats",
+                     reason="upper bounds by optimisation were not run")}]},
     "masking": {
         "conclusion": "separable",
         "sentence": "Masking the top 2 experts with refill removes 10.6 pp at a drop of 0.1 pp; usage-matched experts "
