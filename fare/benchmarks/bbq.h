@@ -32,6 +32,11 @@ bool bbq_is_unknown(const std::string& answer);
 int64_t bbq_parse_response(const std::vector<std::string>& choices, const std::vector<std::vector<std::string>>& groups,
                            const std::string& response);
 
+// What a free answer to a document of bbq_generate() names: the choice along the stereotype, the other person, unknown, or
+// nothing that can be read.
+enum class BbqAnswer { kBiased, kOther, kUnknown, kUnparsed };
+BbqAnswer bbq_free_answer(const Document& document, const std::string& response);
+
 // Counts of one condition and its scores.
 struct BbqCounts {
   double num_items = 0, num_correct = 0;

@@ -51,21 +51,11 @@ stats::Interval interval_or_point(const stats::Comparison& comparison, double co
   return interval ? *interval : stats::Interval{-100, 100};  // nothing is known beyond the range of the statistic
 }
 
-// The minimum detectable effect of a yes/no comparison. Where nothing changed the discordance is not 0 but unknown: its
-// exact 95% upper bound over clusters stands in, so that a null still says how blind it is.
 template <typename Effect>
 void set_mde(Effect& effect, const stats::Comparison& comparison) {
-  if (comparison.mde) {
-    effect.mde_pp = *comparison.mde;
-    return;
-  }
-  effect.mde_reason = comparison.mde.reason;
-  if (effect.discordance > 0) return;
-  const auto most = stats::clopper_pearson_upper(0, comparison.num_clusters, 0.95);
-  const auto mde = stats::minimum_detectable_effect(100 * std::sqrt(*most), comparison.num_effective);
-  if (!mde) return;
-  effect.mde_pp = *mde;
-  effect.mde_reason.clear();
+  const auto mde = comparison.detectable_effect();
+  if (mde) effect.mde_pp = *mde;
+  else effect.mde_reason = mde.reason;
 }
 
 double median_of(std::vector<double> values) {

@@ -338,7 +338,8 @@ void World::draw_prompts() {
     prompt.axis = group / (2 * kWordsPerSide);
     prompt.side = group / kWordsPerSide % 2 == 0 ? Side::kA : Side::kB;
     prompt.word = group % kWordsPerSide;
-    prompt.cluster = numbered("prompt-" + language.axis_name(prompt.axis), i / language.num_groups());
+    // The two sides of a word pair share a cluster; every cell has noise of its own.
+    prompt.cluster = numbered("prompt-" + language.axis_name(prompt.axis), i / language.num_groups()) + "-" + std::to_string(prompt.word);
     prompts.push_back(prompt);
   }
   for (int64_t axis = 0; axis < options.axes; ++axis)

@@ -34,6 +34,13 @@ Outcome<Interval> Comparison::interval(double confidence) const {
   return Interval{largest * bounds->lower, largest * bounds->upper};
 }
 
+Outcome<double> Comparison::detectable_effect() const {
+  if (mde || increased + decreased > 0) return mde;
+  const auto most = clopper_pearson_upper(0, num_clusters, 0.95);
+  if (!most) return mde;
+  return minimum_detectable_effect(largest * std::sqrt(*most), num_effective);
+}
+
 Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& clusters, const ComparisonOptions& options) {
   require_same_length(d.size(), "differences", clusters.of_item.size(), "clusters");
   require_finite(d, "differences");

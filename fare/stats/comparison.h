@@ -57,6 +57,10 @@ struct Comparison {
   // Two-sided interval at `confidence`: 0.95, or 0.90 whose ends are the one-sided 95% bounds. Undefined with the reason
   // where neither form applies (no variance and differences larger than `largest`).
   Outcome<Interval> interval(double confidence) const;
+
+  // `mde`, or where nothing changed, whose discordance is not 0 but unknown, the effect that could have been seen at the
+  // exact 95% upper bound of the discordance over clusters: so that a null still says how blind it is.
+  Outcome<double> detectable_effect() const;
 };
 
 // `d`: intervention minus baseline (or signed as the question asks), one per item. Undefined for no items. Throws

@@ -1,0 +1,217 @@
+#include "fare/diagnosis/transfer_metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "fare/core/error.h"
+#include "fare/core/philox.h"
+#include "fare/stats/clusters.h"
+#include "fare/stats/comparison.h"
+#include "fare/stats/moments.h"
+#include "fare/stats/multiplicity.h"
+#include "fare/stats/power.h"
+
+namespace fare {
+namespace {
+
+// Groups of all axes, numbered; an axis of one group has no range.
+struct GroupIndex {
+  std::vector<int32_t> of_prompt;
+  std::vector<std::vector<int32_t>> axes;  // group numbers per axis, axes with two groups or more
+  int32_t num_groups = 0;
+
+  GroupIndex(const std::vector<std::string>& axis_names, const std::vector<std::string>& group_names) {
+    std::map<std::string, std::map<std::string, int32_t>> number;
+    for (size_t i = 0; i < axis_names.size(); ++i) {
+      auto& groups = number[axis_names[i]];
+      const auto [found, inserted] = groups.emplace(group_names[i], num_groups);
+      num_groups += inserted;
+      of_prompt.push_back(found->second);
+    }
+    for (const auto& [axis, groups] : number) {
+      if (groups.size() < 2) continue;
+      axes.emplace_back();
+      for (const auto& [name, index] : groups) axes.back().push_back(index);
+    }
+  }
+
+  // Of `sum(group)` and `count(group)`; groups that are empty in this sample are left out, and axes left with one.
+  template <typename Sum, typename Count>
+  std::optional<double> range(const Sum& sum, const Count& count) const {
+    double total = 0;
+    int64_t used = 0;
+    for (const auto& axis : axes) {
+      double low = INFINITY, high = -INFINITY;
+      int64_t seen = 0;
+      for (const int32_t g : axis) {
+        if (!(count(g) > 0)) continue;
+        const double mean = sum(g) / count(g);
+        low = std::min(low, mean);
+        high = std::max(high, mean);
+        ++seen;
+      }
+      if (seen < 2) continue;
+      total += high - low;
+      ++used;
+    }
+    return used > 0 ? std::optional(total / static_cast<double>(used)) : std::nullopt;
+  }
+};
+
+std::string stream_label(const std::string& kind, const std::string& label) { return kind + "/" + label; }
+
+// The change of a range: clusters are drawn for the intervals; for p both arms are swapped cluster by cluster, as F2 flips
+// signs where the metric is a mean.
+void measure_range_change(const MetricValues& values, double alpha, const DiagnosisOptions& options, const std::string& label,
+                          MetricChange& change) {
+  const GroupIndex index(values.axes, values.groups);
+  const stats::Clusters clusters = stats::cluster_by_name(values.clusters);
+  const size_t width = 3 * static_cast<size_t>(index.num_groups);
+  stats::UnitTable table;
+  table.num_columns = static_cast<int64_t>(width);
+  table.cells.assign(static_cast<size_t>(clusters.num_clusters) * width, 0.0);
+  for (size_t i = 0; i < values.base.size(); ++i) {
+    double* row = &table.cells[static_cast<size_t>(clusters.of_item[i]) * width + 3 * static_cast<size_t>(index.of_prompt[i])];
+    row[0] += values.base[i];
+    row[1] += values.edited[i];
+    row[2] += 1;
+  }
+  const auto gap = [&](std::span<const double> totals) -> std::optional<double> {
+    const auto at = [&](int32_t g, size_t k) { return totals[3 * static_cast<size_t>(g) + k]; };
+    const auto count = [&](int32_t g) { return at(g, 2); };
+    const auto before = index.range([&](int32_t g) { return at(g, 0); }, count);
+    const auto after = index.range([&](int32_t g) { return at(g, 1); }, count);
+    if (!before || !after) return std::nullopt;
+    return *before - *after;
+  };
+  stats::ResampleOptions resample;
+  resample.seed = options.seed;
+  resample.label = stream_label("bootstrap/cluster", label);
+  resample.replicates = options.bootstrap_replicates;
+  resample.num_threads = options.num_threads;
+  const auto drawn = stats::bootstrap(
+      table, 1, [&](std::span<const double> totals, std::span<std::optional<double>> out) { out[0] = gap(totals); }, resample);
+  const stats::Distribution& distribution = drawn.front();
+  change.value = distribution.estimate.value();
+  change.method = "cluster bootstrap, percentile";
+  const auto wide = distribution.percentile(0.95), narrow = distribution.percentile(1 - 2 * alpha);
+  change.interval95 = wide.value();
+  change.interval90 = narrow.value();
+  const auto se = distribution.replicate_sd();
+  change.n_eff = static_cast<double>(clusters.num_clusters);
+  if (se && *se > 0) change.mde = *stats::minimum_detectable_effect(*se, 1);
+  else change.mde_reason = "the gap does not vary";
+
+  int64_t extreme = 0;
+  const double observed = std::abs(change.value);
+  std::vector<double> totals(width);
+  for (int64_t b = 0; b < options.permutations; ++b) {
+    const RandomStream stream(options.seed, stream_label("permutation/swap", label), static_cast<uint32_t>(b));
+    std::fill(totals.begin(), totals.end(), 0.0);
+    for (int64_t c = 0; c < clusters.num_clusters; ++c) {
+      const double* row = &table.cells[static_cast<size_t>(c) * width];
+      const size_t first = stream.bit(static_cast<uint64_t>(c)) ? 1 : 0;
+      for (size_t k = 0; k < width; k += 3) {
+        totals[k] += row[k + first];
+        totals[k + 1] += row[k + 1 - first];
+        totals[k + 2] += row[k + 2];
+      }
+    }
+    if (const auto swapped = gap(totals); swapped && std::abs(*swapped) >= observed - 1e-12) ++extreme;
+  }
+  change.p = static_cast<double>(1 + extreme) / static_cast<double>(1 + options.permutations);
+  change.base = *mean_range(values.axes, values.groups, values.base);
+  change.edited = *mean_range(values.axes, values.groups, values.edited);
+}
+
+}  // namespace
+
+std::optional<double> mean_range(const std::vector<std::string>& axes, const std::vector<std::string>& groups,
+                                 const std::vector<double>& values) {
+  const GroupIndex index(axes, groups);
+  std::vector<double> sum(static_cast<size_t>(index.num_groups)), count(sum.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    sum[static_cast<size_t>(index.of_prompt[i])] += values[i];
+    count[static_cast<size_t>(index.of_prompt[i])] += 1;
+  }
+  return index.range([&](int32_t g) { return sum[static_cast<size_t>(g)]; },
+                     [&](int32_t g) { return count[static_cast<size_t>(g)]; });
+}
+
+MetricChange measure_change(const MetricValues& values, double limit, double alpha, const DiagnosisOptions& options,
+                            const std::string& label) {
+  if (values.base.empty()) throw NumericError(values.metric + ": there is no prompt to measure it on");
+  MetricChange change;
+  change.metric = values.metric;
+  change.title = values.title;
+  change.families = values.families;
+  change.unit = values.unit;
+  change.prompts = static_cast<int64_t>(values.base.size());
+  change.samples = values.samples;
+  change.limit = limit;
+  std::vector<double> d;
+  for (size_t i = 0; i < values.base.size(); ++i) d.push_back(values.sign[i] * (values.base[i] - values.edited[i]));
+  const stats::Clusters clusters = stats::cluster_by_name(values.clusters);
+  change.clusters = clusters.num_clusters;
+  if (const auto sd = stats::sample_sd(d)) change.sd = *sd;
+  if (const auto sd = stats::sample_sd(values.base)) change.base_sd = *sd;
+
+  if (!values.groups.empty()) {
+    measure_range_change(values, alpha, options, label, change);
+  } else {
+    stats::ComparisonOptions comparison;
+    comparison.seed = options.seed;
+    comparison.metric = label;
+    comparison.replicates = options.bootstrap_replicates;
+    comparison.draws = options.permutations;
+    comparison.largest = values.largest;
+    comparison.num_threads = options.num_threads;
+    const auto compared = stats::compare_paired(d, clusters, comparison);
+    const stats::Comparison& c = compared.value();
+    change.value = c.estimate;
+    change.base = stats::mean(values.base).value();
+    change.edited = stats::mean(values.edited).value();
+    change.method = c.interval_method;
+    // Where nothing varies and no bound is near, the differences say nothing beyond the range of the metric.
+    const auto or_range = [&](const stats::Outcome<stats::Interval>& interval) {
+      return interval ? *interval : stats::Interval{-values.largest, values.largest};
+    };
+    change.interval95 = or_range(c.interval(0.95));
+    change.interval90 = or_range(c.interval(1 - 2 * alpha));
+    change.p = c.test.p;
+    change.n_eff = c.num_effective;
+    const auto mde = c.detectable_effect();
+    if (mde) change.mde = *mde;
+    else change.mde_reason = mde.reason;
+    if (change.sd > 0) change.needed = stats::items_needed(change.sd, limit);
+  }
+  change.equivalent = change.interval90.low > -limit && change.interval90.high < limit;
+  if (!values.greedy_base.empty()) {
+    MetricChange::Greedy greedy;
+    int64_t fewer = 0, more = 0;
+    for (size_t i = 0; i < values.greedy_base.size(); ++i) {
+      greedy.base += values.greedy_base[i];
+      greedy.edited += values.greedy_edited[i];
+      fewer += values.greedy_base[i] > values.greedy_edited[i];
+      more += values.greedy_base[i] < values.greedy_edited[i];
+    }
+    greedy.base /= static_cast<double>(values.greedy_base.size());
+    greedy.edited /= static_cast<double>(values.greedy_base.size());
+    greedy.test = stats::mcnemar(fewer, more);
+    change.greedy = greedy;
+  }
+  return change;
+}
+
+void settle_family(std::vector<MetricChange>& metrics) {
+  std::vector<std::optional<double>> p;
+  for (const MetricChange& metric : metrics) p.push_back(metric.p);
+  const auto adjusted = stats::benjamini_hochberg(p);
+  for (size_t i = 0; i < metrics.size(); ++i) {
+    metrics[i].p_bh = *adjusted[i];
+    metrics[i].family_size = static_cast<int64_t>(metrics.size());
+  }
+}
+
+}  // namespace fare
