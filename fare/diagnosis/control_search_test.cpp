@@ -69,6 +69,16 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
   EXPECT_EQ(found.expected_best.front().budget, 1);
   for (size_t i = 1; i < found.expected_best.size(); ++i)
     EXPECT_GE(found.expected_best[i].shift_pp, found.expected_best[i - 1].shift_pp - 1e-9);
+  ASSERT_TRUE(found.equilibrium.has_value()) << found.equilibrium_reason;
+  const Equilibrium& game = *found.equilibrium;
+  ASSERT_TRUE(game.mixture.has_value());
+  EXPECT_LE(game.mixture->value, *found.rows[*found.pure].worst_axis_remaining + 1e-9) << "a mixture is never worse";
+  EXPECT_LE(game.ascent.dual_value, game.mixture->value + 1e-9);
+  EXPECT_LE(game.ascent.gap, kEquilibriumGap);
+  EXPECT_FALSE(game.one_steps.empty());
+  EXPECT_EQ(found.bias.pairs, static_cast<int64_t>(study.pairs_in(SplitPart::kValidation).size()));
+  EXPECT_GT(found.bias.independent_pp, 0);
+  EXPECT_LE(found.bias.correlated_pp, found.bias.independent_pp);
   ASSERT_FALSE(found.candidates.empty());
   const SearchCandidate& best = found.candidates.front();
   // A drop of 0 in every item still needs 299 of them to be bounded by 1 pp.
@@ -170,11 +180,14 @@ TEST_F(HandMade, OvershootNeedsABoundBeyondTheMarginOnTheOtherSide) {
   EXPECT_FALSE(measure_axes(study, pairs, base, edited, {1, 1, 1}, options)[0].overshoot);
 }
 
-TEST_F(HandMade, WorstAxisIsTheLargestRemainingBiasAndOvershootCounts) {
+TEST_F(HandMade, RemainingBiasPerAxisCountsOvershoot) {
   add_axis("a", 100, 75);  // level 50 to 25: half is left
   add_axis("b", 100, 10);  // level 50 to -40: |1 - 90/50| = 0.8
-  EXPECT_DOUBLE_EQ(*worst_remaining(study, pairs, base, edited, {1, 1}), 0.8);
-  EXPECT_FALSE(worst_remaining(study, pairs, base, edited, {-1, -1}));
+  const auto remaining = remaining_bias(study, pairs, base, edited, {1, 1});
+  ASSERT_EQ(remaining.size(), 2u);
+  EXPECT_DOUBLE_EQ(*remaining[0], 0.5);
+  EXPECT_DOUBLE_EQ(*remaining[1], 0.8);
+  for (const auto& one : remaining_bias(study, pairs, base, edited, {-1, -1})) EXPECT_FALSE(one);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ DiagnosisOptions DiagnosisOptions::of(StudyProfile profile) {
   DiagnosisOptions options;
   options.profile = profile;
   if (profile == StudyProfile::kSmall) return options;
-  options.families = {"I1", "I2", "I3"};
+  options.families = {"I1", "I2", "I3", "I4", "I5"};  // the last two as single configurations
   options.scores = {"s1", "s3", "combined"};
   options.breadths = {2, 10, 30, 100, 300};
   options.strengths = {0.5, 1, 2, 4};

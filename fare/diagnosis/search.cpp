@@ -14,6 +14,7 @@ namespace fare {
 namespace {
 
 constexpr int64_t kLogReplicates = 1000;
+constexpr int64_t kPerplexityTokens = 20000;  // neutral text below this size gives no perplexity margin (methods A10)
 
 // Items of a rung: a beginning of one fixed order, so that a longer rung adds items to a shorter one.
 struct RungItems {
@@ -41,6 +42,13 @@ void append(Outcomes& to, const Outcomes& from) {
 }
 
 double half_width_se(const stats::Interval& interval) { return (interval.high - interval.low) / 2 / 1.959964; }
+
+std::optional<double> worst_of(const std::vector<std::optional<double>>& remaining) {
+  std::optional<double> worst;
+  for (const auto& one : remaining)
+    if (one) worst = std::max(worst.value_or(0), *one);
+  return worst;
+}
 
 class Search {
  public:
@@ -76,6 +84,56 @@ class Search {
     for (const size_t i : rows) describe(rung, i);
   }
 
+  // Values on all of validation of a row that may have left earlier; its entry in the log stays as it was.
+  OneStep complete(size_t i) {
+    Items items;
+    items.part = "search-step";
+    const Outcomes& done = outcomes_[i];
+    items.pairs.assign(order_.pairs.begin() + static_cast<int64_t>(done.pairs.size()), order_.pairs.end());
+    items.utility.assign(order_.utility.begin() + static_cast<int64_t>(done.utility.size()), order_.utility.end());
+    const Intervention* asked = &result_.rows[i].intervention;
+    if (!items.pairs.empty() || !items.utility.empty()) append(outcomes_[i], source_.evaluate(items, {&asked, 1}).front());
+    OneStep step;
+    step.row = i;
+    step.worst_axis_remaining = worst_of(remaining_bias(study_, order_.pairs, base_.pairs, done.pairs, signs_));
+    if (!order_.utility.empty()) step.drop_pp = drop_pp(base_.utility, done.utility);
+    return step;
+  }
+
+  // Of the eligible rows, on the items that every row has seen.
+  SearchBias bias(const std::vector<size_t>& eligible) const {
+    SearchBias bias;
+    bias.configurations = static_cast<int64_t>(eligible.size());
+    bias.pairs = static_cast<int64_t>(order_.pairs.size());
+    size_t common = base_.pairs.size();
+    for (const size_t i : eligible) common = std::min(common, outcomes_[i].pairs.size());
+    std::vector<double> mean(common, 0);  // over configurations, per pair
+    double own_variance = 0, changed = 0;
+    const double n = static_cast<double>(common), c = static_cast<double>(eligible.size());
+    for (const size_t i : eligible) {
+      double sum = 0, squares = 0;
+      for (size_t p = 0; p < common; ++p) {
+        const double d = *prefers_stereotype(base_.pairs[p], MarginScoring::kSum) -
+                         *prefers_stereotype(outcomes_[i].pairs[p], MarginScoring::kSum);
+        sum += d;
+        squares += d * d;
+        changed += d != 0;
+        mean[p] += d / c;
+      }
+      own_variance += (squares / n - sum / n * (sum / n)) / c;
+    }
+    double sum = 0, squares = 0;
+    for (const double d : mean) sum += d, squares += d * d;
+    const double shared_variance = squares / n - sum / n * (sum / n);
+    bias.discordance = changed / (n * c);
+    // Variance of a mean of c values of equal variance and correlation r: v (r + (1 - r) / c).
+    if (own_variance > 0 && c > 1) bias.correlation = std::clamp((shared_variance / own_variance - 1 / c) / (1 - 1 / c), 0.0, 1.0);
+    bias.independent_pp = 100 * std::sqrt(bias.discordance / static_cast<double>(bias.pairs)) *
+                          stats::expected_max_of_normals(bias.configurations);
+    bias.correlated_pp = bias.independent_pp * std::sqrt(1 - bias.correlation);
+    return bias;
+  }
+
  private:
   void describe(int rung, size_t i) {
     SearchRow& row = result_.rows[i];
@@ -100,7 +158,8 @@ class Search {
       row.drop_se_pp = 100 * std::sqrt(drop.discordance / std::max(1.0, drop.n_eff));
       row.drop_discordance = drop.discordance;
     }
-    row.worst_axis_remaining = worst_remaining(study_, pairs, base_.pairs, edited.pairs, signs_);
+    row.remaining = remaining_bias(study_, pairs, base_.pairs, edited.pairs, signs_);
+    row.worst_axis_remaining = worst_of(row.remaining);
   }
 
   OutcomeSource& source_;
@@ -139,6 +198,86 @@ void measure_doses(OutcomeSource& source, SearchResult& result, const std::vecto
     result.rows[rows[r]].dose = doses[r];
     result.rows[rows[r]].dose_reason.clear();
   }
+}
+
+// Rows one step of the grid away from `at`.
+std::vector<OneStep> neighbours(const SearchResult& result, size_t at, const DiagnosisOptions& options) {
+  const Configuration& c = result.rows[at].configuration;
+  const auto adjacent = [](auto values, auto own, auto other) {
+    values.push_back(own);  // a clipped breadth stands between the values it was asked with
+    std::sort(values.begin(), values.end());
+    values.erase(std::unique(values.begin(), values.end()), values.end());
+    const auto a = std::find(values.begin(), values.end(), own), b = std::find(values.begin(), values.end(), other);
+    return b != values.end() && std::abs(a - b) == 1;
+  };
+  std::vector<int64_t> breadths;
+  for (const SearchRow& row : result.rows)
+    if (row.configuration.layers == c.layers && row.configuration.family == c.family) breadths.push_back(row.configuration.k);
+  std::sort(breadths.begin(), breadths.end());
+  breadths.erase(std::unique(breadths.begin(), breadths.end()), breadths.end());
+  std::vector<OneStep> steps;
+  for (size_t i = 0; i < result.rows.size(); ++i) {
+    const Configuration& other = result.rows[i].configuration;
+    if (other.random_ranking || other.family != c.family || other.score != c.score || other.sign != c.sign) continue;
+    const bool lambda = other.lambda != c.lambda, k = other.k != c.k, layers = other.layers != c.layers;
+    OneStep step;
+    step.row = i;
+    if (lambda && !k && !layers && adjacent(options.strengths, c.lambda, other.lambda))
+      step.change = fmt::format("lambda {:g}", other.lambda);
+    else if (k && !lambda && !layers && adjacent(breadths, c.k, other.k)) step.change = fmt::format("k {}", other.k);
+    else if (layers && !lambda && !k) step.change = "layers " + other.layers;
+    else continue;
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+// Measures what it needs with `run`; none with the reason where the game is undefined.
+void solve_game(SearchResult& result, Search& run, const Study& study, const DiagnosisOptions& options) {
+  std::vector<size_t> axes;
+  if (!result.survivors.empty()) {
+    const auto& remaining = result.rows[result.survivors.front()].remaining;  // defined on the same axes in every row
+    for (size_t a = 0; a < remaining.size(); ++a)
+      if (remaining[a]) axes.push_back(a);
+  }
+  if (axes.empty()) {
+    result.equilibrium_reason = "no axis shows a preference in its own direction on validation";
+    return;
+  }
+  Game game;
+  const bool with_drop = result.rows[result.survivors.front()].drop_pp.has_value();
+  const bool with_perplexity = std::min(study.neutral_tokens, options.neutral_tokens) >= kPerplexityTokens &&
+                               result.rows[result.survivors.front()].dose.has_value();
+  if (with_drop) game.tau_J.push_back(options.thresholds.pooled_drop_pp);
+  if (with_perplexity) game.tau_J.push_back(options.thresholds.perplexity_drop_percent);
+  Equilibrium equilibrium;
+  equilibrium.rows.push_back(std::nullopt);
+  game.points.push_back({std::vector<double>(axes.size(), 1.0), std::vector<double>(game.tau_J.size(), 0.0)});
+  for (const size_t i : result.survivors) {
+    const SearchRow& row = result.rows[i];
+    GamePoint point;
+    for (const size_t a : axes) point.remaining_G.push_back(*row.remaining[a]);
+    if (with_drop) point.drop_J.push_back(*row.drop_pp);
+    if (with_perplexity) point.drop_J.push_back(100 * std::expm1(row.dose->log_perplexity_change));
+    equilibrium.rows.push_back(i);
+    game.points.push_back(std::move(point));
+  }
+  equilibrium.mixture = solve_mixture(game);
+  equilibrium.ascent = dual_ascent(game);
+  if (result.pure) {
+    for (OneStep& step : neighbours(result, *result.pure, options)) {
+      OneStep measured = run.complete(step.row);
+      measured.change = step.change;
+      const bool within = !measured.drop_pp || *measured.drop_pp <= options.thresholds.pooled_drop_pp;
+      if (within && measured.worst_axis_remaining)
+        equilibrium.best_one_step =
+            std::max(equilibrium.best_one_step, *result.rows[*result.pure].worst_axis_remaining - *measured.worst_axis_remaining);
+      equilibrium.one_steps.push_back(std::move(measured));
+    }
+  }
+  equilibrium.holds = result.pure.has_value() && equilibrium.ascent.gap <= kEquilibriumGap &&
+                      equilibrium.best_one_step <= kEquilibriumGap;
+  result.equilibrium = std::move(equilibrium);
 }
 
 // `model` and `profile` must outlive the candidates.
@@ -197,8 +336,9 @@ void choose_candidates(SearchResult& result, const RoutedModel& model, const Rou
 
 }  // namespace
 
-std::optional<double> worst_remaining(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
-                                      std::span<const Margins> edited, const std::vector<int>& signs) {
+std::vector<std::optional<double>> remaining_bias(const Study& study, std::span<const int64_t> pairs,
+                                                  std::span<const Margins> base, std::span<const Margins> edited,
+                                                  const std::vector<int>& signs) {
   std::vector<double> level(study.axes.size(), 0), shift(study.axes.size(), 0);
   for (size_t i = 0; i < pairs.size(); ++i) {
     const size_t axis = static_cast<size_t>(study.axis_of[static_cast<size_t>(pairs[i])]);
@@ -207,13 +347,10 @@ std::optional<double> worst_remaining(const Study& study, std::span<const int64_
     level[axis] += signs[axis] * (before - 0.5);
     shift[axis] += signs[axis] * (before - after);
   }
-  std::optional<double> worst;
-  for (size_t a = 0; a < level.size(); ++a) {
-    if (level[a] <= 0) continue;
-    const double remaining = std::clamp(std::abs(1 - shift[a] / level[a]), 0.0, 2.0);
-    worst = std::max(worst.value_or(0), remaining);
-  }
-  return worst;
+  std::vector<std::optional<double>> remaining(level.size());
+  for (size_t a = 0; a < level.size(); ++a)
+    if (level[a] > 0) remaining[a] = std::clamp(std::abs(1 - shift[a] / level[a]), 0.0, 2.0);
+  return remaining;
 }
 
 Standing standing_of(const SearchRow& row) {
@@ -281,6 +418,11 @@ SearchResult search(OutcomeSource& source, const ExpertScores& scores, const Rou
     if (budget == num_points) break;
   }
   choose_candidates(result, model, profile, options);
+  std::vector<size_t> grid;
+  for (size_t i = 0; i < result.rows.size(); ++i)
+    if (!result.rows[i].configuration.random_ranking) grid.push_back(i);
+  result.bias = run.bias(grid);
+  solve_game(result, run, source.study(), options);
   return result;
 }
 

@@ -12,6 +12,7 @@
 #include "fare/core/json.h"
 #include "fare/diagnosis/bias.h"
 #include "fare/diagnosis/candidates.h"
+#include "fare/diagnosis/equilibrium.h"
 #include "fare/diagnosis/halving.h"
 #include "fare/diagnosis/outcome_source.h"
 
@@ -33,7 +34,8 @@ struct SearchRow {
   double drop_se_pp = 0, drop_discordance = 0;
   std::optional<Dose> dose;           // last rung only
   std::string dose_reason;
-  std::optional<double> worst_axis_remaining;  // max over axes of b_g; axes without bias on validation have none
+  std::vector<std::optional<double>> remaining;  // b_g per axis (remaining_bias)
+  std::optional<double> worst_axis_remaining;    // their maximum; none where no axis has one
   bool no_effect = false;
 };
 
@@ -88,6 +90,31 @@ struct UpperBounds {
   std::vector<std::string> complete;        // classes all of whose searches were run: only these can get a "no"
 };
 
+// A change of one setting of the pure solution: its strength or breadth by one step of the grid, or its layer set.
+struct OneStep {
+  size_t row = 0;
+  std::string change;  // "lambda 2", "k 30", "layers late"
+  std::optional<double> worst_axis_remaining, drop_pp;  // on all of validation
+};
+
+// The solutions of the game over the last rung and the base model (equilibrium.h); row: none = the base model.
+struct Equilibrium {
+  std::vector<std::optional<size_t>> rows;  // of the points
+  std::optional<Mixture> mixture;
+  DualAscent ascent;
+  std::vector<OneStep> one_steps;
+  double best_one_step = 0;  // how much the best of them lowers the worst axis within tau; 0 where none does
+  bool holds = false;        // gap and best_one_step at most kEquilibriumGap
+};
+
+// What the best of so many configurations would show on validation if none had an effect (methods F7).
+struct SearchBias {
+  int64_t configurations = 0, pairs = 0;
+  double discordance = 0;   // mean over eligible configurations, on the items of rung 1
+  double correlation = 0;   // mean over pairs of configurations, of their changes on these items
+  double independent_pp = 0, correlated_pp = 0;
+};
+
 struct SearchResult {
   std::vector<SearchRow> rows;        // eligible ones first, then random-ranking controls; row i has id i
   std::vector<SearchRung> rungs;      // three
@@ -101,13 +128,17 @@ struct SearchResult {
     double shift_pp = 0;              // expected best of that many configurations on the items of rung 1
   };
   std::vector<Effort> expected_best;
+  std::optional<Equilibrium> equilibrium;
+  std::string equilibrium_reason;     // why there is none
+  SearchBias bias;
   std::vector<SearchCandidate> candidates;
 };
 
-// b_g = |1 - Delta_B,g / B_g(base)| clipped to [0, 2], the largest over axes; none when no axis has B_g(base) > 0 on these
-// pairs. Margins are parallel to `pairs`; `signs` per axis.
-std::optional<double> worst_remaining(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
-                                      std::span<const Margins> edited, const std::vector<int>& signs);
+// Per axis b_g = |1 - Delta_B,g / B_g(base)| clipped to [0, 2]; none where B_g(base) <= 0 on these pairs. Margins are
+// parallel to `pairs`; `signs` per axis.
+std::vector<std::optional<double>> remaining_bias(const Study& study, std::span<const int64_t> pairs,
+                                                  std::span<const Margins> base, std::span<const Margins> edited,
+                                                  const std::vector<int>& signs);
 
 // `signs`: per axis, fixed on train and validation (BaseBias::signs). Intervals of the log come from 1,000 resamples.
 // Throws NumericError when the validation split holds no pair.

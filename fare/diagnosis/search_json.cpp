@@ -102,8 +102,32 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
   json["solutions"].push_back(
       solution_json(search, "pure", search.pure, "no configuration of the last rung keeps the drop within tau"));
   json["solutions"].push_back(solution_json(search, "reach", search.reach, "no configuration reached the last rung"));
-  json["solutions"].push_back(
-      solution_json(search, "mixed", std::nullopt, "the mixture of configurations is not part of this build"));
+  const char* many = "a mixture of the configurations in `mixtures`";
+  const Equilibrium* const game = search.equilibrium ? &*search.equilibrium : nullptr;
+  const std::string no_mixture = game == nullptr ? search.equilibrium_reason : "no mixture keeps every drop within its tau";
+  for (const char* name : {"mixed", "dual_ascent"}) {
+    const bool mixed = std::string(name) == "mixed";
+    OrderedJson row;
+    row["solution"] = name;
+    put_null(row, "configuration", game != nullptr && (!mixed || game->mixture) ? many : no_mixture);
+    std::optional<double> value;
+    if (game != nullptr && mixed && game->mixture) value = game->mixture->value;
+    if (game != nullptr && !mixed) value = game->ascent.value;
+    put_field(row, "worst_axis_remaining", value, no_mixture);
+    json["solutions"].push_back(std::move(row));
+  }
+  json["mixtures"] = OrderedJson::array();
+  if (game != nullptr)
+    for (const char* name : {"mixed", "dual_ascent"}) {
+      const bool mixed = std::string(name) == "mixed";
+      if (mixed && !game->mixture) continue;
+      const std::vector<double>& share = mixed ? game->mixture->share : game->ascent.share;
+      for (size_t i = 0; i < share.size(); ++i)
+        if (share[i] > 1e-9)
+          json["mixtures"].push_back({{"solution", name},
+                                      {"configuration", game->rows[i] ? search.rows[*game->rows[i]].name : "base model"},
+                                      {"share", share[i]}});
+    }
   json["expected_best"] = OrderedJson::array();
   for (const SearchResult::Effort& effort : search.expected_best)
     json["expected_best"].push_back({{"budget", effort.budget}, {"shift_pp", effort.shift_pp}});
@@ -119,7 +143,33 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
     put_field(row, "difference_pp", test ? std::optional(validation - *test) : std::nullopt, reason);
     json["optimism"].push_back(row);
   }
-  put_null(json, "certificate", "the certificate of an equilibrium is not part of this build");
+  json["search_bias"] = {{"configurations", search.bias.configurations},
+                         {"pairs", search.bias.pairs},
+                         {"discordance", search.bias.discordance},
+                         {"correlation", search.bias.correlation},
+                         {"independent_pp", search.bias.independent_pp},
+                         {"correlated_pp", search.bias.correlated_pp}};
+  if (game == nullptr) {
+    put_null(json, "certificate", search.equilibrium_reason);
+    return json;
+  }
+  OrderedJson& certificate = json["certificate"];
+  certificate["equilibrium"] = game->holds;
+  certificate["gap"] = game->ascent.gap;
+  certificate["limit"] = kEquilibriumGap;
+  certificate["value"] = game->ascent.value;
+  certificate["dual_value"] = game->ascent.dual_value;
+  certificate["steps"] = game->ascent.steps;
+  certificate["best_one_step"] = game->best_one_step;
+  certificate["one_steps"] = OrderedJson::array();
+  for (const OneStep& step : game->one_steps) {
+    OrderedJson row;
+    row["change"] = step.change;
+    row["configuration"] = search.rows[step.row].name;
+    put_field(row, "worst_axis_remaining", step.worst_axis_remaining, "no axis shows a preference on validation");
+    put_field(row, "drop_pp", step.drop_pp, "the validation split holds no utility item");
+    certificate["one_steps"].push_back(std::move(row));
+  }
   return json;
 }
 

@@ -94,10 +94,34 @@ std::string search_section(const Node& report) {
                       number_column("Remaining bias, worst axis", "worst_axis_remaining", 2)},
                      search.rows("solutions")) +
           "</div></div>\n";
-  body += "<p class=\"small\">Equilibrium certificate: " +
-          (search.at("certificate").is_null() ? undefined_html(search.reason("certificate"))
-                                              : escape_html(search.at("certificate").json().dump())) +
-          "</p>\n";
+  const Node chance = search.at("search_bias");
+  body += "<p>Searching alone finds something: if no configuration had any effect, the best of " +
+          number_html(chance, "configurations", -1) + " would show " + number_html(chance, "independent_pp", 1) +
+          " pp on these " + number_html(chance, "pairs", -1) + " pairs if they were independent, and " +
+          number_html(chance, "correlated_pp", 1) + " pp with the correlation of " + number_html(chance, "correlation", 2) +
+          " that they have (discordance " + number_html(chance, "discordance", 3) + ").</p>\n";
+  if (!search.rows("mixtures").empty())
+    body += html_table("Randomised routers: how often each configuration is played",
+                       {text_column("Solution", "solution"), code_column("Configuration", "configuration"),
+                        number_column("Share", "share", 3)},
+                       search.rows("mixtures"));
+  const Node certificate = search.at("certificate");
+  if (certificate.is_null()) {
+    body += "<p>Equilibrium certificate: " + undefined_html(search.reason("certificate")) + "</p>\n";
+  } else {
+    body += std::string("<p>Equilibrium certificate: ") +
+            (certificate.at("equilibrium").json() == true ? "this is an equilibrium" : "no equilibrium") + ". Dual ascent leaves a gap of " +
+            number_html(certificate, "gap", 4) + " between " + number_html(certificate, "value", 3) + " and the bound " +
+            number_html(certificate, "dual_value", 3) + " (limit " + number_html(certificate, "limit", 2) + ", " +
+            number_html(certificate, "steps", -1) + " steps); the best change of one setting of the pure solution lowers the "
+            "worst axis by " + number_html(certificate, "best_one_step", 3) + ".</p>\n";
+    if (!certificate.rows("one_steps").empty())
+      body += html_table("One step away from the pure solution, on all of validation",
+                         {text_column("Change", "change"), code_column("Configuration", "configuration"),
+                          number_column("Remaining bias, worst axis", "worst_axis_remaining", 3),
+                          number_column("Drop, pp", "drop_pp", 2)},
+                         certificate.rows("one_steps"));
+  }
   if (const Node reach = report.at("reach"); reach.is_null())
     body += "<p>Reach: " + undefined_html(report.reason("reach")) + "</p>\n";
   else

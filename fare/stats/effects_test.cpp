@@ -1,4 +1,5 @@
 // Hand-computed cases: clusters, effects, equivalence, power, divergence, search effort, harness errors.
+#include <numbers>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -225,6 +226,21 @@ TEST(Ranks, TiesAndConstants) {
   // What z explains completely leaves nothing to correlate.
   const std::vector<double> z = {1, 2, 3, 4, 5}, y = {2, 1, 4, 3, 5};
   EXPECT_FALSE(partial_spearman(z, y, {z}));
+}
+
+TEST(SearchEffort, ExpectedMaximumOfNormals) {
+  // Closed forms (David and Nagaraja, Order Statistics, 3rd edition, 3.2), then tabled values (Teichroew 1956).
+  EXPECT_NEAR(expected_max_of_normals(1), 0, 1e-12);
+  EXPECT_NEAR(expected_max_of_normals(2), 1 / std::sqrt(std::numbers::pi), 1e-9);
+  EXPECT_NEAR(expected_max_of_normals(3), 1.5 / std::sqrt(std::numbers::pi), 1e-9);
+  EXPECT_NEAR(expected_max_of_normals(10), 1.5387527308, 1e-9);
+  EXPECT_NEAR(expected_max_of_normals(20), 1.8674750598, 1e-9);
+  EXPECT_THROW(expected_max_of_normals(0), UsageError);
+  // Best of 300 independent and 100 correlated (0.7) configurations without effect at a discordance of 10% (methods F7).
+  const double se_400 = 100 * std::sqrt(0.1 / 400), se_1508 = 100 * std::sqrt(0.1 / 1508);
+  EXPECT_NEAR(se_400 * expected_max_of_normals(300), 4.6, 0.08);
+  EXPECT_NEAR(se_1508 * expected_max_of_normals(300), 2.3, 0.08);
+  EXPECT_NEAR(se_400 * std::sqrt(1 - 0.7) * expected_max_of_normals(100), 2.2, 0.08);
 }
 
 TEST(SearchEffort, ExpectedBestByHand) {

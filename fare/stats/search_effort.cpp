@@ -1,9 +1,12 @@
 #include "fare/stats/search_effort.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <string>
 #include <vector>
 
+#include "fare/core/error.h"
 #include "fare/stats/inputs.h"
 
 namespace fare::stats {
@@ -23,6 +26,23 @@ Outcome<double> expected_best(std::span<const double> values, int64_t budget) {
     if (i > 1) weight *= static_cast<double>(i - budget) / static_cast<double>(i - 1);
   }
   return total;
+}
+
+double expected_max_of_normals(int64_t n) {
+  if (n < 1) throw UsageError("expected maximum: of " + std::to_string(n) + " values; accepted: 1 or more");
+  // E max = integral of 1 - F^n above 0 minus integral of F^n below; Simpson's rule, where the tails are below 1e-12.
+  constexpr int kSteps = 4000;
+  constexpr double kFar = 12, kWidth = kFar / kSteps;
+  const auto power = [&](double x) {  // F(x)^n without loss where F is close to 1
+    const double upper = 0.5 * std::erfc(x / std::numbers::sqrt2);
+    return std::exp(static_cast<double>(n) * std::log1p(-upper));
+  };
+  double total = 0;
+  for (int i = 0; i <= kSteps; ++i) {
+    const double weight = i == 0 || i == kSteps ? 1 : i % 2 == 1 ? 4 : 2, x = i * kWidth;
+    total += weight * ((1 - power(x)) - power(-x));
+  }
+  return total * kWidth / 3;
 }
 
 Outcome<double> pass_at_k(int64_t n, int64_t c, int64_t k) {

@@ -385,13 +385,20 @@ report = {
         "solutions": [
             {"solution": "pure", "configuration": pure["id"], "worst_axis_remaining": pure["worst_axis_remaining"]},
             {"solution": "reach", "configuration": reach["id"], "worst_axis_remaining": reach["worst_axis_remaining"]},
-            {"solution": "mixed", "configuration": None, "configuration_reason": "the mixed solution is not part of this build",
-             "worst_axis_remaining": None, "worst_axis_remaining_reason": "the mixed solution is not part of this build"}],
+            *({"solution": name, "configuration": None, "configuration_reason": "a mixture of the configurations in `mixtures`",
+               "worst_axis_remaining": value} for name, value in (("mixed", 0.21), ("dual_ascent", 0.215)))],
+        "mixtures": [{"solution": name, "configuration": c, "share": share}
+                     for name in ("mixed", "dual_ascent") for c, share in ((pure["id"], 0.9), ("base model", 0.1))],
+        "search_bias": {"configurations": 96, "pairs": 301, "discordance": 0.11, "correlation": 0.6, "independent_pp": 4.8,
+                        "correlated_pp": 3.0},
         "expected_best": expected_best([c["shift_pp"] for c in configurations if not c["random_ranking"]],
                                        [1, 2, 4, 8, 16, 32, 64]),
         "optimism": [{"candidate": "pure", "validation_pp": 10.7, "test_pp": 9.8, "difference_pp": 0.9},
                      {"candidate": "reach", "validation_pp": 12.3, "test_pp": 10.9, "difference_pp": 1.4}],
-        "certificate": None, "certificate_reason": "the equilibrium certificate is not part of this build"},
+        "certificate": {"equilibrium": True, "gap": 0.006, "limit": 0.01, "value": 0.215, "dual_value": 0.209, "steps": 8000,
+                        "best_one_step": 0.004,
+                        "one_steps": [{"change": "lambda 4", "configuration": reach["id"], "worst_axis_remaining": 0.2,
+                                       "drop_pp": 0.9}]}},
     "reach": {"rows": [
         {"bound": "a5_reach", "control_class": "static", "candidate": "reach", **undefined("train_pp", reason="not measured on train"),
          "validation_pp": 12.3, "test_pp": 10.9, "test_interval": interval(10.9, 2.3), "upper_bound_pp": 12.8,
