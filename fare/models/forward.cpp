@@ -9,6 +9,7 @@
 #include "fare/models/attribution.h"
 #include "fare/models/layer.h"
 #include "fare/models/run_record.h"
+#include "fare/routing/driven_edit.h"
 
 namespace fare {
 namespace {
@@ -24,9 +25,16 @@ at::Tensor differentiable_weights(const at::Tensor& logits_TE, const Route& rout
   return chosen / (sum.clamp_min(spec.sum_minimum) + spec.sum_epsilon) * spec.scaling_factor;
 }
 
-// One layer without edits, differentiable in h_TD.
+// The same under edits that keep the sum of the weights.
+at::Tensor edited_weights(const at::Tensor& logits_TE, const at::Tensor& shift_TE, const Decision& decision, const RouterSpec& spec) {
+  const at::Tensor chosen = (logits_TE + shift_TE).softmax(-1).gather(1, decision.after.ids_TK.clamp_min(0).to(at::kLong)) *
+                            (decision.after.ids_TK >= 0).logical_and(decision.after.weights_TK != 0).to(at::kFloat);
+  return chosen / chosen.sum(-1, true) * differentiable_weights(logits_TE, decision.before, spec).sum(-1, true);
+}
+
+// One layer, differentiable in h_TD. `decision` is null where the layer is dense.
 at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rotary& rotary, int64_t l,
-                                const at::Tensor& h_TD, const Route* route) {
+                                const at::Tensor& h_TD, const Decision* decision, std::span<const ScopedEdit> edits) {
   const Family& family = model.family();
   const DecoderSpec& spec = model.spec();
   const at::ScalarType working = model.execution().dtype;
@@ -37,34 +45,33 @@ at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rota
   const at::Tensor middle = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
   const at::Tensor x_ffn =
       rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
-  if (route == nullptr) return middle + family.dense_output(l, x_ffn).to(at::kFloat);
-  const at::Tensor weights = differentiable_weights(family.router_logits(l, x_ffn), *route, model.router(l));
-  at::Tensor out = middle + routed_output(x_ffn, {route->ids_TK, weights}, spec.router.num_experts,
+  if (decision == nullptr) return middle + family.dense_output(l, x_ffn).to(at::kFloat);
+  const at::Tensor logits = family.router_logits(l, x_ffn);
+  const at::Tensor weights =
+      edits.empty() ? differentiable_weights(logits, decision->after, model.router(l))
+                    : edited_weights(logits, logit_shift(edits, x_ffn, spec.router.num_experts), *decision, model.router(l));
+  at::Tensor out = middle + routed_output(x_ffn, {decision->after.ids_TK, weights}, spec.router.num_experts,
                                           [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
   const at::Tensor shared = family.shared_output(l, x_ffn);
   return shared.defined() ? out + shared.to(at::kFloat) : out;
 }
 
-// dM/dh after the last layer. Logits exist for a block of scored rows at a time.
-at::Tensor head_gradient(const Model& model, const at::Tensor& h_TD, std::span<const ScoredToken> scored) {
-  constexpr size_t kBlock = 256;
-  at::Tensor gradient_TD = at::zeros_like(h_TD);
-  for (size_t begin = 0; begin < scored.size(); begin += kBlock) {
-    std::vector<int64_t> rows, tokens;
-    std::vector<float> coefficients;
-    for (const ScoredToken& token : scored.subspan(begin, std::min(kBlock, scored.size() - begin))) {
-      rows.push_back(token.row);
-      tokens.push_back(token.token);
-      coefficients.push_back(static_cast<float>(token.coefficient));
+// Edits that gradients are taken under, at one layer.
+std::span<const ScopedEdit> edits_of(const GradientOptions& options, int64_t layer) {
+  if (options.edits == nullptr) return {};
+  const auto found = options.edits->find(layer);
+  return found == options.edits->end() ? std::span<const ScopedEdit>() : found->second;
+}
+
+void check_keeps_sum(const GradientOptions& options, const RouterSpec& spec) {
+  if (options.edits == nullptr || spec.weight_mode == WeightMode::kRenormalised) return;
+  for (const auto& [layer, edits] : *options.edits)
+    for (const ScopedEdit& scoped : edits) {
+      const auto* add = std::get_if<AddLogit>(&scoped.edit->op);
+      const auto* delta = std::get_if<RouterDelta>(&scoped.edit->op);
+      FARE_CHECK((add != nullptr && add->keep_sum) || (delta != nullptr && delta->keep_sum),
+                 "gradients of raw weights are taken under edits that keep their sum");
     }
-    const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(rows));
-    const at::Tensor leaf = h_TD.index_select(0, index).requires_grad_(true);
-    const at::Tensor log_p =
-        model.head(leaf).log_softmax(-1).gather(1, at::tensor(at::ArrayRef<int64_t>(tokens)).unsqueeze(1)).squeeze(1);
-    const at::Tensor total = (log_p * at::tensor(at::ArrayRef<float>(coefficients))).sum();
-    gradient_TD.index_add_(0, index, torch::autograd::grad({total}, {leaf})[0]);
-  }
-  return gradient_TD;
 }
 
 // u . E_e(x) for the experts that ran, or for every expert.
@@ -85,6 +92,28 @@ at::Tensor expert_dots(const Model& model, int64_t layer, const at::Tensor& x_TD
 }
 
 }  // namespace
+
+at::Tensor scored_gradient(const Model& model, const at::Tensor& h_TD, std::span<const ScoredToken> scored) {
+  const at::AutoGradMode with_grad(true);
+  constexpr size_t kBlock = 256;  // logits exist for so many scored rows at a time
+  at::Tensor gradient_TD = at::zeros_like(h_TD);
+  for (size_t begin = 0; begin < scored.size(); begin += kBlock) {
+    std::vector<int64_t> rows, tokens;
+    std::vector<float> coefficients;
+    for (const ScoredToken& token : scored.subspan(begin, std::min(kBlock, scored.size() - begin))) {
+      rows.push_back(token.row);
+      tokens.push_back(token.token);
+      coefficients.push_back(static_cast<float>(token.coefficient));
+    }
+    const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(rows));
+    const at::Tensor leaf = h_TD.index_select(0, index).requires_grad_(true);
+    const at::Tensor log_p =
+        model.head(leaf).log_softmax(-1).gather(1, at::tensor(at::ArrayRef<int64_t>(tokens)).unsqueeze(1)).squeeze(1);
+    const at::Tensor total = (log_p * at::tensor(at::ArrayRef<float>(coefficients))).sum();
+    gradient_TD.index_add_(0, index, torch::autograd::grad({total}, {leaf})[0]);
+  }
+  return gradient_TD;
+}
 
 at::Tensor KvCache::append(std::vector<at::Tensor>& store, int64_t layer, const at::Tensor& rows) const {
   at::Tensor& kept = store[static_cast<size_t>(layer)];
@@ -136,6 +165,8 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
     std::span<const ScopedEdit> edits;
     if (options.edits != nullptr)
       if (const auto found = options.edits->find(l); found != options.edits->end()) edits = found->second;
+    std::vector<ScopedEdit> driven;
+    edits = with_drive(edits, x_TD, driven);
     const Decision decision = route(logits_TE, model.router(l), edits, l);
     if (options.on_decision) options.on_decision(l, logits_TE, decision);
     if (options.receipt != nullptr && !edits.empty()) options.receipt->add(l, decision, edits, pack.multiplicity);
@@ -148,25 +179,32 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
 
 void router_gradients(const Model& model, const Pack& pack, std::span<const ScoredToken> scored,
                       const std::function<void(const LayerGradient&)>& visit) {
+  router_gradients(model, pack, [&](const at::Tensor& h_TD) { return scored_gradient(model, h_TD, scored); }, {}, visit);
+}
+
+void router_gradients(const Model& model, const Pack& pack, const HeadGradient& head_gradient, const GradientOptions& how,
+                      const std::function<void(const LayerGradient&)>& visit) {
   const DecoderSpec& spec = model.spec();
+  check_keeps_sum(how, spec.router);
   struct Saved {
     at::Tensor input_TD, router_input_TD, logits_TE;
-    Route route;
+    Decision decision;
   };
   std::vector<Saved> saved(static_cast<size_t>(spec.num_layers));
   ForwardOptions options;
+  options.edits = how.edits;
   options.tap = [&](Site site, int64_t layer, const at::Tensor& value) {
     if (site == Site::kLayerInput) saved[static_cast<size_t>(layer)].input_TD = value;
     if (site == Site::kRouterInput) saved[static_cast<size_t>(layer)].router_input_TD = value;
   };
   options.on_decision = [&](int64_t layer, const at::Tensor& logits_TE, const Decision& decision) {
     saved[static_cast<size_t>(layer)].logits_TE = logits_TE;
-    saved[static_cast<size_t>(layer)].route = decision.after;
+    saved[static_cast<size_t>(layer)].decision = decision;
   };
   const at::Tensor last_TD = forward(model, pack, options);
 
   const at::AutoGradMode with_grad(true);
-  at::Tensor gradient_TD = head_gradient(model, last_TD, scored);
+  at::Tensor gradient_TD = head_gradient(last_TD);
   const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
   for (int64_t l = spec.num_layers - 1; l >= 0; --l) {
     Saved& layer = saved[static_cast<size_t>(l)];
@@ -175,18 +213,21 @@ void router_gradients(const Model& model, const Pack& pack, std::span<const Scor
       const at::NoGradGuard no_grad;
       LayerGradient result;
       result.layer = l;
+      result.router_input_TD = layer.router_input_TD;
       result.logits_TE = layer.logits_TE;
-      result.route = layer.route;
+      if (const auto edits = edits_of(how, l); !edits.empty())
+        result.logits_TE = layer.logits_TE + logit_shift(edits, layer.router_input_TD, spec.router.num_experts);
+      result.route = layer.decision.after;
       // y_r is added to the residual stream, so its gradient is that of the layer's output.
       result.output_gradient_TD = gradient_TD;
-      result.dots_TE = expert_dots(model, l, layer.router_input_TD, layer.route, gradient_TD,
-                                   spec.router.weight_mode == WeightMode::kRenormalised);
-      result.dz_TE = logit_gradients(layer.logits_TE, layer.route, result.dots_TE, model.router(l));
+      result.dots_TE = expert_dots(model, l, layer.router_input_TD, result.route, gradient_TD,
+                                   how.every_expert || spec.router.weight_mode == WeightMode::kRenormalised);
+      if (how.edits == nullptr) result.dz_TE = logit_gradients(layer.logits_TE, result.route, result.dots_TE, model.router(l));
       visit(result);
     }
-    if (l == 0) break;  // nothing below the first layer's router is asked for
+    if (l <= how.lowest_layer) break;  // nothing below this layer's router is asked for
     at::Tensor leaf = layer.input_TD.detach().clone().requires_grad_(true);
-    const at::Tensor out = differentiable_layer(model, pack, rotary, l, leaf, is_moe ? &layer.route : nullptr);
+    const at::Tensor out = differentiable_layer(model, pack, rotary, l, leaf, is_moe ? &layer.decision : nullptr, edits_of(how, l));
     gradient_TD = torch::autograd::grad({out}, {leaf}, {gradient_TD})[0];
     layer = Saved();
   }

@@ -65,20 +65,38 @@ struct ScoredToken {
   double coefficient = 1;
 };
 
+// dM/dh of that sum at the residual stream after the last layer: float32 [T, D].
+at::Tensor scored_gradient(const Model& model, const at::Tensor& h_TD, std::span<const ScoredToken> scored);
+
 // One MoE layer of a backward pass.
 struct LayerGradient {
   int64_t layer = 0;
-  at::Tensor logits_TE;   // raw router logits
+  at::Tensor router_input_TD;
+  at::Tensor logits_TE;   // router logits; under edits after them
   Route route;
   at::Tensor output_gradient_TD;  // u = dM/dy_r
   at::Tensor dots_TE;     // u . E_e(x); NaN where expert e did not run and was not needed
-  at::Tensor dz_TE;       // dM/dz, see attribution.h
+  at::Tensor dz_TE;       // dM/dz, see attribution.h; undefined under edits
 };
 
 // dM/dz of every MoE layer, token and expert from one backward pass; activations are recomputed layer by layer, weights
 // get no gradient. Layers are visited from the last to the first. Costs about three forwards, plus all experts on all
 // rows in mode R (the replacement estimate of unselected experts needs their outputs).
 void router_gradients(const Model& model, const Pack& pack, std::span<const ScoredToken> scored,
+                      const std::function<void(const LayerGradient&)>& visit);
+
+struct GradientOptions {
+  // The pass is taken under these: add_logit (selection and weight) and router_delta; with raw weights they must keep the
+  // sum of the weights.
+  const LayerEdits* edits = nullptr;
+  bool every_expert = false;  // dots_TE of all experts in mode U too
+  int64_t lowest_layer = 0;   // layers below it are not visited
+};
+// dM/dh at the residual stream after the last layer, given that stream.
+using HeadGradient = std::function<at::Tensor(const at::Tensor& h_TD)>;
+
+// The same for any M of the last residual stream.
+void router_gradients(const Model& model, const Pack& pack, const HeadGradient& head_gradient, const GradientOptions& how,
                       const std::function<void(const LayerGradient&)>& visit);
 
 }  // namespace fare

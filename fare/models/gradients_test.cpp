@@ -162,6 +162,81 @@ TEST(RouterGradients, AgreeWithSmallLogitEditsOfTheEngine) {
   }
 }
 
+// Gradients under edits: of a bias in the lowest layer, through edited layers above, against central differences.
+TEST(RouterGradients, UnderEditsTheyAreThoseOfTheEditedPass) {
+  for (const bool renormalised : {false, true}) {
+    TestFolder folder;
+    RandomShape shape;
+    shape.layers = 3;
+    shape.experts = 6;
+    shape.top_k = 3;
+    shape.changes["norm_topk_prob"] = renormalised;
+    write_random_model(folder.path(), shape, 5);
+    const auto model = Model::open(folder.path(), {});
+    const int64_t width = model->spec().hidden_size;
+    const Pack pack = pack_of({{3, 1, 41, 5, 9, 26, 5, 35}}, false);
+    std::vector<double> along(static_cast<size_t>(width)), across(along);
+    for (size_t d = 0; d < along.size(); ++d) along[d] = std::sin(0.7 * static_cast<double>(d)) / 3, across[d] = std::cos(1.3 * static_cast<double>(d)) / 3;
+    AddLogit gated{{0, 4}, {1.5, -1.0}};
+    gated.gate = InputGate{along, 0.2};
+    gated.keep_sum = true;
+    const Edit middle{gated, {1}, {}};
+    const Edit top{RouterDelta{{across, along}, {{1, 0, -1, 0.5, 0, 0}, {0, 0.4, 0, 0, -0.8, 0.3}}, {0.1, 0}, true}, {2}, {}};
+    AddLogit bias{{1, 2}, {0.8, -0.6}};
+    bias.keep_sum = true;
+    const std::vector<uint8_t> scope = {0, 1, 1, 0, 1, 1, 1, 1};
+    std::vector<at::Tensor> routes;
+    const auto margin = [&](int32_t expert, double by, bool keep) {
+      AddLogit moved = bias;
+      moved.experts.push_back(expert);
+      moved.values.push_back(by);
+      const Edit low{moved, {0}, {}};
+      const LayerEdits edits = {{0, {{&low, scope, {}}}}, {1, {{&middle, scope, {}}}}, {2, {{&top, {}, {}}}}};
+      ForwardOptions options;
+      options.edits = &edits;
+      std::vector<at::Tensor> now;
+      options.on_decision = [&](int64_t, const at::Tensor&, const Decision& decision) { now.push_back(std::get<0>(decision.after.ids_TK.sort(1))); };
+      const at::Tensor log_p = model->head(forward(*model, pack, options)).to(at::kDouble).log_softmax(-1);
+      if (keep) routes = now;
+      for (size_t l = 0; l < now.size(); ++l)
+        if (!at::equal(now[l], routes[l])) return std::numeric_limits<double>::quiet_NaN();  // across a change of routes
+      double sum = 0;
+      for (int64_t row = 1; row < 8; ++row) sum += log_p[row][row * 5].item<double>() * (row % 2 ? 1 : -0.5);
+      return sum;
+    };
+    margin(5, 0, true);
+    const Edit low{bias, {0}, {}};
+    const LayerEdits edits = {{0, {{&low, scope, {}}}}, {1, {{&middle, scope, {}}}}, {2, {{&top, {}, {}}}}};
+    std::vector<ScoredToken> scored;
+    for (int64_t row = 1; row < 8; ++row) scored.push_back({row, static_cast<int32_t>(row * 5), row % 2 ? 1 : -0.5});
+    GradientOptions how;
+    how.edits = &edits;
+    how.every_expert = true;
+    std::map<int64_t, LayerGradient> found;
+    router_gradients(*model, pack, [&](const at::Tensor& h_TD) { return scored_gradient(*model, h_TD, scored); }, how,
+                     [&](const LayerGradient& layer) { found[layer.layer] = layer; });
+    const LayerGradient& lowest = found.at(0);
+    ASSERT_FALSE(lowest.dots_TE.isnan().any().item<bool>());
+    EXPECT_FALSE(lowest.dz_TE.defined());
+    // Weights w = s softmax(z restricted to the chosen), s fixed: dM/dz_e = w_e (u.E_e - u.y / s).
+    const at::Tensor ids = lowest.route.ids_TK.to(at::kLong), w = lowest.route.weights_TK, dots = lowest.dots_TE.gather(1, ids);
+    const at::Tensor slope_TK = w * (dots - (w * dots).sum(1, true) / w.sum(1, true));
+    at::Tensor slope_TE = at::zeros({8, 6}).scatter_add_(1, ids, slope_TK);
+    for (size_t t = 0; t < scope.size(); ++t)
+      if (!scope[t]) slope_TE[static_cast<int64_t>(t)].zero_();
+    int checked = 0;
+    for (int32_t e = 0; e < 6; ++e) {
+      const double step = 4e-3, up = margin(e, step, false), down = margin(e, -step, false);
+      if (std::isnan(up) || std::isnan(down)) continue;
+      ++checked;
+      EXPECT_NEAR(slope_TE.sum(0)[e].item<double>(), (up - down) / (2 * step), 2e-3 * slope_TE.abs().max().item<double>() + 2e-4)
+          << "expert " << e << (renormalised ? " mode R" : " mode U");
+    }
+    EXPECT_GE(checked, 4);
+    EXPECT_GT(slope_TE.abs().max().item<double>(), 1e-2);
+  }
+}
+
 TEST(RouterGradients, AFirstLayerOfNothingScoredIsZero) {
   const CaseFolder folder(golden_case("olmoe_gqa"));
   const auto model = Model::open(folder.path(), {});

@@ -48,6 +48,7 @@ RoutedModel Model::routed() const {
   RoutedModel routed;
   routed.model_type = spec().model_type;
   routed.num_layers = spec().num_layers;
+  routed.hidden_size = spec().hidden_size;
   routed.moe_layers = spec().moe_layers();
   routed.router = spec().router;
   routed.fingerprint = [this] { return checkpoint().fingerprint(); };

@@ -5,6 +5,7 @@
 
 #include "fare/core/error.h"
 #include "fare/models/layer.h"
+#include "fare/routing/driven_edit.h"
 
 namespace fare {
 namespace {
@@ -140,8 +141,15 @@ ChangedRows forward_changed(const Model& model, const Pack& pack, const RunRecor
     FARE_CHECK(kept.logits_TE.defined(), "layer " + std::to_string(l) + " is edited but was not recorded");
     at::Tensor logits_TE = kept.logits_TE;
     if (h_AD.defined()) logits_TE = logits_TE.index_copy(0, index_of(active.rows).to(at::kLong), logits_AE);
-    Decision decision = route(logits_TE.contiguous(), model.router(l), found->second, l);
-    if (receipt != nullptr) receipt->add(l, decision, found->second, pack.multiplicity);
+    std::span<const ScopedEdit> layer_edits = found->second;
+    std::vector<ScopedEdit> driven;
+    if (std::any_of(layer_edits.begin(), layer_edits.end(), [](const ScopedEdit& scoped) { return reads_input(scoped.edit->op); })) {
+      const at::Tensor middle_TD =
+          h_AD.defined() ? kept.middle_TD.index_copy(0, index_of(active.rows).to(at::kLong), h_AD) : kept.middle_TD;
+      layer_edits = with_drive(layer_edits, ffn_input(model, l, middle_TD), driven);
+    }
+    Decision decision = route(logits_TE.contiguous(), model.router(l), layer_edits, l);
+    if (receipt != nullptr) receipt->add(l, decision, layer_edits, pack.multiplicity);
 
     const std::vector<int32_t> also = rerouted(decision, active.rows);
     std::vector<int32_t> rows;

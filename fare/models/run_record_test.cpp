@@ -37,11 +37,19 @@ std::vector<char> may_change(const Pack& pack, const std::vector<char>& changed)
 }
 
 std::vector<Edit> some_edits(const DecoderSpec& spec, int64_t layer) {
-  std::vector<Edit> edits(4);
+  std::vector<Edit> edits(6);
   edits[0].op = Mask{.experts = {1}, .mode = Mask::Mode::kRefill};
   edits[1].op = AddLogit{.experts = {0, 2}, .values = {1.5, -0.5}};
   edits[2].op = ScaleWeight{.experts = {0}, .factor = 0.25};
   edits[3].op = SetTopK{std::min<int64_t>(spec.router.num_experts, spec.router.top_k + 1)};
+  // Two that read the router's input.
+  std::vector<double> along(static_cast<size_t>(spec.hidden_size));
+  for (size_t d = 0; d < along.size(); ++d) along[d] = std::sin(0.7 * static_cast<double>(d));
+  edits[4].op = AddLogit{.experts = {0, 3}, .values = {2.0, -2.0}, .gate = InputGate{along, 0.1}};
+  std::vector<double> outputs(static_cast<size_t>(spec.router.num_experts), 0.0);
+  outputs[1] = 1.5;
+  outputs.back() = -0.5;
+  edits[5].op = RouterDelta{.inputs = {along}, .outputs = {outputs}, .offsets = {0.3}};
   for (Edit& edit : edits) edit.layers = {layer};
   return edits;
 }
@@ -139,6 +147,19 @@ TEST(ChangedRows, EditsOfSeveralLayersAndOfSomeRows) {
       const LayerEdits edits = {{0, {{&bias, one, {}}}}, {1, {{&mask, {}, {}}, {&bias, other, {}}}}};
       expect_same(*model, pack, edited, edits, name + " row " + std::to_string(row));
     }
+  }
+}
+
+TEST(ChangedRows, AnEditThatReadsItsInputReadsTheOneThatEarlierEditsLeft) {
+  const Pack pack = two_trees();
+  const CaseFolder folder(golden_case("olmoe_gqa"));
+  const auto model = Model::open(folder.path(), {});
+  const std::vector<bool> edited(static_cast<size_t>(model->spec().num_layers), true);
+  const Edit bias{.op = AddLogit{.experts = {2}, .values = {4}}};
+  const std::vector<Edit> second = some_edits(model->spec(), 1);
+  for (const size_t reading : {size_t{4}, size_t{5}}) {
+    const LayerEdits edits = {{0, {{&bias, {}, {}}}}, {1, {{&second[reading], {}, {}}}}};
+    expect_same(*model, pack, edited, edits, op_name(second[reading].op));
   }
 }
 

@@ -13,6 +13,7 @@ bool all_zero(const std::vector<double>& values) {
 
 struct IsIdentity {
   bool operator()(const AddLogit& op) const { return op.experts.empty() || all_zero(op.values); }
+  bool operator()(const RouterDelta& op) const { return std::all_of(op.outputs.begin(), op.outputs.end(), all_zero); }
   bool operator()(const Temperature& op) const { return op.value == 1; }
   bool operator()(const Mask& op) const { return op.experts.empty(); }
   bool operator()(const Activate& op) const { return op.experts.empty(); }
@@ -27,6 +28,7 @@ struct IsIdentity {
 
 struct Name {
   std::string operator()(const AddLogit&) const { return "add_logit"; }
+  std::string operator()(const RouterDelta&) const { return "router_delta"; }
   std::string operator()(const Temperature&) const { return "temperature"; }
   std::string operator()(const Mask&) const { return "mask"; }
   std::string operator()(const Activate&) const { return "activate"; }

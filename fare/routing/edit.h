@@ -19,7 +19,8 @@ struct Selector {
   enum class Phase { kAll, kPrompt, kGenerated };
   Phase phase = Phase::kAll;                           // score: context / continuation
   std::vector<std::string> spans;                      // rows of tokens that overlap one of these named spans
-  std::vector<int32_t> token_ids;                      // rows fed one of these ids
+  std::vector<int32_t> token_ids;                      // rows fed one of these ids ..
+  int64_t following = 0;                               // .. and this many rows after each of them
   std::vector<std::pair<int64_t, int64_t>> positions;  // [from, to) counted before truncation
   std::vector<std::string> requests;                   // request ids
 
@@ -28,12 +29,25 @@ struct Selector {
   bool depends_on_request() const;
 };
 
+// A number in (0, 1) for each row, read from the router's input: 1 / (1 + exp(-(vector . x + offset))).
+struct InputGate {
+  std::vector<double> vector;  // one number per coordinate of x
+  double offset = 0;
+};
+
 // Point "logits", in file order.
-struct AddLogit {  // z'_e = z_e + value_e
+struct AddLogit {  // z'_e = z_e + value_e, times the gate where there is one
   enum class Affects { kSelectionAndWeight, kSelection };
   std::vector<int32_t> experts;
   std::vector<double> values;                      // one per expert
   Affects affects = Affects::kSelectionAndWeight;  // kSelection acts at point "selection"
+  bool keep_sum = false;
+  std::optional<InputGate> gate;
+};
+struct RouterDelta {  // z' = z + sum over j of output_j (input_j . x + offset_j): another router matrix, of rank J
+  std::vector<std::vector<double>> inputs;   // J times one number per coordinate of x
+  std::vector<std::vector<double>> outputs;  // J times one number per expert
+  std::vector<double> offsets;               // J
   bool keep_sum = false;
 };
 struct Temperature {  // z' = z / value
@@ -79,7 +93,7 @@ struct SharedScale {  // output of the shared experts times factor
   double factor = 1;
 };
 
-using EditOp = std::variant<AddLogit, Temperature, Mask, Activate, Deactivate, SetTopK, TopP, ForceRoutes, Reweight,
+using EditOp = std::variant<AddLogit, RouterDelta, Temperature, Mask, Activate, Deactivate, SetTopK, TopP, ForceRoutes, Reweight,
                             ScaleWeight, SharedScale>;
 
 struct Edit {

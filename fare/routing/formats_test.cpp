@@ -42,8 +42,12 @@ Json edit_from_schema(const Json& schema, const std::string& op, bool all_fields
       {"affects", "selection"},
       {"keep_sum", true},
       {"file", "routes.safetensors"},
+      {"gate", {{"vector", {0.5, 1.0}}, {"offset", 1.0}}},
+      {"inputs", Json::array({{0.5, 1.0}})},
+      {"outputs", Json::array({{0.5, 1.0}})},
+      {"offsets", {0.5}},
       {"where",
-       {{"phase", "all"}, {"spans", {"a"}}, {"token_ids", {1}}, {"positions", {{0, 1}}}, {"requests", {"r"}}}}};
+       {{"phase", "all"}, {"spans", {"a"}}, {"token_ids", {1}}, {"following", 2}, {"positions", {{0, 1}}}, {"requests", {"r"}}}}};
   const Json& definition = schema["$defs"][op];
   Json edit;
   for (const std::string& field : all_fields ? keys(definition["properties"]) : words(definition["required"]))
@@ -86,7 +90,7 @@ TEST(Formats, TheSchemaOfInterventionsNamesTheFieldsThatAreRead) {
       EXPECT_THROW(parse_edit(without), FormatError) << op << " without " << field;
     }
     for (const std::string field : {"experts", "values", "scores", "lambda", "factor", "k", "p", "value", "mode",
-                                    "affects", "keep_sum", "file", "calibration", "comment"}) {
+                                    "affects", "keep_sum", "file", "gate", "inputs", "outputs", "offsets", "calibration", "comment"}) {
       if (full.contains(field)) continue;
       Json more = least;
       more[field] = 1;

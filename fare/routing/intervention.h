@@ -17,6 +17,7 @@ namespace fare {
 struct RoutedModel {
   std::string model_type;
   int64_t num_layers = 0;
+  int64_t hidden_size = 0;          // numbers in the router's input
   std::vector<int64_t> moe_layers;  // decoder layer indices
   RouterSpec router;
   std::function<std::string()> fingerprint;  // computed only when the file names one

@@ -48,7 +48,17 @@ class EditChecker {
 
   void check() const {
     check_layers();
-    if (const auto* add = std::get_if<AddLogit>(&edit_.op)) check_experts(add->experts);
+    if (const auto* add = std::get_if<AddLogit>(&edit_.op)) {
+      check_experts(add->experts);
+      if (add->gate) check_input(add->gate->vector.size(), "gate: 'vector'");
+    }
+    if (const auto* delta = std::get_if<RouterDelta>(&edit_.op)) {
+      for (const auto& input : delta->inputs) check_input(input.size(), "each list of 'inputs'");
+      for (const auto& output : delta->outputs)
+        if (static_cast<int64_t>(output.size()) != router_.num_experts)
+          refuse("each list of 'outputs' has " + std::to_string(output.size()) + " numbers, but each layer has " +
+                 std::to_string(router_.num_experts) + " experts");
+    }
     if (const auto* mask = std::get_if<Mask>(&edit_.op)) {
       check_experts(mask->experts);
       if (mask->mode == Mask::Mode::kRefill) check_enough_left();
@@ -99,11 +109,17 @@ class EditChecker {
                std::to_string(router_.num_experts - 1));
   }
 
+  void check_input(size_t size, const std::string& what) const {
+    if (static_cast<int64_t>(size) != model_.hidden_size)
+      refuse(what + " has " + std::to_string(size) + " numbers, but the router's input has " +
+             std::to_string(model_.hidden_size));
+  }
+
   // Whether two edits certainly touch the same rows.
   static bool share_rows(const Edit& a, const Edit& b) {
     if (a.where.everywhere() || b.where.everywhere()) return true;
     return a.where.phase == b.where.phase && a.where.spans == b.where.spans && a.where.token_ids == b.where.token_ids &&
-           a.where.positions == b.where.positions && a.where.requests == b.where.requests;
+           a.where.following == b.where.following && a.where.positions == b.where.positions && a.where.requests == b.where.requests;
   }
 
   std::vector<int64_t> touched_layers() const {

@@ -16,6 +16,13 @@ struct WriteFields {
     json["values"] = op.values;
     json["affects"] = op.affects == AddLogit::Affects::kSelection ? "selection" : "selection_and_weight";
     keep_sum(op.keep_sum);
+    if (op.gate) json["gate"] = {{"vector", op.gate->vector}, {"offset", op.gate->offset}};
+  }
+  void operator()(const RouterDelta& op) const {
+    json["inputs"] = op.inputs;
+    json["outputs"] = op.outputs;
+    json["offsets"] = op.offsets;
+    keep_sum(op.keep_sum);
   }
   void operator()(const Temperature& op) const { json["value"] = op.value; }
   void operator()(const Mask& op) const {
@@ -61,6 +68,7 @@ OrderedJson where_json(const Selector& where) {
   if (where.phase == Selector::Phase::kGenerated) json["phase"] = "generated";
   if (!where.spans.empty()) json["spans"] = where.spans;
   if (!where.token_ids.empty()) json["token_ids"] = where.token_ids;
+  if (where.following > 0) json["following"] = where.following;
   if (!where.positions.empty()) json["positions"] = where.positions;
   if (!where.requests.empty()) json["requests"] = where.requests;
   return json;

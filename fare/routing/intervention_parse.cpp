@@ -18,7 +18,7 @@ constexpr double kSmallestTemperature = 1e-20;  // as a divisor of logits
 
 const std::vector<std::string> kOperations = {"mask",        "add_logit",    "reweight",    "scale_weight",
                                               "activate",    "deactivate",   "set_top_k",   "top_p",
-                                              "temperature", "shared_scale", "force_routes"};
+                                              "temperature", "shared_scale", "force_routes", "router_delta"};
 
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
@@ -119,6 +119,27 @@ class Fields {
     return values;
   }
 
+  // A list of finite numbers, at least one.
+  std::vector<double> numbers(const std::string& field) { return to_numbers(field, list(field)); }
+  std::vector<double> to_numbers(const std::string& field, const Json& value) const {
+    if (!value.is_array() || value.empty()) fail_field(field, "must be a list of at least one number, found " + brief(value));
+    std::vector<double> values;
+    for (const Json& entry : value) values.push_back(to_number(field, entry));
+    return values;
+  }
+  // A list of lists of numbers, all of one length.
+  std::vector<std::vector<double>> rows(const std::string& field) {
+    std::vector<std::vector<double>> rows;
+    for (const Json& row : list(field)) {
+      rows.push_back(to_numbers(field, row));
+      if (rows.back().size() != rows.front().size())
+        fail_field(field, "has rows of " + std::to_string(rows.front().size()) + " and of " +
+                              std::to_string(rows.back().size()) + " numbers");
+    }
+    if (rows.empty()) fail_field(field, "is an empty list; give at least one list of numbers");
+    return rows;
+  }
+
   // Throws when the object has a field that was never asked for.
   void done() const {
     for (const auto& [field, value] : object_.items())
@@ -130,6 +151,11 @@ class Fields {
   }
 
  private:
+  static std::string brief(const Json& value) {
+    const std::string text = value.dump();
+    return text.size() <= 60 ? text : text.substr(0, 57) + "...";
+  }
+
   const Json& object_;
   std::string path_, where_;
   std::set<std::string> known_;
@@ -154,6 +180,10 @@ Selector parse_where(const Json& json, const std::string& path, const std::strin
   if (fields.find("token_ids") != nullptr) {
     selector.token_ids = fields.small_integers("token_ids");
     not_empty("token_ids", selector.token_ids.empty());
+  }
+  if (fields.find("following") != nullptr) {
+    selector.following = fields.integer("following", 0);
+    if (selector.token_ids.empty()) fields.fail_field("following", "counts tokens after those of 'token_ids', which is missing");
   }
   if (fields.find("requests") != nullptr) {
     selector.requests = fields.texts("requests");
@@ -192,7 +222,34 @@ EditOp parse_mask(Fields& fields) {
   return mask;
 }
 
-EditOp parse_add_logit(Fields& fields) {
+InputGate parse_gate(const Json& json, const std::string& path, const std::string& where) {
+  Fields fields(json, path, where + ", gate");
+  InputGate gate;
+  gate.vector = fields.numbers("vector");
+  if (fields.find("offset") != nullptr) gate.offset = fields.number("offset");
+  fields.done();
+  return gate;
+}
+
+EditOp parse_router_delta(Fields& fields) {
+  RouterDelta delta;
+  delta.inputs = fields.rows("inputs");
+  delta.outputs = fields.rows("outputs");
+  if (delta.inputs.size() != delta.outputs.size())
+    fields.fail_field("outputs", "has " + std::to_string(delta.outputs.size()) + " lists for " +
+                                     std::to_string(delta.inputs.size()) + " of 'inputs'; give one for each");
+  delta.offsets.assign(delta.inputs.size(), 0.0);
+  if (fields.find("offsets") != nullptr) {
+    delta.offsets = fields.numbers("offsets");
+    if (delta.offsets.size() != delta.inputs.size())
+      fields.fail_field("offsets", "has " + std::to_string(delta.offsets.size()) + " numbers for " +
+                                       std::to_string(delta.inputs.size()) + " lists of 'inputs'");
+  }
+  delta.keep_sum = fields.flag("keep_sum");
+  return delta;
+}
+
+EditOp parse_add_logit(Fields& fields, const std::string& path, const std::string& where) {
   AddLogit add;
   add.experts = fields.small_integers("experts");
   add.values = fields.per_expert("values", add.experts.size());
@@ -203,6 +260,7 @@ EditOp parse_add_logit(Fields& fields) {
       fields.fail_field("affects", "is '" + affects + "'; accepted: selection_and_weight, selection");
   }
   add.keep_sum = fields.flag("keep_sum");
+  if (const Json* gate = fields.find("gate")) add.gate = parse_gate(*gate, path, where);
   return add;
 }
 
@@ -215,9 +273,10 @@ EditOp parse_force_routes(Fields& fields, const std::string& path) {
   return force;
 }
 
-EditOp parse_operation(const std::string& op, Fields& fields, const std::string& path) {
+EditOp parse_operation(const std::string& op, Fields& fields, const std::string& path, const std::string& where) {
   if (op == "mask") return parse_mask(fields);
-  if (op == "add_logit") return parse_add_logit(fields);
+  if (op == "add_logit") return parse_add_logit(fields, path, where);
+  if (op == "router_delta") return parse_router_delta(fields);
   if (op == "force_routes") return parse_force_routes(fields, path);
   if (op == "reweight") {
     Reweight by_score;
@@ -260,7 +319,7 @@ Edit parse_edit(const Json& json, size_t index, const std::string& path) {
   Fields fields(json, path, where + " (" + op + ")");
   fields.text("op");
   Edit edit;
-  edit.op = parse_operation(op, fields, path);
+  edit.op = parse_operation(op, fields, path, where + " (" + op + ")");
   const Json* layers = fields.find("layers");
   if (layers == nullptr && op != "force_routes")
     fields.fail_field("layers", "is missing; list decoder layers or write \"all\"");

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "fare/core/error.h"
+#include "fare/routing/driven_edit.h"
 #include "fare/routing/selection.h"
 #include "fare/routing/weight_edits.h"
 
@@ -36,7 +37,7 @@ Point point_of(const EditOp& op) {
     return add->affects == AddLogit::Affects::kSelection ? Point::kSelection : Point::kLogits;
   if (const auto* mask = std::get_if<Mask>(&op))
     return mask->mode == Mask::Mode::kRefill ? Point::kLogits : Point::kWeights;
-  if (std::holds_alternative<Temperature>(op)) return Point::kLogits;
+  if (std::holds_alternative<Temperature>(op) || std::holds_alternative<RouterDelta>(op)) return Point::kLogits;
   if (std::holds_alternative<Activate>(op) || std::holds_alternative<Deactivate>(op)) return Point::kForcing;
   if (std::holds_alternative<SetTopK>(op) || std::holds_alternative<TopP>(op) ||
       std::holds_alternative<ForceRoutes>(op))
@@ -46,6 +47,7 @@ Point point_of(const EditOp& op) {
 
 bool keeps_sum(const EditOp& op) {
   if (const auto* add = std::get_if<AddLogit>(&op)) return add->keep_sum;
+  if (const auto* delta = std::get_if<RouterDelta>(&op)) return delta->keep_sum;
   if (const auto* mask = std::get_if<Mask>(&op)) return mask->keep_sum;
   if (const auto* on = std::get_if<Activate>(&op)) return on->keep_sum;
   if (const auto* off = std::get_if<Deactivate>(&op)) return off->keep_sum;
@@ -93,6 +95,13 @@ class EditedRows {
   void apply(const ScopedEdit& scoped, int64_t layer) {
     const EditOp& op = scoped.edit->op;
     if (const auto* add = std::get_if<AddLogit>(&op)) add_logit(*add, scoped);
+    if (std::holds_alternative<RouterDelta>(op)) {
+      const float* shift = scoped.drive.const_data_ptr<float>();
+      for_rows(scoped, [&](int64_t r) {
+        float* row_E = logits(r);
+        for (int64_t e = 0; e < spec_.num_experts; ++e) row_E[e] += shift[rows_R_[r] * spec_.num_experts + e];
+      });
+    }
     if (const auto* temperature = std::get_if<Temperature>(&op))
       for_rows(scoped, [&](int64_t r) {
         float* row_E = logits(r);
@@ -166,9 +175,12 @@ class EditedRows {
     const bool selection_only = op.affects == AddLogit::Affects::kSelection;
     if (selection_only && !shift_RE_.defined()) shift_RE_ = at::zeros_like(logits_RE_);
     float* target = selection_only ? shift_RE_.mutable_data_ptr<float>() : logits_RE_.mutable_data_ptr<float>();
+    const float* gate_T = op.gate ? scoped.drive.const_data_ptr<float>() : nullptr;
     for_rows(scoped, [&](int64_t r) {
-      for (size_t i = 0; i < op.experts.size(); ++i)
-        target[r * spec_.num_experts + op.experts[i]] += static_cast<float>(op.values[i]);
+      for (size_t i = 0; i < op.experts.size(); ++i) {
+        const float value = static_cast<float>(op.values[i]);
+        target[r * spec_.num_experts + op.experts[i]] += gate_T == nullptr ? value : value * gate_T[rows_R_[r]];
+      }
       if (selection_only) table_row_R_[r] = -1;
     });
   }
@@ -383,6 +395,11 @@ void check_call(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<c
       FARE_CHECK(num_values == experts->size(), "an edit needs one value per expert it names");
       for (const int32_t e : *experts)
         FARE_CHECK(e >= 0 && e < spec.num_experts, "an edit names an expert that the router does not have");
+    }
+    if (reads_input(scoped.edit->op)) {
+      const int64_t numbers = logits_TE.size(0) * (std::holds_alternative<RouterDelta>(scoped.edit->op) ? spec.num_experts : 1);
+      FARE_CHECK(scoped.drive.defined() && scoped.drive.numel() == numbers && scoped.drive.is_contiguous(),
+                 "an edit that reads the router's input needs what it reads there");
     }
     if (const auto* stored = std::get_if<ForceRoutes>(&scoped.edit->op)) {
       FARE_CHECK(stored->table != nullptr, "force_routes needs its table");

@@ -25,6 +25,8 @@ struct ScopedEdit {
   std::vector<uint8_t> scope_T;  // 1 = in scope; empty = every row
   // ForceRoutes only: row of the edit's RouteTable to replay for each of the T rows.
   std::vector<int64_t> table_row_T;
+  // Edits that read the router's input only: what they read there (driven_edit.h).
+  at::Tensor drive;
 };
 
 // A decision without and with the edits, on the same logits. Without edits `after` shares `before`'s tensors.

@@ -47,8 +47,11 @@ std::vector<uint8_t> resolve(const Selector& selector, const RequestView& reques
   if (!selector.token_ids.empty()) {
     std::vector<int32_t> sorted = selector.token_ids;
     std::sort(sorted.begin(), sorted.end());
-    for (int64_t t = 0; t < num_rows; ++t)
-      scope_T[t] &= static_cast<uint8_t>(std::binary_search(sorted.begin(), sorted.end(), request.fed_ids[t]));
+    int64_t last = -1 - selector.following;  // row of the last such token
+    for (int64_t t = 0; t < num_rows; ++t) {
+      if (std::binary_search(sorted.begin(), sorted.end(), request.fed_ids[t])) last = t;
+      scope_T[t] &= static_cast<uint8_t>(t - last <= selector.following);
+    }
   }
   return scope_T;
 }

@@ -67,7 +67,8 @@ class UnitGenerator {
   UnitGenerator(const Model& model, const Tokenizer* tokenizer, const GenerateOptions& options,
                 const Intervention* intervention, Receipt& receipt)
       : model_(model), tokenizer_(tokenizer), options_(options), intervention_(intervention), receipt_(receipt),
-        routed_(model.routed()), cache_(model.spec().num_layers) {}
+        looks_back_(intervention == nullptr ? 0 : looks_back(*intervention)), routed_(model.routed()),
+        cache_(model.spec().num_layers) {}
 
   // texts[prompt * samples + sample] is filled for each of `prompts`' indices.
   void run(std::span<const FedPrompt> all, std::span<const int64_t> prompts, std::vector<GeneratedText>& texts,
@@ -164,13 +165,25 @@ class UnitGenerator {
       if (const int32_t length = rope_length(position + 1); length > 0) pack.length.push_back(length);
       segments_.push_back({row++, 1, one.segment});
       one.segment = static_cast<int32_t>(segments_.size()) - 1;
-      rows.push_back({&prompt.request.id, texts[one.text].token_ids.back(), prompt.fed.truncated + position});
+      rows.push_back({&prompt.request.id, last_fed(prompt, texts[one.text].token_ids, step), prompt.fed.truncated + position});
     }
     pack.segments = segments_;
     receipt_.tokens += pack.num_rows();
     LayerEdits edits;
     if (intervention_ != nullptr) edits = generated_edits(*intervention_, routed_, rows);
     return model_.head(run_pack(pack, edits, receipt_)).contiguous();
+  }
+
+  // The last fed tokens of a growing text, as far as the edits look back: its first `step` + 1 own tokens, before them the
+  // prompt.
+  std::vector<int32_t> last_fed(const FedPrompt& prompt, const std::vector<int32_t>& own, int64_t step) const {
+    const int64_t total = static_cast<int64_t>(prompt.fed.ids.size()) + step + 1;
+    std::vector<int32_t> fed;
+    for (int64_t t = std::max<int64_t>(0, total - 1 - looks_back_); t < total; ++t) {
+      const int64_t in_own = t - static_cast<int64_t>(prompt.fed.ids.size());
+      fed.push_back(in_own < 0 ? prompt.fed.ids[static_cast<size_t>(t)] : own[static_cast<size_t>(in_own)]);
+    }
+    return fed;
   }
 
   at::Tensor run_pack(const Pack& pack, const LayerEdits& edits, Receipt& receipt) {
@@ -232,6 +245,7 @@ class UnitGenerator {
   const GenerateOptions& options_;
   const Intervention* intervention_;
   Receipt& receipt_;
+  int64_t looks_back_;
   const RoutedModel routed_;
   KvCache cache_;
   std::vector<const FedPrompt*> prompts_;  // of the unit

@@ -1,5 +1,6 @@
 #include "fare/scoring/generation_pack.h"
 
+#include <algorithm>
 #include <set>
 
 #include "fare/routing/selector.h"
@@ -32,6 +33,12 @@ std::vector<int32_t> cut_after(std::vector<Segment>& segments, std::span<const i
   return segment_of;
 }
 
+int64_t looks_back(const Intervention& intervention) {
+  int64_t tokens = 0;
+  for (const Edit& edit : intervention.edits) tokens = std::max(tokens, edit.where.following);
+  return tokens;
+}
+
 LayerEdits generated_edits(const Intervention& intervention, const RoutedModel& model,
                            std::span<const GeneratedRow> rows) {
   LayerEdits by_layer;
@@ -43,11 +50,11 @@ LayerEdits generated_edits(const Intervention& intervention, const RoutedModel& 
       for (const GeneratedRow& row : rows) {
         RequestView view;
         view.id = row.prompt_id;
-        view.fed_ids = {&row.token, 1};
-        view.first_position = row.position;
+        view.fed_ids = row.fed;
+        view.first_position = row.position + 1 - static_cast<int64_t>(row.fed.size());
         view.num_context = 0;
         view.spans = &kNoSpans;
-        scoped.scope_T.push_back(resolve(edit.where, view).front());
+        scoped.scope_T.push_back(resolve(edit.where, view).back());
       }
     }
     for (const int64_t layer : model.moe_layers)

@@ -120,7 +120,7 @@ TEST_F(Scope, StoredRoutesBelongToTheirRequestAndAreRefusedElsewhere) {
 
 TEST_F(Scope, GeneratedRowsAreOfPhaseGeneratedAndCountOn) {
   const std::string a = "a", b = "b";
-  const std::vector<GeneratedRow> rows = {{&a, 8, 5}, {&b, 9, 6}};
+  const std::vector<GeneratedRow> rows = {{&a, {8}, 5}, {&b, {9}, 6}};
   const auto scope = [&](const std::string& where) {
     const auto edits = generated_edits(parse(where), model_, rows);
     return edits.at(0).front().scope_T;
