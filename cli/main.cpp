@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/calibrate.h"
 #include "cli/config_file.h"
 #include "cli/diagnose.h"
 #include "cli/eval.h"
@@ -52,6 +53,7 @@ int run(int argc, char** argv, fare::Ranks& ranks) {
   int status = kDone;
   const std::vector<std::string> command_line(argv, argv + argc);
   fare::cli::add_diagnose_command(program, status, ranks, command_line);
+  fare::cli::add_calibrate_command(program, status);
   fare::cli::add_score_command(program, status, ranks);
   fare::cli::add_eval_command(program, status, ranks);
   fare::cli::add_tasks_command(program, status);
