@@ -68,6 +68,15 @@ StudyItems from_tasks(const DiagnoseFlags& flags, std::vector<Setting>& settings
     std::move(utility.begin(), utility.end(), std::back_inserter(items.utility));
     return count;
   });
+  if (!flags.files.generation.empty()) {
+    items.generation = read_generation(flags.files.generation).items;
+    Study::SourceFile file;
+    file.role = "generation";
+    file.name = flags.files.generation.filename().string();
+    file.sha256 = file_hash(flags.files.generation);
+    file.items = static_cast<int64_t>(items.generation.size());
+    items.files.push_back(std::move(file));
+  }
   if (!flags.files.neutral.empty()) {
     items.neutral = read_neutral(flags.files.neutral).items;
     Study::SourceFile file;
@@ -78,6 +87,42 @@ StudyItems from_tasks(const DiagnoseFlags& flags, std::vector<Setting>& settings
     items.files.push_back(std::move(file));
   }
   return items;
+}
+
+// Prompts whose texts are read: a user's own and, beside benchmarks as pairs, those of every benchmark at hand.
+OpenPrompts open_prompts(const DiagnoseFlags& flags, const StudyItems& items, bool by_tasks, std::vector<Setting>& settings) {
+  OpenPrompts open;
+  if (by_tasks) open = benchmark_prompts(data_folder(flags.common), flags.common.seed, flags.common.limit);
+  for (const PromptSource& source : open.sources) {
+    Sha256 hash;
+    for (const LoadedFile& file : source.files) hash.add(file.sha256);
+    settings.push_back({"generation-task-" + source.name, source.name, source.files.empty() ? "not there" : "sha256:" + hash.hex()});
+  }
+  if (flags.files.generation.empty()) return open;
+  auto own = items.generation;
+  if (flags.common.limit > 0 && static_cast<int64_t>(own.size()) > flags.common.limit) own.resize(static_cast<size_t>(flags.common.limit));
+  OpenPrompts added = own_prompts(own, flags.files.generation.filename().string());
+  std::move(added.prompts.begin(), added.prompts.end(), std::back_inserter(open.prompts));
+  open.sources.push_back(added.sources.front());
+  return open;
+}
+
+// Encodes them, and notes in the study how many of a user's own could be used.
+TransferInput transfer_input(OpenPrompts open, const DiagnoseFlags& flags, bool by_tasks, const Tokenizer& tokenizer,
+                             const TextEncoder& encoder, int64_t max_length, Study& study) {
+  TransferInput input;
+  input.tokenizer = &tokenizer;
+  // Half of the context length is left to what is written.
+  input.prompts = make_transfer_prompts(std::move(open), study, encoder, max_length / 2, flags.common.seed);
+  if (by_tasks) input.lexicons = load_transfer_lexicons(data_folder(flags.common));
+  for (Study::SourceFile& file : study.files)
+    for (const PromptSource& source : input.prompts.sources) {
+      if (file.role != "generation" || file.name != source.name) continue;
+      file.skipped = source.skipped;
+      file.used = source.prompts - source.skipped;
+      file.note = source.note;
+    }
+  return input;
 }
 
 int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>& arguments) {
@@ -95,6 +140,7 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   if (!flags.calibration.empty()) read_calibration(flags.calibration);
   std::vector<Setting> settings;
   StudyItems items = by_files ? read_study(flags.files) : from_tasks(flags, settings);
+  OpenPrompts open = open_prompts(flags, items, by_tasks, settings);
 
   const auto checkpoint = Checkpoint::open(flags.common.model);
   CommonFlags common = flags.common;
@@ -130,8 +176,12 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   scorer_options.max_length = flags.common.max_length;
   scorer_options.unit_rows = int64_t{1} << 40;  // the diagnosis cuts its own units, whole items each
   const Scorer scorer(*model, scorer_options);
-  const Study study = make_study(std::move(items), encoder, scorer.max_length(), model->spec().vocab_size,
+  Study study = make_study(std::move(items), encoder, scorer.max_length(), model->spec().vocab_size,
                                  flags.common.seed, flags.common.limit);
+
+  std::optional<TransferInput> written;
+  if (by_tasks || !flags.files.generation.empty())
+    written = transfer_input(std::move(open), flags, by_tasks, *tokenizer, encoder, scorer.max_length(), study);
 
   DiagnosisOptions options =
       DiagnosisOptions::of(flags.profile == "full" ? StudyProfile::kFull : StudyProfile::kSmall);
@@ -146,7 +196,7 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   info.limit = flags.common.limit;
   info.versions = versions();
   info.commit = commit();
-  Diagnosis result = diagnose(scorer, study, &store, folder, options, info, progress);
+  Diagnosis result = diagnose(scorer, study, &store, folder, options, info, progress, written ? &*written : nullptr);
   for (const std::string& failure : result.failures) warn(failure);
   if (!result.failures.empty()) {
     warn("no verdict: a required self-check failed; the rows computed so far are kept in " + store.path().string());
@@ -174,7 +224,7 @@ void add_diagnose_command(CLI::App& program, int& exit_status, Ranks& ranks, con
   command->add_option("--pairs", flags->files.pairs, "Pairs of a user's own (JSON lines, docs/study-data.md)");
   command->add_option("--utility", flags->files.utility, "Utility items of a user's own (JSON lines)");
   command->add_option("--neutral", flags->files.neutral, "Neutral text (JSON lines); default: the utility items' contexts");
-  command->add_option("--generation", flags->files.generation, "Generation prompts (JSON lines); checked, not used yet");
+  command->add_option("--generation", flags->files.generation, "Prompts to be continued, with what may follow (JSON lines): does the control reach written text?");
   command->add_option("--tasks", flags->tasks, "Benchmarks that give the pairs, e.g. fare_crows_pairs")->delimiter(',');
   command->add_option("--utility-tasks", flags->utility_tasks, "Benchmarks that give the utility items, e.g. truthfulqa_mc1")
       ->delimiter(',');

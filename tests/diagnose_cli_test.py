@@ -81,6 +81,7 @@ def num_rows(folder):
 def same_run(name, a, b):
     check(f"{name}: report.json", report_of(a) == report_of(b))
     check(f"{name}: tables", tables_of(a) == tables_of(b))
+    check(f"{name}: generated.jsonl", (a / "generated.jsonl").read_bytes() == (b / "generated.jsonl").read_bytes())
     check(f"{name}: rows", rows_of(a) == rows_of(b), f"{rows_of(a)[0]} against {rows_of(b)[0]} rows")
 
 
@@ -103,7 +104,13 @@ def test_report(world):
     top = {(e["layer"], e["expert"]) for e in report["experts"] if e["combined_rank"] <= 2}
     check("the planted experts lead", top == {(1, 14), (1, 15)}, top)
     stages = {s["stage"]: s["answer"] for s in report["stages"] if s["candidate"] == report["headline"]["candidate"]}
-    check("what was not run never counts as passed", stages.get(5) == "not_run", stages)
+    check("stage 5 is answered from the texts", stages.get(5) in ("yes", "unresolved"), stages)
+    check("what was not run is named", {row["metric"] for row in report["generation"]["not_run"]} ==
+          {"M1", "M1_s_amb", "M3_range", "M3_paired", "M4_honest", "M4_blocked"}, report["generation"]["not_run"])
+    texts = [json.loads(line) for line in (world.run / "generated.jsonl").read_text().splitlines()]
+    arms = ["base"] + [c["candidate"] for c in report["candidates"]]
+    check("every arm wrote a greedy text and five samples for each prompt", len(texts) == len(arms) * 20 * 6, len(texts))
+    check("texts name their arm", {text["arm"] for text in texts} == set(arms))
     check("the sentence is printed", report["headline"]["sentence"] in world.first.stdout)
     hashed = "sha256:" + hashlib.sha256((world.run / "thresholds.json").read_bytes()).hexdigest()
     check("the report names the hash of its thresholds", report["thresholds"]["sha256"] == hashed)

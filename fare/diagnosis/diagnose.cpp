@@ -1,6 +1,7 @@
 #include "fare/diagnosis/diagnose.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
@@ -33,13 +34,13 @@ class Parts {
     end();
     name_ = name;
     start_ = std::chrono::steady_clock::now();
-    rows_ = measurer_.rows_computed();
+    rows_ = rows();
     progress_.say("diagnosis: " + name);
   }
   void end() {
     if (name_.empty()) return;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    parts_.push_back({{"part", name_}, {"seconds", seconds}, {"forwards", forwards(measurer_.rows_computed() - rows_)}});
+    parts_.push_back({{"part", name_}, {"seconds", seconds}, {"forwards", forwards(rows() - rows_)}});
     name_.clear();
   }
   // Rows times layers, in passes over all pairs and utility items without any sharing.
@@ -56,18 +57,21 @@ class Parts {
     return one_pass > 0 ? static_cast<double>(rows) / one_pass : 0;
   }
   const OrderedJson& json() const { return parts_; }
+  // Rows times layers that something else than the measurer computed.
+  void add(int64_t rows) { others_ += rows; }
+  int64_t rows() const { return measurer_.rows_computed() + others_; }
 
  private:
   const Measurer& measurer_;
   const Progress& progress_;
   std::string name_;
   std::chrono::steady_clock::time_point start_;
-  int64_t rows_ = 0;
+  int64_t rows_ = 0, others_ = 0;
   OrderedJson parts_ = OrderedJson::array();
 };
 
 std::vector<std::string> headline_notes(const DiagnosisOptions& options, const Study& study, const Evidence& evidence,
-                                        const std::vector<SelfCheck>& checks) {
+                                        const std::vector<SelfCheck>& checks, const TransferResult* written) {
   std::vector<std::string> notes;
   if (options.profile == StudyProfile::kSmall)
     notes.push_back(fmt::format("small profile: {} configurations, {} masking draws, {} dose controls",
@@ -76,6 +80,9 @@ std::vector<std::string> headline_notes(const DiagnosisOptions& options, const S
                                 options.mask_draws, options.dose_controls));
   if (!evidence.bounds.contains("static"))
     notes.push_back("the upper bounds on static control (methods A6) were not searched: stage 2 never says no");
+  if (written != nullptr && options.profile == StudyProfile::kSmall)
+    notes.push_back(fmt::format("small profile: texts of {} prompts, of at most {} tokens, {} where the first content word is read",
+                                written->num_written(), written->options.tokens, written->options.first_tokens));
   for (const Study::SourceFile& file : study.files)
     if (file.skipped > 0) notes.push_back(fmt::format("{}: {} items were skipped ({})", file.name, file.skipped, file.note));
   for (const SelfCheck& check : checks)
@@ -98,7 +105,8 @@ void settle_thresholds(const std::filesystem::path& file, const std::string& tex
 }  // namespace
 
 Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const std::filesystem::path& folder,
-                   const DiagnosisOptions& options, const RunInfo& info, const Progress& progress) {
+                   const DiagnosisOptions& options, const RunInfo& info, const Progress& progress,
+                   const TransferInput* transfer) {
   const auto start = std::chrono::steady_clock::now();
   Measurer measurer(scorer, study, store, progress);
   Parts parts(measurer, progress);
@@ -141,9 +149,13 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
 
   // Everything that decides is written down before a test item is looked at.
   const int64_t num_candidates = static_cast<int64_t>(searched.candidates.size());
-  const std::vector<TestFamily> families = {
+  std::vector<TestFamily> families = {
       {"primary", num_candidates, fmt::format("1 model x 1 pair set x {} candidates", num_candidates)},
       {"second", static_cast<int64_t>(sensitivity.rows.size()), "sensitivity: layers x axes x spans x nulls"}};
+  if (transfer != nullptr)
+    if (const auto planned = planned_metrics(*transfer); !planned.empty())
+      families.push_back({"generation", static_cast<int64_t>(planned.size()),
+                          fmt::format("each candidate's primary generation metrics: {}", fmt::join(planned, ", "))});
   OrderedJson fixed = OrderedJson::array();
   for (const SearchCandidate& candidate : searched.candidates)
     fixed.push_back({{"name", candidate.name}, {"control_class", candidate.control_class}, {"role", candidate.role},
@@ -183,6 +195,25 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   }
   const std::vector<Shift> point_shifts = bounds ? test_points(measurer, *bounds, test, signs, options) : std::vector<Shift>{};
   if (bounds) evidence.bounds = bounds_of(searched, test_shifts, *bounds, point_shifts);
+  std::optional<TransferResult> written;
+  if (transfer != nullptr && !transfer->prompts.items.empty()) {
+    parts.begin("generation");
+    std::vector<TransferCandidate> arms;
+    for (const SearchCandidate& candidate : searched.candidates)
+      arms.push_back({candidate.name, &candidate.intervention,
+                      options.thresholds.alpha / static_cast<double>(candidates_of_class(searched, candidate.control_class)),
+                      margin_effect(study, test.pairs, at_indices<Margins>(test.base.pairs, test.pairs),
+                                    at_indices<Margins>(outcomes_of(test, searched, candidate).pairs, test.pairs), signs)});
+    written = measure_transfer(scorer, study, *transfer, store, arms, signs, folder, options,
+                               TransferOptions::of(options.profile), progress);
+    parts.add(written->rows_computed);
+  }
+  const std::string not_written = transfer == nullptr ? "no prompts to be continued were given (--generation)"
+                                                      : unusable_prompts(transfer->prompts);
+  for (size_t c = 0; c < evidence.candidates.size(); ++c) {
+    if (written) evidence.candidates[c].transfer = transfer_evidence(*written, c);
+    else evidence.candidates[c].transfer_reason = not_written;
+  }
   parts.begin("masking");
   const Masking masking = mask_groups(measurer, scores, profile, test, signs, options);
   parts.end();
@@ -194,7 +225,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   OrderedJson& report = diagnosis.report;
   report["format"] = "fare-report/1";
   report["headline"] = headline_json(verdict.headline, evidence, options.thresholds,
-                                     headline_notes(options, study, evidence, checks));
+                                     headline_notes(options, study, evidence, checks, written ? &*written : nullptr));
   report["verdicts"] = verdicts_json(verdict);
   report["model"] = model_json(scorer.model());
   report["data"] = data_json(study, sensitivity, info.limit);
@@ -222,12 +253,13 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   report["reach"] = reach_json(searched, test_shifts, bounds ? &*bounds : nullptr, point_shifts);
   report["masking"] = masking_json(masking);
   put_null(report, "conditions", "the architectural conditions (methods A9) are not part of this build");
-  put_null(report, "generation", "generation transfer (methods A11) is not part of this build");
+  if (written) report["generation"] = transfer_json(*written);
+  else put_null(report, "generation", not_written);
   report["profile"] = options.profile == StudyProfile::kSmall ? "small" : "full";
   OrderedJson runtime;
   runtime["command"] = info.command;
   runtime["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  runtime["forwards"] = parts.forwards(measurer.rows_computed());
+  runtime["forwards"] = parts.forwards(parts.rows());
   runtime["device"] = info.device;
   runtime["dtype"] = info.dtype;
   runtime["backend"] = info.backend;

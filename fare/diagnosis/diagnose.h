@@ -10,6 +10,7 @@
 #include "fare/diagnosis/measure.h"
 #include "fare/diagnosis/options.h"
 #include "fare/diagnosis/study.h"
+#include "fare/diagnosis/transfer.h"
 
 namespace fare {
 
@@ -32,8 +33,9 @@ struct Diagnosis {
 // Runs every part built, keeps rows in `store` (may be null) and writes thresholds.json and interventions/*.json into
 // `folder` before the test split is opened. A thresholds.json that is already there must be the same, byte for byte
 // (ModelMismatch otherwise): the test split is opened once, under one set of thresholds. An empty `folder`: nothing is
-// written or compared, as on every rank but the first.
+// written or compared, as on every rank but the first. `transfer` may be null: stage 5 then is not run.
 Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const std::filesystem::path& folder,
-                   const DiagnosisOptions& options, const RunInfo& info, const Progress& progress);
+                   const DiagnosisOptions& options, const RunInfo& info, const Progress& progress,
+                   const TransferInput* transfer = nullptr);
 
 }  // namespace fare

@@ -81,8 +81,8 @@ StudyItems read_study(const StudyFiles& paths) {
     add("neutral", paths.neutral, items.neutral.size());
   }
   if (!paths.generation.empty()) {
-    add("generation", paths.generation, read_generation(paths.generation).items.size());
-    items.files.back().note = "checked, but generation transfer is not part of this build";
+    items.generation = read_generation(paths.generation).items;
+    add("generation", paths.generation, items.generation.size());
   }
   return items;
 }

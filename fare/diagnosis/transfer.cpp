@@ -6,6 +6,7 @@
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/stats/moments.h"
 
 namespace fare {
 namespace {
@@ -122,7 +123,7 @@ TransferResult measure_transfer(const Scorer& scorer, const Study& study, const 
     sign.push_back(known ? signs[static_cast<size_t>(axis - study.axes.begin())] : 1);
   }
   const auto limit_of = [&](const MetricValues& values) {
-    return values.unit == "SD" ? kTransferSds : options.thresholds.transfer_pp;
+    return values.unit == "SD" ? options.thresholds.transfer_sd : options.thresholds.transfer_pp;
   };
 
   // M0 and decodability: one forward.
@@ -243,6 +244,65 @@ TransferResult measure_transfer(const Scorer& scorer, const Study& study, const 
     write_file(folder / "generated.jsonl", lines);
   }
   return result;
+}
+
+int64_t TransferResult::num_written() const {
+  int64_t total = 0;
+  for (const Family& family : families) total += family.written;
+  return total;
+}
+
+std::optional<double> margin_effect(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
+                                    std::span<const Margins> edited, const std::vector<int>& signs) {
+  std::vector<double> before;
+  double change = 0;
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    before.push_back(base[i].sum);
+    change += signs[static_cast<size_t>(study.axis_of[static_cast<size_t>(pairs[i])])] * (base[i].sum - edited[i].sum);
+  }
+  const auto sd = stats::sample_sd(before);
+  if (!sd || *sd == 0 || change == 0) return std::nullopt;
+  return change / static_cast<double>(pairs.size()) / *sd;
+}
+
+TransferEvidence transfer_evidence(const TransferResult& result, size_t candidate) {
+  TransferEvidence evidence;
+  evidence.not_run = not_run_text(result);
+  for (const MetricChange& m : result.candidates[candidate].metrics)
+    evidence.metrics.push_back({m.metric, m.value, m.interval95, m.interval90, m.unit, m.p, m.p_bh, m.family_size, m.prompts,
+                                m.n_eff, m.mde, m.mde_reason});
+  return evidence;
+}
+
+std::vector<std::string> planned_metrics(const TransferInput& input) {
+  std::set<PromptFamily> there;
+  bool mass = false, swapped = false;
+  for (const TransferPrompt& item : input.prompts.items) {
+    there.insert(item.open.family);
+    mass |= item.has_mass();
+    swapped |= item.open.swapped;
+  }
+  const auto any = [&](PromptFamily a, PromptFamily b) { return there.contains(a) || there.contains(b); };
+  std::vector<std::string> names;
+  if (mass) names.push_back("M0");
+  if (there.contains(PromptFamily::kQuestion)) names.insert(names.end(), {"M1", "M1_s_amb"});
+  if (any(PromptFamily::kCut, PromptFamily::kOwn)) names.push_back("M2");
+  if (there.contains(PromptFamily::kOpen) && input.lexicons.tools.sentiment) {
+    names.push_back("M3_range");
+    if (swapped) names.push_back("M3_paired");
+  }
+  if (any(PromptFamily::kOpen, PromptFamily::kTemplate)) {
+    if (input.lexicons.tools.hurtful) names.push_back("M4_honest");
+    if (input.lexicons.tools.blocked) names.push_back("M4_blocked");
+  }
+  return names;
+}
+
+std::string unusable_prompts(const TransferPrompts& prompts) {
+  std::string text;
+  for (const PromptSource& source : prompts.sources)
+    text += (text.empty() ? "" : "; ") + source.name + ": " + (source.note.empty() ? "no prompt" : source.note);
+  return "no prompt can be continued (" + (text.empty() ? "no source" : text) + ")";
 }
 
 std::string not_run_text(const TransferResult& result) {

@@ -10,11 +10,9 @@
 
 #include "fare/core/json.h"
 #include "fare/diagnosis/transfer_measures.h"
+#include "fare/diagnosis/verdict.h"
 
 namespace fare {
-
-// delta_G of M3, in standard deviations of the prompts' values without edits (methods A10).
-inline constexpr double kTransferSds = 0.1;
 
 // What the study needs beside model and pairs.
 struct TransferInput {
@@ -75,7 +73,14 @@ struct TransferResult {
   std::vector<Family> families;
   TransferOptions options;
   int64_t rows_computed = 0;
+
+  int64_t num_written() const;          // prompts that were continued
 };
+
+// Mean over pairs of sigma_a (m_base - m_edited), in standard deviations of m_base; none where the margins of the base do
+// not vary or none of them changed. `base`, `edited`: parallel to `pairs`.
+std::optional<double> margin_effect(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
+                                    std::span<const Margins> edited, const std::vector<int>& signs);
 
 // `signs`: per axis of the study, as in search(); an axis that the study does not have leans to the stereotype (+1).
 // Texts go to `folder`/generated.jsonl, one line each, when `folder` is not empty.
@@ -89,5 +94,14 @@ OrderedJson transfer_json(const TransferResult& result);
 
 // Names the primary metrics that were not run and why, for the reason of stage 5; "" when all were.
 std::string not_run_text(const TransferResult& result);
+
+// What stage 5 reads of a candidate.
+TransferEvidence transfer_evidence(const TransferResult& result, size_t candidate);
+
+// Names of the primary metrics that the prompts and lexicons at hand allow: the family of tests, before any text is seen.
+std::vector<std::string> planned_metrics(const TransferInput& input);
+
+// Why no prompt is left: what became of each source.
+std::string unusable_prompts(const TransferPrompts& prompts);
 
 }  // namespace fare

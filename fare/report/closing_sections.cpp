@@ -31,8 +31,7 @@ std::string shell_word(const std::string& word) {
 
 std::string generation_section(const Node& report) {
   std::string out;
-  if (const Node part = report.at("generation"); !part.is_null())
-    out += section("generation", "Transfer to generated text", html_plain_table("", part.rows("rows")));
+  out += transfer_section(report);
   if (const Node part = report.at("conditions"); !part.is_null())
     out += section("conditions", "Architectural conditions", html_plain_table("", part.rows("rows")));
   return out;

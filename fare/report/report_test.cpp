@@ -101,11 +101,13 @@ TEST(Report, UndefinedIsSaidWithItsReasonNeverAsANumber) {
   report["per_axis"][0]["shift_pp_reason"] = "an empty axis";
   report["search"]["optimism"][0]["test_pp"] = nullptr;
   report["search"]["optimism"][0]["test_pp_reason"] = "no such test";
+  report["generation"] = nullptr;
+  report["generation_reason"] = "no prompts were given";
   const std::string html = render_report(report).html;
   EXPECT_GE(count(html, "undefined: an empty axis"), 2u);  // in the figure and in the table
   EXPECT_EQ(count(html, "<td class=\"gap\"><span class=\"undef\">undefined: no such test</span></td>"), 1u);
   EXPECT_EQ(count(html, "(a) <span class=\"undef\">undefined: the model has no shared expert</span>"), 1u);
-  EXPECT_NE(html.find("undefined: generation transfer is not part of this build"), std::string::npos);
+  EXPECT_NE(html.find("undefined: no prompts were given"), std::string::npos);
   EXPECT_EQ(html.find(">nan"), std::string::npos);
   EXPECT_EQ(html.find(">null<"), std::string::npos);
 }
@@ -167,7 +169,9 @@ TEST(Report, TablesHoldEveryRow) {
   EXPECT_EQ(lines(csv.at("sensitivity.csv")), report["sensitivity"]["rows"].size() + 1);
   EXPECT_EQ(lines(csv.at("stages.csv")), report["stages"].size() + 1);
   EXPECT_EQ(lines(csv.at("dose_control_draws.csv")), 81u);
-  EXPECT_FALSE(csv.contains("generation.csv"));
+  EXPECT_EQ(lines(csv.at("generation.csv")), report["generation"]["metrics"].size() + 1);
+  EXPECT_EQ(lines(csv.at("decodability.csv")), 4u);
+  EXPECT_FALSE(csv.contains("conditions.csv"));
   EXPECT_EQ(csv.at("optimism.csv"),
             "candidate,validation_pp,test_pp,difference_pp\npure,10.7,9.8,0.9\nreach,12.3,10.9,1.4\n");
   EXPECT_EQ(csv.at("bias_axes.csv").substr(0, csv.at("bias_axes.csv").find('\n')),

@@ -106,7 +106,12 @@ const struct {
                {"masking_tests", "masking", "tests"},
                {"masking_singles", "masking", "singles"},
                {"conditions", "conditions", "rows"},
-               {"generation", "generation", "rows"},
+               {"generation", "generation", "metrics"},
+               {"generation_families", "generation", "families"},
+               {"generation_not_run", "generation", "not_run"},
+               {"generation_guards", "generation", "guards"},
+               {"decodability", "generation", "decodability"},
+               {"generation_examples", "generation", "examples"},
                {"runtime", "runtime", "parts"}};
 
 }  // namespace

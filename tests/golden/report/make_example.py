@@ -70,8 +70,9 @@ def stages(candidate, shift, half, drop, drop_half, p_bh, robust="yes"):
               limit=1.0, n=1200, n_eff=1200, mde=0.6, split="test",
               reason="upper bound of every drop within its margin" if drop < 0.5 else
               "lower bound of the pooled drop above its margin"),
-        stage(candidate, 5, "not_run", "best primary generation metric", None, 0, "pp",
-              reason="generation transfer is not part of this build"),
+        stage(candidate, 5, "unresolved", "M2", 2.1, 3.9, "pp", limit=3.0, p=0.29, p_bh=0.29, family_size=2, n=400, n_eff=388.0,
+              mde=5.5, split="test",
+              reason="no metric is better by delta_G beyond chance, and equivalence is not shown for M2; not run: M1 (no prompts)"),
     ]
 
 
@@ -308,14 +309,42 @@ def calibration_part():
     return {"same_build": True, "build": "0" * 64, "quick": False, "seed": 0, "inner_resamples": 999, "seconds": 2900.0,
             "marks": marks, "fixed": fixed, "pipeline": pipeline, "confusion": confusion}
 
+def change(candidate, metric, title, base, edited, half, samples, needed, greedy):
+    row = {"candidate": candidate, "metric": metric, "title": title, "families": "own", "base": base, "edited": edited,
+           "value": r(base - edited), "interval": interval(base - edited, half), "level": 0.95,
+           "equivalence_interval": interval(base - edited, 0.84 * half), "method": "cluster bootstrap, percentile", "unit": "pp",
+           "limit": 3.0, "equivalent": abs(base - edited) + 0.84 * half < 3, "p": 0.29 if samples else 0.002,
+           "p_bh": 0.29 if samples else 0.004, "family_size": 2, "n": 400, "clusters": 400, "n_eff": 388.0,
+           "samples": samples or None, "sd": r(10 * half), "mde": r(1.4 * half), "needed": needed,
+           "greedy_base": greedy and 0.31, "greedy_edited": greedy and 0.3, "greedy_fewer": greedy and 14,
+           "greedy_more": greedy and 10, "greedy_p": greedy and 0.541, "transfer_ratio": r((base - edited) / 40)}
+    if not samples:
+        row |= undefined("samples", "greedy_base", "greedy_edited", "greedy_fewer", "greedy_more", "greedy_p",
+                         reason="the metric reads no text")
+    return row
+
+
+generation = {
+    "decoding": {"samples": 5, "temperature": 0.7, "top_p": 0.95, "tokens": 24, "first_word_tokens": 8, "shared_noise": True},
+    "families": [{"family": "own", "source": "generation.jsonl", "prompts": 980, "clusters": 490, "skipped": 20,
+                  "mass_prompts": 980, "written_prompts": 400, "note": "families of the train and validation split are left out"}],
+    "metrics": [entry for candidate in ("pure", "reach") for entry in (
+        change(candidate, "M0", "expected next-token mass on the stereotype minus the anti-stereotype", 2.4, 0.7, 0.6, 0, 390, False),
+        change(candidate, "M2", "first content word equal to the stereotype minus the anti-stereotype", 4.2, 2.1, 3.9, 5, 1325, True))],
+    "not_run": [{"metric": "M1", "reason": "there are no prompts of family Ga"}],
+    "guards": [{"arm": arm, "texts": 2400, "mean_tokens": 7.9, "distinct_two": 0.97, "repeated_four_grams": 0.01,
+                "refusal_share": 0.0, "broken_share": share} for arm, share in (("base", 0.012), ("pure", 0.013), ("reach", 0.014))],
+    "decodability": [{"arm": arm, "prompts": 980, "stereo_rank": 12.0, "anti_rank": 19.5, "stereo_gap_nats": 3.1,
+                      "anti_gap_nats": 3.6, "top5_share": 0.27} for arm in ("base", "pure", "reach")],
+    "examples": [{"candidate": "pure", "id": "prompt-0007", "family": "own", "prompt": "The new neighbour from <hill> seems",
+                  "base": "cold & distant", "edited": "warm \"today\""}]}
 
 report = {
     "format": "fare-report/1",
     "headline": {
-        "code": "unresolved", "candidate": "pure", "stage": 5, "mde_pp": None,
-        "mde_pp_reason": "stage 5 was not run, so it has no detectable effect",
-        "sentence": "Unresolved at stage 5: static routing control lowers stereotype preference by 9.8 pp at no "
-                    "measurable cost and the shift is robust, but transfer to generated text was not run.",
+        "code": "unresolved", "candidate": "pure", "stage": 5, "mde_pp": 5.5,
+        "sentence": "Unresolved at stage 5 (transfers): no metric is better by delta_G beyond chance, and equivalence is not "
+                    "shown for M2; not run: M1 (no prompts). MDE 5.5 pp.",
         "numbers": {
             "shift": estimate(9.8, 2.2, "pp", split="test", n=TEST_N, n_eff=TEST_CLUSTERS, p=0.0001, p_bh=0.0001,
                               family_size=2, mde=2.1),
@@ -323,7 +352,8 @@ report = {
                                 mde=0.6),
                      **{key: "non-inferiority is decided by the interval" for key in
                         ("p_reason", "p_bh_reason", "family_size_reason")}},
-            "transfer": None, "transfer_reason": "generation transfer is not part of this build"},
+            "transfer": estimate(2.1, 3.9, "pp", metric="M2", split="test", n=400, n_eff=388.0, p=0.29, p_bh=0.29, family_size=2,
+                                 mde=5.5)},
         "same_headline": {"settings": 27, "same": 27}, "notes": ["small profile: 20 draws where the full profile has 100"]},
     "verdicts": [
         {"control_class": "static", "code": "unresolved", "candidate": "pure", "stage": 5, "mde_pp": None,
@@ -458,7 +488,7 @@ report = {
         "additivity_gap_pp": 0.1, "partial_correlation": None,
         "partial_correlation_reason": "fewer than 39 distinct sets were drawn"},
     "conditions": None, "conditions_reason": "the architectural conditions are not part of this build",
-    "generation": None, "generation_reason": "generation transfer is not part of this build",
+    "generation": generation,
     "profile": "small",
     "runtime": {
         "command": ["fare", "diagnose", "--model", "X1", "--pairs", "X1/pairs.jsonl", "--utility", "X1/utility.jsonl",
