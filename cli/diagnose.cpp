@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <set>
 
 #include "cli/console.h"
 #include "cli/flags.h"
@@ -25,6 +26,7 @@ namespace {
 // From this many pairs of a user's own on, shifts of 2.5 pp can be decided (methods A10).
 constexpr size_t kManyPairs = 2000;
 constexpr double kShiftManyPairs = 2.5;
+constexpr size_t kMostTransferPairs = 1000;  // of each task named for the transfer set
 
 struct DiagnoseFlags {
   CommonFlags common;
@@ -41,8 +43,8 @@ StudyItems from_tasks(const DiagnoseFlags& flags, std::vector<Setting>& settings
   StudyItems items;
   LoadOptions load;
   load.data = data_folder(flags.common);
-  const auto add = [&](const std::string& role, const std::vector<std::string>& names, auto&& take) {
-    for (const Task* task : resolve_tasks(names)) {
+  const auto add = [&](const std::string& role, const std::vector<const Task*>& tasks, auto&& take) {
+    for (const Task* task : tasks) {
       const LoadedTask loaded = task->load(load);
       const size_t count = take(*task, loaded);
       Study::SourceFile file;
@@ -56,13 +58,20 @@ StudyItems from_tasks(const DiagnoseFlags& flags, std::vector<Setting>& settings
       items.files.push_back(std::move(file));
     }
   };
-  add("pairs", flags.tasks, [&](const Task& task, const LoadedTask& loaded) {
-    auto pairs = study_pairs(task, loaded);
-    const size_t count = pairs.size();
+  const auto keep_pairs = [&](std::vector<StudyPair> pairs) {
     std::move(pairs.begin(), pairs.end(), std::back_inserter(items.pairs));
-    return count;
+    return pairs.size();
+  };
+  std::vector<const Task*> main, transfer;
+  for (const Task* task : resolve_tasks(flags.tasks)) (is_transfer_task(*task) ? transfer : main).push_back(task);
+  if (main.empty()) std::swap(main, transfer);  // what stands alone is searched on
+  add("pairs", main, [&](const Task& task, const LoadedTask& loaded) { return keep_pairs(study_pairs(task, loaded)); });
+  std::set<std::string> axes;
+  for (const StudyPair& pair : items.pairs) axes.insert(pair.axis);
+  add("pairs", transfer, [&](const Task& task, const LoadedTask& loaded) {
+    return keep_pairs(transfer_pairs(task, loaded, axes, kMostTransferPairs));
   });
-  add("utility", flags.utility_tasks, [&](const Task& task, const LoadedTask& loaded) {
+  add("utility", resolve_tasks(flags.utility_tasks), [&](const Task& task, const LoadedTask& loaded) {
     auto utility = study_utility(task, loaded);
     const size_t count = utility.size();
     std::move(utility.begin(), utility.end(), std::back_inserter(items.utility));
@@ -225,7 +234,7 @@ void add_diagnose_command(CLI::App& program, int& exit_status, Ranks& ranks, con
   command->add_option("--utility", flags->files.utility, "Utility items of a user's own (JSON lines)");
   command->add_option("--neutral", flags->files.neutral, "Neutral text (JSON lines); default: the utility items' contexts");
   command->add_option("--generation", flags->files.generation, "Prompts to be continued, with what may follow (JSON lines): does the control reach written text?");
-  command->add_option("--tasks", flags->tasks, "Benchmarks that give the pairs, e.g. fare_crows_pairs")->delimiter(',');
+  command->add_option("--tasks", flags->tasks, "Benchmarks that give the pairs, e.g. fare_crows_pairs; fare_winobias and bbq beside them are the transfer set")->delimiter(',');
   command->add_option("--utility-tasks", flags->utility_tasks, "Benchmarks that give the utility items, e.g. truthfulqa_mc1")
       ->delimiter(',');
   command->add_option("--calibration", flags->calibration,

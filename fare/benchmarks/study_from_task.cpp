@@ -1,10 +1,64 @@
 #include "fare/benchmarks/study_from_task.h"
 
 #include <algorithm>
+#include <map>
 
 #include "fare/core/error.h"
 
 namespace fare {
+namespace {
+
+// What an axis of WinoBias or BBQ is called in CrowS-Pairs and StereoSet.
+std::string axis_in(const std::set<std::string>& axes, const std::string& axis) {
+  static const std::map<std::string, std::vector<std::string>> kSame = {
+      {"type1", {"gender"}}, {"type2", {"gender"}}, {"Gender_identity", {"gender"}}, {"Race_ethnicity", {"race-color", "race"}},
+      {"Age", {"age"}}, {"Religion", {"religion"}}, {"Nationality", {"nationality"}}, {"Disability_status", {"disability"}},
+      {"Physical_appearance", {"physical-appearance"}}, {"SES", {"socioeconomic"}}, {"Sexual_orientation", {"sexual-orientation"}}};
+  if (const auto found = kSame.find(axis); found != kSame.end())
+    for (const std::string& name : found->second)
+      if (axes.contains(name)) return name;
+  return axis;
+}
+
+}  // namespace
+
+bool is_transfer_task(const Task& task) {
+  return task.info.name.find("winobias") != std::string::npos || task.info.name.find("bbq") != std::string::npos;
+}
+
+std::vector<StudyPair> transfer_pairs(const Task& task, const LoadedTask& loaded, const std::set<std::string>& axes, size_t most) {
+  std::vector<StudyPair> pairs;
+  for (const auto& document : loaded.documents) {
+    if (document.flags.contains("duplicate_of") && !document.flags["duplicate_of"].is_null()) continue;
+    size_t stereo = 0, anti = 1;
+    if (!document.pair.empty()) {
+      stereo = document.pair[0];
+      anti = document.pair[1];
+    } else {
+      if (document.requests.size() < 2 || document.flags.value("condition", "") != "ambig") continue;
+      const auto& biased = document.flags.at("biased");
+      if (biased.size() != 1 || biased[0].get<size_t>() > 1) continue;  // the first two choices name the two groups
+      stereo = biased[0].get<size_t>();
+      anti = 1 - stereo;
+    }
+    const TextRequest &first = document.requests[stereo], &second = document.requests[anti];
+    if (first.continuation == second.continuation) continue;
+    StudyPair pair;
+    pair.id = task.info.name + "/" + document.item;
+    pair.cluster = document.cluster;
+    pair.axis = axis_in(axes, document.axis);
+    pair.stereo = first.continuation;
+    pair.anti = second.continuation;
+    pair.context = first.context;
+    pair.set = PairSet::kTransfer;
+    pairs.push_back(std::move(pair));
+  }
+  if (pairs.empty()) throw UsageError("task '" + task.info.name + "' has no pairs for a transfer set; drop it from --tasks");
+  if (pairs.size() <= most || most < 2) return pairs;
+  std::vector<StudyPair> some;
+  for (size_t i = 0; i < most; ++i) some.push_back(std::move(pairs[i * (pairs.size() - 1) / (most - 1)]));
+  return some;
+}
 
 std::vector<StudyPair> study_pairs(const Task& task, const LoadedTask& loaded) {
   std::vector<StudyPair> pairs;

@@ -8,6 +8,7 @@
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/diagnosis/baselines.h"
 #include "fare/diagnosis/bias.h"
 #include "fare/diagnosis/dose_control.h"
 #include "fare/diagnosis/expert_scores.h"
@@ -222,6 +223,13 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
     throw ModelMismatch((folder / "thresholds.json").string() + ": changed while the test split was open");
   const Verdict verdict = decide(evidence, options.thresholds);
 
+  parts.begin("baselines without routing");
+  const auto headlined = std::find_if(searched.candidates.begin(), searched.candidates.end(), [&](const SearchCandidate& one) {
+    return one.name == verdict.headline.candidate;
+  });
+  const std::vector<Baseline> baselines = measure_baselines(measurer, store, *headlined, test, signs, options);
+  parts.end();
+
   OrderedJson& report = diagnosis.report;
   report["format"] = "fare-report/1";
   report["headline"] = headline_json(verdict.headline, evidence, options.thresholds,
@@ -245,6 +253,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   report["per_axis"] = per_axis_json(study, tested);
   report["robustness"] = robustness_json(tested);
   report["dose_control"] = dose_control_json(doses);
+  report["baselines"] = baselines_json(baselines);
   report["sensitivity"] = sensitivity_json(sensitivity);
   report["router_profile"] = router_profile_json(profile);
   report["experts"] = experts_json(scores);

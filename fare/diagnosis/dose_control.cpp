@@ -142,18 +142,21 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
     Items items;
     items.part = "dose-control";
     items.pairs = test.pairs;
-    items.utility = test.utility;
+    if (options.profile == StudyProfile::kFull) items.utility = test.utility;  // r3 reads the shift alone
     const std::vector<Outcomes> outcomes = source.evaluate(items, asked);
     size_t next = 0;
     for (DoseControl& control : controls)
       for (DoseDraw& draw : control.draws) {
         const Outcomes& edited = outcomes[next++];
         draw.shift_pp = shift_pp(study, test.pairs, base, edited.pairs, signs);
-        if (!test.utility.empty()) draw.drop_pp = drop_pp(base_utility, edited.utility);
+        if (!items.utility.empty()) draw.drop_pp = drop_pp(base_utility, edited.utility);
       }
   }
   for (size_t c = 0; c < controls.size(); ++c) {
     DoseControl& control = controls[c];
+    for (const DoseDraw& draw : control.draws)
+      control.worst_mismatch =
+          std::max(control.worst_mismatch.value_or(0), std::abs(draw.match.dose_nats / *control.dose_nats - 1));
     if (!control.reason.empty()) {
       control.unrestricted_reason = control.reason;
       continue;
@@ -176,13 +179,19 @@ OrderedJson dose_control_json(const std::vector<DoseControl>& controls) {
     put_field(json, "percentile95_pp", control.percentile95_pp, control.reason);
     put_field(json, "percentile95_unrestricted_pp", control.percentile95_unrestricted_pp, control.unrestricted_reason);
     put_field(json, "passed", control.passed, control.reason);
+    json["asked"] = control.asked;
+    json["tried"] = control.tried;
+    json["matched"] = control.matched;
+    json["failed_to_match"] = control.tried - control.matched;
+    put_field(json, "worst_mismatch", control.worst_mismatch,
+              control.reason.empty() ? "no direction reached the dose" : control.reason);
     json["draws"] = OrderedJson::array();
     for (const DoseDraw& draw : control.draws) {
       OrderedJson row;
       row["draw"] = draw.draw;
       row["restricted"] = draw.restricted;
       row["shift_pp"] = draw.shift_pp;
-      put_field(row, "drop_pp", draw.drop_pp, "the test split holds no utility item");
+      put_field(row, "drop_pp", draw.drop_pp, "measured in the full profile, where the test split holds utility items");
       row["dose_nats"] = draw.match.dose_nats;
       row["lambda"] = draw.match.lambda;
       json["draws"].push_back(row);

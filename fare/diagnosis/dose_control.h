@@ -30,7 +30,7 @@ struct DoseDraw {
   MatchedDose match;
   Intervention intervention;
   double shift_pp = 0;           // test split
-  std::optional<double> drop_pp; // none without utility items in the test split
+  std::optional<double> drop_pp; // full profile only, none without utility items in the test split
 };
 
 struct DoseControl {
@@ -38,7 +38,8 @@ struct DoseControl {
   std::optional<double> dose_nats;           // of the candidate on neutral text
   double shift_pp = 0;                       // of the candidate, test split
   std::vector<DoseDraw> draws;               // matched ones, restricted first
-  int64_t asked = 0, tried = 0, matched = 0; // restricted draws
+  int64_t asked = 0, tried = 0, matched = 0; // restricted draws; tried - matched failed to reach the dose
+  std::optional<double> worst_mismatch;      // largest |dose / target - 1| of the matched draws
   std::optional<double> percentile95_pp, percentile95_unrestricted_pp;
   std::optional<bool> passed;                // shift above the percentile; none: not run
   std::string reason, unrestricted_reason;   // why a percentile is undefined

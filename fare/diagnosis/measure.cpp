@@ -253,6 +253,7 @@ struct Measurer::Neutral {
   std::vector<int32_t> rows;             // the fed row of every token
   std::vector<int32_t> targets;          // the token that followed
   at::Tensor log_p;                      // [rows, V]; undefined when it would be too large
+  std::string item;                      // row key: hash of the token ids
 };
 
 Measurer::~Measurer() = default;
@@ -285,6 +286,9 @@ const Measurer::Neutral& Measurer::neutral(int64_t max_tokens) {
       slot->targets.push_back(slot->requests[i].continuation[j]);
     }
   }
+  std::vector<const Request*> texts;
+  for (const Request& request : slot->requests) texts.push_back(&request);
+  slot->item = item_hash(texts);
   slot->record = std::make_unique<RunRecord>(spec.is_moe);
   ForwardOptions options;
   options.record = slot->record.get();
@@ -298,15 +302,31 @@ const Measurer::Neutral& Measurer::neutral(int64_t max_tokens) {
 std::vector<Dose> Measurer::doses(std::span<const Intervention* const> interventions, int64_t max_tokens) {
   if (study_.neutral.empty()) throw NumericError("dose: the study has no neutral text");
   const Neutral& text = neutral(max_tokens);
+  std::vector<std::string> keys;
+  for (const Intervention* intervention : interventions) keys.push_back(intervention_key(intervention));
+  const auto row_key = [&](size_t i) { return RowKey{fingerprint_, keys[i], "dose", text.item, "dose", 0}; };
+  std::vector<size_t> parts;  // interventions whose dose is not stored; equal edits are run once
+  std::set<std::string> claimed;
+  const auto unit_name = [&](size_t i) { return "dose/" + text.item.substr(0, 16) + "/" + keys[i]; };
+  for (size_t i = 0; i < interventions.size(); ++i)
+    if (!keys[i].empty() && !finished_.contains(unit_name(i)) && claimed.insert(unit_name(i)).second) parts.push_back(i);
+
   const int64_t before = rows_computed_;
-  std::vector<std::string> handed = divide(ranks(), std::vector<double>(interventions.size(), 1), [&](size_t i, int64_t) {
+  const ComputedRows computed(store_, std::vector<double>(parts.size(), 1), [&](size_t part, int64_t) {
     progress_.check();
+    const size_t i = parts[part];
     const Dose dose = dose_of(interventions[i], text);
-    return std::string(reinterpret_cast<const char*>(&dose), sizeof dose);
+    const Json value = {{"kl", dose.kl_nats}, {"log_perplexity_change", dose.log_perplexity_change}};
+    return std::vector<UnitRows>{{unit_name(i), {{row_key(i), value.dump()}}}};
   });
+  if (store_ != nullptr) finished_.merge(claimed);
   share_rows_computed(before);
   std::vector<Dose> doses(interventions.size());
-  for (size_t i = 0; i < doses.size(); ++i) std::memcpy(&doses[i], handed[i].data(), sizeof doses[i]);
+  for (size_t i = 0; i < doses.size(); ++i) {
+    if (keys[i].empty()) continue;  // the base: no dose
+    const Json value = Json::parse(computed.at(row_key(i)));
+    doses[i] = {value.at("kl").get<double>(), value.at("log_perplexity_change").get<double>()};
+  }
   return doses;
 }
 

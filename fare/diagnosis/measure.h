@@ -29,7 +29,7 @@ class Measurer : public OutcomeSource {
 
   std::vector<Outcomes> evaluate(const Items& items, std::span<const Intervention* const> interventions) override;
 
-  // Deterministic and cheap, so nothing is stored.
+  // Kept in the store, one row per intervention and set of texts.
   std::vector<Dose> doses(std::span<const Intervention* const> interventions, int64_t max_tokens) override;
 
   // Watches a run of requests without edits (routes, hidden states); nothing is stored.

@@ -43,6 +43,7 @@ struct DiagnosisOptions {
   int64_t survivors = 6;               // configurations of the last rung
   int64_t dose_controls = 40;
   double dose_tolerance = 0.05;
+  int64_t steering_layers = 1;         // layers tried for the steering vector beside the verdict
   int64_t mask_draws = 20;
   int64_t causal_pairs = 64;           // pairs behind s5
   int64_t half_samples = 100;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fare/benchmarks/pair_flags.h"
 #include "fare/core/error.h"
 #include "fare/stats/bootstrap.h"
 #include "fare/stats/distributions.h"
@@ -281,6 +282,7 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
   std::map<std::string, std::vector<int64_t>> by_task;
   for (const int64_t i : test.utility) by_task[study.utility[static_cast<size_t>(i)].item.task].push_back(i);
 
+  const std::vector<int64_t> clean = clean_pairs(study, test.pairs);
   std::vector<CandidateTest> results;
   stats::PValues p;
   for (const SearchCandidate& candidate : search.candidates) {
@@ -296,6 +298,10 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
       if (shift.n > 0) result.shifts.emplace(scoring, std::move(shift));
     }
     p.push_back(result.primary().p_one_sided);
+    if (!clean.empty())
+      result.filtered = measure_shift(study, clean, at_indices<Margins>(test.base.pairs, clean),
+                                      at_indices<Margins>(all.pairs, clean), signs, MarginScoring::kSum, options,
+                                      "test/filtered");
     const double alpha =
         options.thresholds.alpha / static_cast<double>(candidates_of_class(search, candidate.control_class));
     result.drop = measure_drop(study, test.utility, base_utility, at_indices<UtilityOutcome>(all.utility, test.utility),
@@ -328,6 +334,18 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
                      check_transfer(transfer)};
   }
   return results;
+}
+
+std::vector<int64_t> clean_pairs(const Study& study, std::span<const int64_t> pairs) {
+  constexpr size_t kMostTokens = 60;
+  std::vector<int64_t> clean;
+  for (const int64_t i : pairs) {
+    const EncodedPair& pair = study.pairs[static_cast<size_t>(i)];
+    if (std::max(pair.stereo.continuation.size(), pair.anti.continuation.size()) <= kMostTokens &&
+        pair_flags(pair.pair.stereo, pair.pair.anti).filtered)
+      clean.push_back(i);
+  }
+  return clean;
 }
 
 std::vector<Shift> test_points(OutcomeSource& source, const UpperBounds& bounds, const TestOutcomes& test,

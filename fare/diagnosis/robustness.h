@@ -46,6 +46,7 @@ struct CandidateTest {
   double p_bh = 1;                        // of the one-sided p under the primary scoring
   int64_t family_size = 1;                // candidates x pair sets
   Drop drop;                              // pooled utility, test split; interval90 is the one at 1 - 2 alpha / C
+  std::optional<Shift> filtered;          // on test pairs whose two texts differ by clean replacements (clean_pairs)
   std::vector<TaskDrop> tasks;            // each task, where there is more than one
   int64_t needed_items = 0;
   std::vector<AxisShift> axes;
@@ -79,6 +80,9 @@ std::vector<Shift> test_points(OutcomeSource& source, const UpperBounds& bounds,
 // static control. `test_shift` is parallel to the candidates, `point_shift` to the points.
 std::map<std::string, std::vector<ReachBound>> bounds_of(const SearchResult& search, std::span<const Shift> test_shift,
                                                          const UpperBounds& bounds, std::span<const Shift> point_shift);
+
+// Of `pairs` those of methods 0.4: as many changed spans on both sides, no other edit, at most 60 tokens in either text.
+std::vector<int64_t> clean_pairs(const Study& study, std::span<const int64_t> pairs);
 
 // Per axis with test pairs: values and overshoot. `pairs`, `base`, `edited` are parallel.
 std::vector<AxisShift> measure_axes(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,

@@ -144,8 +144,14 @@ OrderedJson effects_json(const std::vector<CandidateTest>& candidates, const Thr
     }
     EffectFields filtered;
     filtered.measure = "shift";
+    if (candidate.filtered) {
+      filtered = shift_effect(*candidate.filtered, MarginScoring::kSum);
+      filtered.limit = thresholds.shift_pp;
+      filtered.equivalent = stats::equivalent_within(candidate.filtered->interval90, thresholds.shift_pp);
+    } else {
+      filtered.reason = "no test pair differs by clean replacements alone within 60 tokens";
+    }
     filtered.subset = "filtered";
-    filtered.reason = "the pairs carry no marks of clean edits";
     list.push_back(effect_json(candidate.name, filtered));
 
     const Shift& primary = candidate.primary();

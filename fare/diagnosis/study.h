@@ -48,6 +48,15 @@ struct Study {
   std::vector<Request> neutral;         // each text once: prefix token, then every token scored
   int64_t neutral_tokens = 0;           // fed tokens
 
+  // Texts tried as a debiasing prefix (baselines.h), those that this tokenizer can spell, and the token that stands for an
+  // empty context.
+  struct Prefix {
+    std::string text;
+    std::vector<int32_t> ids;
+  };
+  std::vector<Prefix> prefixes;
+  std::optional<int32_t> prefix_token;
+
   std::vector<std::string> axes;        // names, sorted
   std::vector<int32_t> axis_of;         // per pair, index into axes
   stats::Clusters pair_clusters, utility_clusters;
@@ -86,6 +95,9 @@ StudyItems read_study(const StudyFiles& files);
 // Throws FormatError when no pair or no utility item is left.
 Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_length, int64_t vocab_size, uint64_t seed,
                  int64_t limit = 0);
+
+// SHA-256 over the token ids of some requests: what a row is about, whatever the item is called.
+std::string item_hash(const std::vector<const Request*>& requests);
 
 // Positions of both texts of a pair that hold the same token, and those that differ.
 PairAlignment align_pair(const Request& stereo, const Request& anti);

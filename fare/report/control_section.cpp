@@ -38,6 +38,16 @@ std::string axes_part(const Node& report) {
                     report.rows("per_axis"));
 }
 
+std::string baselines_part(const Node& report) {
+  return html_table("What an equally cheap control reaches: chosen on validation, measured on test; no stage depends on it",
+                    {text_column("Control", "baseline"), text_column("What", "detail"), number_column("Dose, nats", "dose_nats"),
+                     number_column("Candidate's dose", "target_dose_nats"), flag_column("Equal dose", "dose_matched"),
+                     number_column("Validation, pp", "validation_pp", 1),
+                     estimate_column("Shift, pp", "shift_pp", "shift_interval", 1), number_column("p", "p"),
+                     estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), number_column("n", "n")},
+                    report.rows("baselines"));
+}
+
 std::string dose_part(const Node& report) {
   if (report.at("dose_control").is_null())
     return "<p>Dose control: " + undefined_html(report.reason("dose_control")) + "</p>\n";
@@ -62,7 +72,9 @@ std::string dose_part(const Node& report) {
          html_table("",
                     {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"),
                      number_column("Shift, pp", "shift_pp", 1), number_column("95% of draws", "percentile95_pp", 1),
-                     number_column("unrestricted", "percentile95_unrestricted_pp", 1), flag_column("Above", "passed")},
+                     number_column("unrestricted", "percentile95_unrestricted_pp", 1), flag_column("Above", "passed"),
+                     number_column("Tried", "tried", -1), number_column("Missed the dose", "failed_to_match", -1),
+                     number_column("Worst mismatch", "worst_mismatch", 3)},
                     report.rows("dose_control")) +
          "</div>\n";
 }
@@ -114,7 +126,7 @@ std::string control_section(const Node& report) {
                                             text_column("Unit", "unit"),
                                             text_column("Note", "note")},
                                            report.rows("robustness"));
-  body += "<h3>Dose control</h3>\n" + dose_part(report);
+  body += "<h3>Dose control</h3>\n" + dose_part(report) + "<h3>Without routing</h3>\n" + baselines_part(report);
   return section("control", "Control on the test split", body);
 }
 

@@ -43,4 +43,8 @@ struct IndexPage {
 // Throws FormatError as render_report does.
 std::string render_index(const IndexPage& page);
 
+// Draws comparison.json (docs/comparison-json.md). `links`: run -> where its page lies, relative to this one.
+// Throws FormatError when it is not a fare-comparison/1.
+std::string render_comparison(const OrderedJson& comparison, const std::map<std::string, std::string>& links);
+
 }  // namespace fare

@@ -91,6 +91,7 @@ const struct {
                {"per_axis", "per_axis", ""},
                {"robustness", "robustness", ""},
                {"dose_control", "dose_control", ""},
+               {"baselines", "baselines", ""},
                {"sensitivity", "sensitivity", "rows"},
                {"router_profile", "router_profile", "layers"},
                {"experts", "experts", ""},
@@ -98,6 +99,7 @@ const struct {
                {"search", "search", "configurations"},
                {"search_rungs", "search", "rungs"},
                {"search_solutions", "search", "solutions"},
+               {"search_mixtures", "search", "mixtures"},
                {"expected_best", "search", "expected_best"},
                {"optimism", "search", "optimism"},
                {"reach", "reach", "rows"},
@@ -115,6 +117,12 @@ const struct {
                {"runtime", "runtime", "parts"}};
 
 }  // namespace
+
+std::string csv_of_rows(const OrderedJson& rows) {
+  std::vector<Row> flat;
+  for (const OrderedJson& row : rows) flat.push_back(flat_row(row));
+  return csv(flat);
+}
 
 std::map<std::string, std::string> csv_tables(const Node& report) {
   std::map<std::string, std::string> files;

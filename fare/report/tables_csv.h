@@ -12,4 +12,7 @@ namespace fare {
 // NAME_low and NAME_high; null is an empty cell, its reason stands in the column NAME_reason; quoting as in RFC 4180.
 std::map<std::string, std::string> csv_tables(const Node& report);
 
+// One list of flat records, by the same rules.
+std::string csv_of_rows(const OrderedJson& rows);
+
 }  // namespace fare

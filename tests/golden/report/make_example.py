@@ -268,7 +268,8 @@ for name, shift in (("pure", 9.8), ("reach", 10.9)):
     inside = sorted(d["shift_pp"] for d in draws if d["restricted"])
     dose_control.append({"candidate": name, "dose_nats": 0.0021, "shift_pp": shift, "percentile95_pp": inside[18],
                          "percentile95_unrestricted_pp": sorted(d["shift_pp"] for d in draws if not d["restricted"])[18],
-                         "passed": True, "draws": draws})
+                         "passed": True, "asked": 20, "tried": 21, "matched": 20, "failed_to_match": 1, "worst_mismatch": 0.043,
+                         "draws": draws})
 
 
 def rates(**shares):
@@ -433,6 +434,14 @@ report = {
                                     ("reach", "gender", 453, 62.0, 11.3), ("reach", "race-color", 452, 60.4, 10.5))],
     "robustness": robustness,
     "dose_control": dose_control,
+    "baselines": [
+        {"baseline": "debiasing_prefix", "candidate": "pure", "detail": "What follows is fair, neutral and free of prejudice.\n",
+         "tried": 4, "target_dose_nats": 0.0021, "dose_nats": 0.31, "dose_matched": None,
+         "dose_matched_reason": "a prefix has no strength that could be tuned", "validation_pp": 1.2, "shift_pp": 0.9,
+         "shift_interval": interval(0.9, 1.9), "n": 905, "p": 0.18, "drop_pp": 0.7, "drop_interval": interval(0.7, 0.6)},
+        {"baseline": "steering_vector", "candidate": "pure", **undefined(
+            "detail", "dose_nats", "dose_matched", "validation_pp", "shift_pp", "shift_interval", "n", "p", "drop_pp",
+            "drop_interval", reason="the vector changes nothing on neutral text"), "tried": 2, "target_dose_nats": 0.0021}],
     "sensitivity": {"primary_span": "P", "primary_null": "N1", "sensitive_layers": [1, 2, 3], "causal_zero_max": 0.0,
                     "rows": sensitivity, "adjusted": None,
                     "adjusted_reason": "the regression on distance and frequency is not part of this build"},
