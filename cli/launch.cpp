@@ -20,7 +20,7 @@
 namespace fare::cli {
 namespace {
 
-constexpr std::string_view kDivided[] = {"diagnose", "eval", "generate", "score"};
+constexpr std::string_view kDivided[] = {"diagnose", "eval", "generate", "mask", "probe", "score"};
 constexpr auto kFirstSpeaks = std::chrono::seconds(2);
 int g_spoken_error = STDERR_FILENO;  // where a silent rank can still say why it died
 

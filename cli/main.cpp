@@ -15,6 +15,8 @@
 #include "cli/generate.h"
 #include "cli/lab.h"
 #include "cli/launch.h"
+#include "cli/mask.h"
+#include "cli/probe.h"
 #include "cli/process.h"
 #include "cli/report.h"
 #include "cli/score.h"
@@ -53,6 +55,8 @@ int run(int argc, char** argv, fare::Ranks& ranks) {
   int status = kDone;
   const std::vector<std::string> command_line(argv, argv + argc);
   fare::cli::add_diagnose_command(program, status, ranks, command_line);
+  fare::cli::add_probe_command(program, status, ranks, command_line);
+  fare::cli::add_mask_command(program, status, ranks, command_line);
   fare::cli::add_calibrate_command(program, status);
   fare::cli::add_score_command(program, status, ranks);
   fare::cli::add_eval_command(program, status, ranks);

@@ -25,7 +25,7 @@ constexpr std::pair<const char*, const char*> kSettings[] = {
     {"GOMP_SPINCOUNT", "1000"}, {"LRU_CACHE_CAPACITY", "128"}, {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128"}};
 
 // Starting twice costs a fifth of a second: only the commands that run a model gain by it.
-constexpr std::string_view kRunModels[] = {"diagnose", "eval", "generate", "score"};
+constexpr std::string_view kRunModels[] = {"diagnose", "eval", "generate", "mask", "probe", "score"};
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 #include "fare/core/file.h"
 #include "fare/diagnosis/baselines.h"
 #include "fare/diagnosis/bias.h"
+#include "fare/diagnosis/conditions.h"
 #include "fare/diagnosis/dose_control.h"
 #include "fare/diagnosis/expert_scores.h"
 #include "fare/diagnosis/masking.h"
@@ -216,7 +217,11 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
     else evidence.candidates[c].transfer_reason = not_written;
   }
   parts.begin("masking");
-  const Masking masking = mask_groups(measurer, scores, profile, test, signs, options);
+  const Masking masking = mask_groups(measurer, scores, score_knowledge(measurer, options), profile, test, signs, options);
+  parts.begin("conditions");
+  const MaskGroup* masked = masking.find("T");
+  const Conditions conditions = measure_conditions(
+      measurer, searched, scores, profile, masked != nullptr ? masked->draws[0].experts : std::vector<RoutedExpert>{}, test, signs, options);
   parts.end();
 
   if (!folder.empty() && read_file(folder / "thresholds.json") != thresholds)
@@ -261,7 +266,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   report["search"] = search_json(searched, test_shift_values);
   report["reach"] = reach_json(searched, test_shifts, bounds ? &*bounds : nullptr, point_shifts);
   report["masking"] = masking_json(masking);
-  put_null(report, "conditions", "the architectural conditions (methods A9) are not part of this build");
+  report["conditions"] = conditions_json(conditions);
   if (written) report["generation"] = transfer_json(*written);
   else put_null(report, "generation", not_written);
   report["profile"] = options.profile == StudyProfile::kSmall ? "small" : "full";

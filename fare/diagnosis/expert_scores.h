@@ -10,6 +10,7 @@
 #include "fare/diagnosis/measure.h"
 #include "fare/diagnosis/options.h"
 #include "fare/diagnosis/router_profile.h"
+#include "fare/stats/outcome.h"
 
 namespace fare {
 
@@ -32,6 +33,9 @@ struct ExpertScore {
   double mean_norm = 0;        // mean over neutral tokens of weight * ||E_e(x)||
 };
 
+inline constexpr const char* kScoreNames[] = {"s1", "s2", "s3", "s4"};
+inline constexpr double kStableShare = 0.8;  // of half-samples: counts as stable
+
 struct ExpertScores {
   std::vector<ExpertScore> experts;  // every routed expert, by layer then expert
   int64_t top_m = 0;
@@ -41,11 +45,20 @@ struct ExpertScores {
   struct Honesty {                   // Spearman of a score with s5 on the random experts
     std::string score;
     std::optional<double> spearman;
-    std::optional<std::pair<double, double>> interval;
+    std::optional<stats::Interval> interval;  // 95% (honesty.h)
     int64_t n = 0;
     std::string reason;              // why undefined
   };
   std::vector<Honesty> honesty;
+  struct GroupGap {                  // selection per group, for the twenty top experts
+    int64_t layer = 0;
+    int32_t expert = 0;
+    std::string axis;
+    bool stereo = true;              // the stereotype side of the axis; else the other
+    double share = 0;                // of the group's P tokens that select the expert
+    double gap = 0;                  // share minus the mean over groups
+  };
+  std::vector<GroupGap> group_gaps;
 
   // "s1", "s2", "s3", "s4" or "combined".
   static double value(const ExpertScore& expert, const std::string& score);
@@ -53,6 +66,11 @@ struct ExpertScores {
 
 // Scores on the pairs of the train split; usage, gates and norms from the router's profile on neutral text.
 ExpertScores score_experts(Measurer& measurer, const RouterProfile& profile, const DiagnosisOptions& options);
+
+// The same scores on utility margins, log p(best right answer) - log p(best wrong one), of the train split: which experts
+// carry knowledge. Over all shared tokens, the question's included. In the small profile on at most 500 items drawn by
+// seed. Empty when the train split holds no utility item.
+std::vector<ExpertScore> score_knowledge(Measurer& measurer, const DiagnosisOptions& options);
 
 OrderedJson experts_json(const ExpertScores& scores);        // the "experts" list of report.json
 OrderedJson expert_scores_json(const ExpertScores& scores);  // "expert_scores"

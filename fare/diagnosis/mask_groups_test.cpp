@@ -46,10 +46,10 @@ TEST(MaskSizes, AreAtMostAnEighthOfTheExperts) {
 TEST(MaskGroups, TopAndBottomLeaveEnoughExpertsForRefill) {
   const RoutedModel model = model_of(2, 4, 2);
   const ExpertScores scores = ranked(model, {{1, 0}, {1, 1}, {1, 2}, {0, 3}});
-  EXPECT_EQ(top_group(scores, 3, model), (std::vector<RoutedExpert>{{1, 0}, {1, 1}, {0, 3}}));
-  const auto bottom = bottom_group(scores, 2, model);
+  EXPECT_EQ(top_group(scores.experts, 3, model), (std::vector<RoutedExpert>{{1, 0}, {1, 1}, {0, 3}}));
+  const auto bottom = bottom_group(scores.experts, 2, model);
   EXPECT_EQ(bottom[0], (RoutedExpert{1, 3}));
-  mask_intervention(top_group(scores, 3, model), "top").check(model);
+  mask_intervention(top_group(scores.experts, 3, model), "top").check(model);
 }
 
 TEST(MaskGroups, MaskKeepsTheSumAndNamesEachLayerOnce) {
@@ -85,7 +85,7 @@ TEST(RandomGroups, HaveTheSameCountPerLayerOutsideTheGroup) {
 TEST(Partners, AreOfTheSameLayerWithinATenthOfTheUsage) {
   const std::vector<RoutedExpert> group = {{0, 0}, {1, 3}};
   const std::map<int64_t, std::vector<double>> usage = {{0, {0.20, 0.22, 0.18, 0.221}}, {1, {0.1, 0.1, 0.1, 0.3}}};
-  const Partners partners = usage_partners(group, usage, 0.1);
+  const Partners partners = partners_within(group, usage, 0.1);
   EXPECT_EQ(partners[0], (std::vector<RoutedExpert>{{0, 1}, {0, 2}}));
   EXPECT_TRUE(partners[1].empty());
   EXPECT_EQ(matched_group(partners, 0, 0).size(), 1u);

@@ -3,324 +3,335 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
-#include "fare/diagnosis/null_fields.h"
-#include "fare/stats/moments.h"
-#include "fare/stats/ranks.h"
+#include "fare/diagnosis/masking_rules.h"
 
 namespace fare {
 namespace {
 
-constexpr double kUsageTolerance = 0.1;
+constexpr double kTolerance = 0.1;         // of usage or routed mass, between an expert and its partner
 constexpr double kLeastMatchedShare = 0.8;
-constexpr int64_t kLeastDistinctSets = 39;  // below this p <= 0.05 / 2 cannot be reached
+constexpr int64_t kModeDraws = 20;         // of U in the other modes, full profile
+constexpr int64_t kFewRandomDraws = 20;    // of R in the small profile: no conclusion rests on it
 
-std::vector<MaskGroup> draw_groups(const ExpertScores& scores, const RouterProfile& profile, const RoutedModel& model,
-                                   int64_t m, bool with_draws, const DiagnosisOptions& options) {
-  std::map<int64_t, std::vector<double>> usage;
-  for (const LayerProfile& layer : profile.layers) usage[layer.layer] = layer.usage_E;
-  const std::vector<RoutedExpert> top = top_group(scores, m, model);
-  MaskGroup t{.group = "T", .m = m}, l{.group = "L", .m = m}, r{.group = "R", .m = m}, u{.group = "U", .m = m};
-  t.draws.push_back({.experts = top});
-  l.draws.push_back({.experts = bottom_group(scores, m, model)});
-  std::vector<MaskGroup> groups = {t, l};
-  if (with_draws) {
-    for (int64_t draw = 0; draw < options.mask_draws; ++draw)
-      r.draws.push_back({.experts = random_group(top, model, options.seed, draw)});
-    const Partners partners = usage_partners(top, usage, kUsageTolerance);
-    const size_t matched = matched_group(partners, options.seed, 0).size();
-    u.matched_share = static_cast<double>(matched) / static_cast<double>(std::max<size_t>(1, top.size()));
-    if (*u.matched_share < kLeastMatchedShare)
-      u.reason = fmt::format("{} of {} experts have a partner of like usage in their layer; 80% are needed", matched,
-                             top.size());
-    else
-      for (int64_t draw = 0; draw < options.mask_draws; ++draw)
-        u.draws.push_back({.experts = matched_group(partners, options.seed, draw)});
-    groups.push_back(r);
-    groups.push_back(u);
+using Groups = std::vector<MaskGroup>;
+
+// Matched draws of one kind, or why there are none.
+MaskGroup matched_draws(const std::string& name, const std::string& like, std::span<const RoutedExpert> top, int64_t m,
+                        const std::map<int64_t, std::vector<double>>& value, const ExpertSet& apart, const DiagnosisOptions& options) {
+  MaskGroup group{.group = name, .m = m};
+  const Partners partners = partners_within(top, value, kTolerance, apart);
+  const size_t matched = matched_group(partners, options.seed, 0, name).size();
+  group.matched_share = static_cast<double>(matched) / static_cast<double>(std::max<size_t>(1, top.size()));
+  if (*group.matched_share < kLeastMatchedShare) {
+    group.reason = fmt::format("{} of {} experts have a partner of like {} in their layer; 80% are needed", matched, top.size(), like);
+    return group;
   }
+  for (auto& set : distinct_sets(options.mask_draws, [&](int64_t draw) { return matched_group(partners, options.seed, draw, name); }))
+    group.draws.push_back({.experts = std::move(set)});
+  return group;
+}
+
+// Every group of one size, mode refill, not yet measured.
+Groups draw_groups(const ExpertScores& scores, const std::vector<ExpertScore>& knowledge, const RouterProfile& profile,
+                   const RoutedModel& model, int64_t m, bool with_draws, const ExpertSet& apart, const DiagnosisOptions& options) {
+  const std::vector<RoutedExpert> top = top_group(scores.experts, m, model, apart);
+  Groups groups = {{.group = "T", .m = m}, {.group = "L", .m = m}, {.group = "N", .m = m}};
+  groups[0].draws.push_back({.experts = top});
+  groups[1].draws.push_back({.experts = bottom_group(scores.experts, m, model, apart)});
+  if (knowledge.empty()) groups[2].reason = "the train split holds no utility item, so no expert is ranked by knowledge";
+  else groups[2].draws.push_back({.experts = top_group(knowledge, m, model, apart)});
+  if (!with_draws) return groups;
+  MaskGroup random{.group = "R", .m = m};
+  const int64_t random_draws = options.profile == StudyProfile::kSmall ? std::min(kFewRandomDraws, options.mask_draws) : options.mask_draws;
+  for (auto& set : distinct_sets(random_draws, [&](int64_t draw) { return random_group(top, model, options.seed, draw, apart); }))
+    random.draws.push_back({.experts = std::move(set)});
+  groups.push_back(std::move(random));
+  std::map<int64_t, std::vector<double>> usage, mass;
+  for (const LayerProfile& layer : profile.layers) {
+    usage[layer.layer] = layer.usage_E;
+    mass[layer.layer] = layer.mean_norm_E;
+  }
+  groups.push_back(matched_draws("U", "usage", top, m, usage, apart, options));
+  groups.push_back(matched_draws("C", "routed mass", top, m, mass, apart, options));
   return groups;
 }
 
-std::vector<double> shifts_of(const MaskGroup& group) {
-  std::vector<double> values;
-  for (const MaskDraw& draw : group.draws) values.push_back(draw.shift_pp);
-  return values;
-}
-
-std::vector<double> drops_of(const MaskGroup& group) {
-  std::vector<double> values;
-  for (const MaskDraw& draw : group.draws)
-    if (draw.drop_pp) values.push_back(*draw.drop_pp);
-  return values;
-}
-
-const MaskGroup* find_group(const Masking& masking, const std::string& name, int64_t m) {
-  for (const MaskGroup& group : masking.groups)
-    if (group.group == name && group.m == m) return &group;
-  return nullptr;
-}
-
-void make_tests(Masking& masking) {
-  const MaskGroup& top = *find_group(masking, "T", masking.primary_m);
-  for (const char* name : {"U", "R"}) {
-    const MaskGroup* group = find_group(masking, name, masking.primary_m);
-    std::vector<std::vector<RoutedExpert>> sets;
-    for (const MaskDraw& draw : group->draws) sets.push_back(draw.experts);
-    const bool has_drops = top.draws[0].drop_pp.has_value();
-    MaskTest drop{.name = fmt::format("drop of T among {}", name)}, shift{.name = fmt::format("shift of T among {}", name)};
-    if (group->draws.empty()) drop.reason = shift.reason = group->reason;
-    else shift.place = place_among(top.draws[0].shift_pp, shifts_of(*group), sets);
-    if (drop.reason.empty() && !has_drops) drop.reason = "the test split holds no utility item";
-    if (drop.reason.empty()) drop.place = place_among(*top.draws[0].drop_pp, drops_of(*group), sets);
-    masking.tests.push_back(drop);
-    masking.tests.push_back(shift);
-  }
-}
-
-void correlate(Masking& masking, const RouterProfile& profile) {
-  std::vector<double> shift, drop, mass, dose;
-  for (const char* name : {"R", "U"})
-    for (const MaskDraw& draw : find_group(masking, name, masking.primary_m)->draws) {
-      if (!draw.drop_pp || !draw.dose_nats) continue;
-      shift.push_back(draw.shift_pp);
-      drop.push_back(*draw.drop_pp);
-      dose.push_back(*draw.dose_nats);
-      double sum = 0;
-      for (const RoutedExpert& expert : draw.experts)
-        sum += profile.at(expert.layer).mean_norm_E[static_cast<size_t>(expert.expert)];
-      mass.push_back(sum);
-    }
-  if (shift.size() < 5) {
-    masking.correlation_reason = "fewer than five draws have a shift, a drop and a dose";
-    return;
-  }
-  const auto correlation = stats::partial_spearman(shift, drop, {std::span<const double>(mass), std::span<const double>(dose)});
-  if (correlation) masking.partial_correlation = *correlation;
-  else masking.correlation_reason = correlation.reason;
-}
-
-// Some subset of T that lowers bias by delta_B within tau: a smaller group of the same ranking, or one expert.
-struct Separable {
-  std::string what;
-  double shift_pp = 0, drop_pp = 0;
+// One mask that was measured: where its numbers go.
+struct PlacedMask {
+  std::vector<RoutedExpert> experts;
+  std::string mode;
+  MaskDraw* draw = nullptr;    // of a group
+  MaskGroup* group = nullptr;  // gets intervals where it is fixed
+  MaskSubset* subset = nullptr;
 };
 
-std::optional<Separable> find_separable(const Masking& masking, const Thresholds& limits) {
-  std::optional<Separable> best;
-  const auto consider = [&](const std::string& what, const Shift& shift, const Drop& drop) {
-    if (shift.value_pp < limits.shift_pp || shift.interval95.low <= 0) return;
-    if (drop.n == 0 || drop.interval90.high > limits.pooled_drop_pp) return;
-    if (!best || shift.value_pp > best->shift_pp) best = Separable{what, shift.value_pp, drop.value_pp};
-  };
-  for (const MaskGroup& group : masking.groups)
-    if (group.group == "T" && group.m <= masking.primary_m)
-      consider(fmt::format("the top {} experts", group.m), *group.shift, *group.drop);
-  for (const MaskSingle& single : masking.singles)
-    consider(fmt::format("expert {} of layer {}", single.expert.expert, single.expert.layer), single.shift, single.drop);
-  return best;
+class TestSplit {
+ public:
+  TestSplit(Measurer& measurer, const TestOutcomes& test, const std::vector<int>& signs, const DiagnosisOptions& options)
+      : measurer_(measurer), test_(test), signs_(signs), options_(options),
+        base_(at_indices<Margins>(test.base.pairs, test.pairs)),
+        base_utility_(at_indices<UtilityOutcome>(test.base.utility, test.utility)) {
+    items_.part = "masking";
+    items_.pairs = test.pairs;
+    items_.utility = test.utility;
+  }
+
+  const Items& items() const { return items_; }
+  Shift shift(const Outcomes& edited) const {
+    return measure_shift(measurer_.study(), test_.pairs, base_, edited.pairs, signs_, MarginScoring::kSum, options_, "masking");
+  }
+  Drop drop(const Outcomes& edited) const { return drop_from(base_utility_, edited.utility); }
+  Drop drop_from(std::span<const UtilityOutcome> base, std::span<const UtilityOutcome> edited) const {
+    return measure_drop(measurer_.study(), test_.utility, base, edited, options_, "masking/utility");
+  }
+  double plain_shift(const Outcomes& edited) const {
+    return shift_pp(measurer_.study(), test_.pairs, base_, edited.pairs, signs_);
+  }
+  std::optional<double> plain_drop(const Outcomes& edited) const {
+    return test_.utility.empty() ? std::nullopt : std::optional(drop_pp(base_utility_, edited.utility));
+  }
+
+  void fill(const PlacedMask& mask, const Outcomes& edited, const std::optional<double>& dose) const {
+    if (mask.draw != nullptr) {
+      mask.draw->shift_pp = plain_shift(edited);
+      mask.draw->drop_pp = plain_drop(edited);
+      mask.draw->dose_nats = dose;
+    }
+    if (mask.group != nullptr && mask.group->fixed()) {
+      mask.group->shift = shift(edited);
+      mask.group->drop = drop(edited);
+    }
+    if (mask.subset != nullptr) {
+      mask.subset->shift = shift(edited);
+      mask.subset->drop = drop(edited);
+      mask.subset->separable = is_separable(mask.subset->shift, mask.subset->drop, options_.thresholds);
+    }
+  }
+
+  void fill_parts(MaskGroup& group, const ReplayResult& result) const {
+    const auto parts = [](double total, double direct, double routing_only) {
+      return EffectParts{direct, total - direct, routing_only};
+    };
+    group.shift_parts = parts(plain_shift(result.total), plain_shift(*result.direct), plain_shift(*result.routing_only));
+    if (const auto total = plain_drop(result.total))
+      group.drop_parts = parts(*total, *plain_drop(*result.direct), *plain_drop(*result.routing_only));
+    group.later = result.later;
+  }
+
+ private:
+  Measurer& measurer_;
+  const TestOutcomes& test_;
+  const std::vector<int>& signs_;
+  const DiagnosisOptions& options_;
+  Items items_;
+  std::vector<Margins> base_;
+  std::vector<UtilityOutcome> base_utility_;
+};
+
+// The subset of T that lowers bias most on validation within tau, by adding one expert at a time; empty when none lowers it.
+std::vector<RoutedExpert> greedy_subset(Measurer& measurer, std::span<const RoutedExpert> top, const std::vector<int>& signs,
+                                        const DiagnosisOptions& options) {
+  const Study& study = measurer.study();
+  Items items;
+  items.part = "masking/greedy";
+  items.pairs = study.pairs_in(SplitPart::kValidation);
+  items.utility = study.utility_in(SplitPart::kValidation);
+  std::vector<RoutedExpert> chosen, left(top.begin(), top.end());
+  double best = 0;
+  while (!items.pairs.empty() && !left.empty()) {
+    std::vector<Intervention> masks;
+    for (const RoutedExpert& expert : left) {
+      std::vector<RoutedExpert> group = chosen;
+      group.push_back(expert);
+      masks.push_back(mask_intervention(group, "greedy"));
+    }
+    std::vector<const Intervention*> asked = {nullptr};
+    for (const Intervention& mask : masks) asked.push_back(&mask);
+    const std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
+    std::optional<size_t> step;
+    for (size_t i = 0; i < left.size(); ++i) {
+      const double shift = shift_pp(study, items.pairs, outcomes[0].pairs, outcomes[i + 1].pairs, signs);
+      const bool affordable = items.utility.empty() ||
+                              drop_pp(outcomes[0].utility, outcomes[i + 1].utility) <= options.thresholds.pooled_drop_pp;
+      if (affordable && shift > best + 1e-9) best = shift, step = i;
+    }
+    if (!step) break;
+    chosen.push_back(left[*step]);
+    left.erase(left.begin() + static_cast<std::ptrdiff_t>(*step));
+  }
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
 }
 
-void conclude(Masking& masking, const Thresholds& limits) {
-  const MaskGroup& top = *find_group(masking, "T", masking.primary_m);
-  const MaskGroup* usage = find_group(masking, "U", masking.primary_m);
-  std::string text = fmt::format("Masking the top {} experts with refill removes {:.1f} pp", masking.primary_m,
-                                 top.draws[0].shift_pp);
-  if (top.draws[0].drop_pp) text += fmt::format(" at a drop of {:.1f} pp", *top.draws[0].drop_pp);
-  if (!usage->draws.empty()) {
-    text += fmt::format("; usage-matched experts remove {:.1f} pp", *stats::mean(shifts_of(*usage)));
-    if (const auto drop = stats::mean(drops_of(*usage))) text += fmt::format(" at a drop of {:.1f} pp", *drop);
+std::vector<UtilityOutcome> mean_utility(const std::vector<const Outcomes*>& draws) {
+  std::vector<UtilityOutcome> mean(draws.front()->utility.size());
+  for (const Outcomes* draw : draws)
+    for (size_t i = 0; i < mean.size(); ++i) mean[i].correct += draw->utility[i].correct / static_cast<double>(draws.size());
+  return mean;
+}
+
+std::string expert_name(const RoutedExpert& expert) { return fmt::format("expert {} of layer {}", expert.expert, expert.layer); }
+
+// Every other mode of T, L and N, and in the full profile of draws of U.
+void add_modes(Masking& masking, const DiagnosisOptions& options) {
+  for (const char* mode : {"renormalize", "zero", "mean", "resample"})
+    for (const char* name : {"T", "L", "N", "U"}) {
+      MaskGroup group = *masking.find(name);
+      if (group.group == "U" && options.profile == StudyProfile::kSmall) continue;
+      group.mode = mode;
+      if (group.draws.size() > kModeDraws) group.draws.resize(kModeDraws);
+      masking.groups.push_back(std::move(group));
+    }
+}
+
+std::vector<int64_t> sizes_of(const RoutedModel& model, const DiagnosisOptions& options, int64_t& primary) {
+  std::vector<int64_t> sizes = mask_sizes(static_cast<int64_t>(model.moe_layers.size()) * model.router.num_experts);
+  const int64_t half = static_cast<int64_t>(model.moe_layers.size()) * model.router.num_experts / 2;
+  primary = options.mask_size > 0 ? std::min(options.mask_size, half) : sizes.empty() ? 0 : primary_size(sizes);
+  if (options.mask_size > 0) {
+    if (options.profile == StudyProfile::kSmall) std::erase_if(sizes, [&](int64_t m) { return m > primary; });
+    if (std::find(sizes.begin(), sizes.end(), primary) == sizes.end()) sizes.push_back(primary);
   }
-  if (const auto separable = find_separable(masking, limits)) {
-    masking.conclusion = "separable";
-    masking.sentence = fmt::format("{}. Masking {} with refill removes {:.1f} pp at a drop of {:.1f} pp within tau: "
-                                   "separable at finer grain.",
-                                   text, separable->what, separable->shift_pp, separable->drop_pp);
-    return;
-  }
-  std::string why;
-  const auto add = [&](const std::string& reason) { why += (why.empty() ? "" : "; ") + reason; };
-  for (const MaskTest& test : masking.tests) {
-    if (test.name != "drop of T among U") continue;
-    if (!test.reason.empty()) add(test.reason);
-    else if (test.place.distinct_sets < kLeastDistinctSets)
-      add(fmt::format("{} distinct usage-matched sets were drawn and {} are needed", test.place.distinct_sets,
-                      kLeastDistinctSets));
-  }
-  add("capacity-matched and knowledge groups and the split into direct and mediated effects were not run");
-  masking.sentence = fmt::format("{}. Whether bias and knowledge share these experts is unresolved (mode refill): {}.",
-                                 text, why);
+  return sizes;
 }
 
 }  // namespace
 
-Masking mask_groups(Measurer& measurer, const ExpertScores& scores, const RouterProfile& profile, const TestOutcomes& test,
-                    const std::vector<int>& signs, const DiagnosisOptions& options) {
+Masking mask_groups(Measurer& measurer, const ExpertScores& scores, const std::vector<ExpertScore>& knowledge,
+                    const RouterProfile& profile, const TestOutcomes& test, const std::vector<int>& signs,
+                    const DiagnosisOptions& options) {
   Masking masking;
-  const Study& study = measurer.study();
   const RoutedModel& model = measurer.model();
-  const std::vector<int64_t> sizes = mask_sizes(static_cast<int64_t>(model.moe_layers.size()) * model.router.num_experts);
-  if (sizes.empty() || top_group(scores, 1, model).empty()) {
+  const bool has_neutral = !measurer.study().neutral.empty();
+  const std::vector<int64_t> sizes = sizes_of(model, options, masking.primary_m);
+  const ExpertSet apart = super_experts(profile, model.num_layers);
+  masking.apart.assign(apart.begin(), apart.end());
+  if (sizes.empty() || top_group(scores.experts, 1, model, apart).empty()) {
+    masking.primary_m = 0;
     masking.sentence = sizes.empty() ? "The model has fewer than eight routed experts: an eighth of them is no group."
                                      : "Every expert is needed to fill the top k, so none can be masked with refill.";
     masking.additivity_reason = masking.correlation_reason = "no group of experts could be masked";
     return masking;
   }
-  masking.primary_m = primary_size(sizes);
   for (const int64_t m : sizes)
-    for (MaskGroup& group :
-         draw_groups(scores, profile, model, m, m == masking.primary_m || options.profile == StudyProfile::kFull, options))
+    for (MaskGroup& group : draw_groups(scores, knowledge, profile, model, m,
+                                        m == masking.primary_m || options.profile == StudyProfile::kFull, apart, options))
       masking.groups.push_back(std::move(group));
-  for (const RoutedExpert& expert : find_group(masking, "T", masking.primary_m)->draws[0].experts)
-    masking.singles.push_back({.expert = expert});
+  const size_t num_refill = masking.groups.size();
+  add_modes(masking, options);
+  for (const RoutedExpert& expert : masking.apart)
+    masking.groups.push_back({.group = "S", .m = 1, .draws = {{.experts = {expert}}}});
 
-  std::vector<Intervention> interventions;
-  for (const MaskGroup& group : masking.groups)
-    for (size_t d = 0; d < group.draws.size(); ++d)
-      interventions.push_back(
-          mask_intervention(group.draws[d].experts, fmt::format("mask-{}-{}-{}", group.group, group.m, d)));
-  for (const MaskSingle& single : masking.singles)
-    interventions.push_back(mask_intervention({&single.expert, 1}, fmt::format("mask-{}-{}", single.expert.layer,
-                                                                              single.expert.expert)));
-  std::vector<const Intervention*> asked;
-  for (const Intervention& intervention : interventions) asked.push_back(&intervention);
-  Items items;
-  items.part = "masking";
-  items.pairs = test.pairs;
-  items.utility = test.utility;
-  const std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
-  std::vector<Dose> doses;
-  if (!study.neutral.empty())
-    doses = measurer.doses(std::span(asked).first(asked.size() - masking.singles.size()), options.neutral_tokens);
+  // Subsets of T: its smaller sizes, its experts, what a greedy search on validation takes, T near demographic tokens.
+  const std::vector<RoutedExpert> top = masking.find("T")->draws[0].experts;
+  using Kind = MaskSubset::Kind;
+  for (const int64_t m : sizes)
+    if (m <= masking.primary_m)
+      masking.subsets.push_back({.kind = Kind::kTop, .what = fmt::format("the top {} experts", m),
+                                 .experts = top_group(scores.experts, m, model, apart)});
+  for (const RoutedExpert& expert : top) masking.subsets.push_back({.kind = Kind::kSingle, .what = expert_name(expert), .experts = {expert}});
+  if (const auto greedy = greedy_subset(measurer, top, signs, options); greedy.size() > 1)
+    masking.subsets.push_back({.kind = Kind::kGreedy, .what = fmt::format("{} experts chosen on validation", greedy.size()),
+                               .experts = greedy});
+  masking.subsets.push_back({.kind = Kind::kConditional, .what = fmt::format("the top {} experts near demographic words", top.size()),
+                             .experts = top});
 
-  const auto base = at_indices<Margins>(test.base.pairs, test.pairs);
-  const auto base_utility = at_indices<UtilityOutcome>(test.base.utility, test.utility);
-  const auto measured_shift = [&](const Outcomes& edited) {
-    return measure_shift(study, test.pairs, base, edited.pairs, signs, MarginScoring::kSum, options, "masking");
-  };
-  const auto measured_drop = [&](const Outcomes& edited) {
-    return measure_drop(study, test.utility, base_utility, edited.utility, options, "masking/utility");
-  };
-  size_t next = 0;
+  // What the scorer can run, all at once; what needs a replay, after it.
+  std::vector<PlacedMask> scored, replayed;
+  std::vector<ReplayTask> tasks;
   for (MaskGroup& group : masking.groups)
     for (MaskDraw& draw : group.draws) {
-      const Outcomes& edited = outcomes[next];
-      draw.shift_pp = shift_pp(study, test.pairs, base, edited.pairs, signs);
-      if (!test.utility.empty()) draw.drop_pp = drop_pp(base_utility, edited.utility);
-      if (!doses.empty()) draw.dose_nats = doses[next].kl_nats;
-      if (group.group == "T" || group.group == "L") {
-        group.shift = measured_shift(edited);
-        group.drop = measured_drop(edited);
+      const PlacedMask mask{draw.experts, group.mode, &draw, &group, nullptr};
+      if (group.mode != "mean" && group.mode != "resample") {
+        scored.push_back(mask);
+      } else if (has_neutral) {
+        replayed.push_back(mask);
+        tasks.push_back({group.mode == "mean" ? ReplayKind::kMean : ReplayKind::kResample, draw.experts});
       }
-      ++next;
     }
-  double sum = 0;
-  for (MaskSingle& single : masking.singles) {
-    single.shift = measured_shift(outcomes[next]);
-    single.drop = measured_drop(outcomes[next]);
-    sum += single.shift.value_pp;
-    ++next;
+  for (MaskSubset& subset : masking.subsets) {
+    const PlacedMask mask{subset.experts, "refill", nullptr, nullptr, &subset};
+    if (subset.kind != Kind::kConditional) {
+      scored.push_back(mask);
+    } else {
+      replayed.push_back(mask);
+      tasks.push_back({ReplayKind::kConditional, subset.experts});
+    }
   }
-  masking.additivity_gap_pp = find_group(masking, "T", masking.primary_m)->draws[0].shift_pp - sum;
+  std::vector<Intervention> interventions;
+  for (const PlacedMask& mask : scored)
+    interventions.push_back(mask_intervention(mask.experts, "mask", mask.mode == "refill" ? Mask::Mode::kRefill
+                                                                    : mask.mode == "zero" ? Mask::Mode::kZero : Mask::Mode::kRenormalize));
+  std::vector<const Intervention*> asked;
+  for (const Intervention& intervention : interventions) asked.push_back(&intervention);
+  const TestSplit test_split(measurer, test, signs, options);
+  const std::vector<Outcomes> outcomes = measurer.evaluate(test_split.items(), asked);
+  std::vector<Dose> doses;
+  if (has_neutral) doses = measurer.doses(asked, options.neutral_tokens);
+  for (size_t i = 0; i < scored.size(); ++i)
+    test_split.fill(scored[i], outcomes[i], doses.empty() ? std::nullopt : std::optional(doses[i].kl_nats));
+
+  ReplayOptions replay_options;
+  replay_options.seed = options.seed;
+  replay_options.neutral_tokens = options.neutral_tokens;
+  replay_options.demographic_tokens = demographic_tokens(measurer, measurer.study().pairs_in(SplitPart::kTrain));
+  std::vector<MaskGroup*> taken_apart;
+  for (const char* name : {"T", "L", "N"})
+    for (MaskGroup& group : masking.groups)
+      if (group.group == name && group.mode == "refill" && group.m == masking.primary_m && !group.draws.empty()) {
+        taken_apart.push_back(&group);
+        tasks.push_back({ReplayKind::kRefill, group.draws[0].experts});
+      }
+  const std::vector<ReplayResult> results = replay(measurer, test_split.items(), tasks, replay_options);
+  const std::vector<std::optional<double>> stand_in_dose = stand_in_doses(measurer, tasks, replay_options);
+  for (size_t i = 0; i < replayed.size(); ++i) test_split.fill(replayed[i], results[i].total, stand_in_dose[i]);
+  for (size_t g = 0; g < taken_apart.size(); ++g) test_split.fill_parts(*taken_apart[g], results[replayed.size() + g]);
+
+  // The same mask, scored and replayed: they must agree.
+  const auto outcomes_of = [&](const MaskGroup& group) {
+    std::vector<const Outcomes*> list;
+    for (size_t i = 0; i < scored.size(); ++i)
+      if (scored[i].group == &group) list.push_back(&outcomes[i]);
+    return list;
+  };
+  double gap = 0;
+  for (size_t g = 0; g < taken_apart.size(); ++g) {
+    const Outcomes& by_score = *outcomes_of(*taken_apart[g]).front();
+    const Outcomes& by_replay = results[replayed.size() + g].total;
+    for (size_t i = 0; i < by_score.pairs.size(); ++i) gap = std::max(gap, std::abs(by_score.pairs[i].sum - by_replay.pairs[i].sum));
+  }
+  masking.replay_gap_nats = gap;
+  for (size_t i = 0; i < masking.groups.size(); ++i) {
+    MaskGroup& group = masking.groups[i];
+    if (group.shift_parts) continue;
+    group.parts_reason = !group.reason.empty() ? group.reason : i < num_refill && group.m != masking.primary_m
+        ? "routes are replayed at the primary size only" : "routes are replayed for T, L and N in mode refill only";
+    if (group.draws.empty() || has_neutral || (group.mode != "mean" && group.mode != "resample")) continue;
+    group.reason = group.parts_reason = "no neutral text was given, from which outputs could stand in";
+    group.draws.clear();
+  }
+
+  double sum = 0;
+  for (const MaskSubset& subset : masking.subsets)
+    if (subset.kind == Kind::kSingle) sum += subset.shift.value_pp;
+  masking.additivity_gap_pp = masking.find("T")->draws[0].shift_pp - sum;
   make_tests(masking);
-  correlate(masking, profile);
+  correlate(masking, [&](const RoutedExpert& expert) {
+    return profile.at(expert.layer).mean_norm_E[static_cast<size_t>(expert.expert)];
+  });
+  // Dearer than the bottom group, T and a matched group alike: then every expert carries both.
+  if (!test.utility.empty()) {
+    const std::vector<UtilityOutcome>& bottom = outcomes_of(*masking.find("L")).front()->utility;
+    const auto dearer = [&](const std::vector<const Outcomes*>& draws) {
+      return !draws.empty() && test_split.drop_from(bottom, mean_utility(draws)).interval95.low > 0;
+    };
+    masking.homogeneous = dearer(outcomes_of(*masking.find("T"))) &&
+                          (dearer(outcomes_of(*masking.find("U"))) || dearer(outcomes_of(*masking.find("C"))));
+  }
   conclude(masking, options.thresholds);
   return masking;
-}
-
-namespace {
-
-OrderedJson group_json(const MaskGroup& group) {
-  const bool fixed = group.group == "T" || group.group == "L";
-  const std::string none = group.reason;
-  OrderedJson row;
-  row["group"] = group.group;
-  row["mode"] = "refill";
-  row["m"] = group.m;
-  row["draws"] = group.draws.size();
-  row["experts"] = OrderedJson::array();
-  if (fixed)
-    for (const RoutedExpert& expert : group.draws[0].experts)
-      row["experts"].push_back({{"layer", expert.layer}, {"expert", expert.expert}});
-  put_field(row, "matched_share", group.matched_share, none.empty() ? "only matched groups have partners" : none);
-  const auto put_values = [&](const std::string& value_name, const std::string& interval_name, std::vector<double> values,
-                              const std::optional<stats::Interval>& own, const std::string& reason) {
-    std::optional<double> mean;
-    std::optional<stats::Interval> interval = own;
-    if (!values.empty()) {
-      mean = *stats::mean(values);
-      std::sort(values.begin(), values.end());
-      if (!fixed) interval = stats::Interval{stats::quantile_sorted(values, 0.025), stats::quantile_sorted(values, 0.975)};
-    }
-    put_field(row, value_name, mean, reason);
-    put_interval(row, interval_name, mean ? interval : std::nullopt, reason);
-  };
-  const std::string no_utility = none.empty() ? "the test split holds no utility item" : none;
-  put_values("shift_pp", "shift_interval", shifts_of(group),
-             group.shift ? std::optional(group.shift->interval95) : std::nullopt, none);
-  put_values("drop_pp", "drop_interval", drops_of(group), group.drop ? std::optional(group.drop->interval95) : std::nullopt,
-             no_utility);
-  std::vector<double> doses;
-  for (const MaskDraw& draw : group.draws)
-    if (draw.dose_nats) doses.push_back(*draw.dose_nats);
-  put_field(row, "dose_nats", doses.empty() ? std::nullopt : std::optional(*stats::mean(doses)),
-            none.empty() ? "no neutral text was given" : none);
-  for (const char* name : {"routing_change", "direct_pp", "mediated_pp", "routing_only_pp"})
-    put_null(row, name, none.empty() ? "replay of later layers' routes is not part of this build" : none);
-  return row;
-}
-
-}  // namespace
-
-OrderedJson masking_json(const Masking& masking) {
-  OrderedJson json;
-  json["conclusion"] = masking.conclusion;
-  json["sentence"] = masking.sentence;
-  json["modes_run"] = masking.primary_m > 0 ? OrderedJson::array({"refill"}) : OrderedJson::array();
-  json["groups"] = OrderedJson::array();
-  for (const MaskGroup& group : masking.groups) json["groups"].push_back(group_json(group));
-  if (masking.primary_m > 0)
-    for (const auto& [name, reason] :
-         {std::pair{"C", "capacity matching is not part of this build"},
-          std::pair{"N", "scores of utility margins, which choose knowledge experts, are not part of this build"}})
-      json["groups"].push_back(group_json({.group = name, .m = masking.primary_m, .reason = reason}));
-  json["draw_values"] = OrderedJson::array();
-  for (const MaskGroup& group : masking.groups) {
-    if (group.m != masking.primary_m || group.group == "T" || group.group == "L") continue;
-    for (size_t d = 0; d < group.draws.size(); ++d) {
-      OrderedJson row;
-      row["group"] = group.group;
-      row["mode"] = "refill";
-      row["draw"] = d;
-      row["shift_pp"] = group.draws[d].shift_pp;
-      put_field(row, "drop_pp", group.draws[d].drop_pp, "the test split holds no utility item");
-      put_field(row, "dose_nats", group.draws[d].dose_nats, "no neutral text was given");
-      json["draw_values"].push_back(row);
-    }
-  }
-  json["tests"] = OrderedJson::array();
-  for (const MaskTest& test : masking.tests) {
-    OrderedJson row;
-    row["name"] = test.name;
-    const bool made = test.reason.empty();
-    put_field(row, "z", made ? test.place.z : std::nullopt, made ? test.place.reason : test.reason);
-    put_field(row, "p", made ? std::optional(test.place.p) : std::nullopt, test.reason);
-    put_field(row, "distinct_sets", made ? std::optional(test.place.distinct_sets) : std::nullopt, test.reason);
-    json["tests"].push_back(row);
-  }
-  json["singles"] = OrderedJson::array();
-  for (const MaskSingle& single : masking.singles) {
-    OrderedJson row;
-    row["layer"] = single.expert.layer;
-    row["expert"] = single.expert.expert;
-    row["shift_pp"] = single.shift.value_pp;
-    put_field(row, "drop_pp", single.drop.n > 0 ? std::optional(single.drop.value_pp) : std::nullopt,
-              "the test split holds no utility item");
-    json["singles"].push_back(row);
-  }
-  put_field(json, "additivity_gap_pp", masking.additivity_gap_pp, masking.additivity_reason);
-  put_field(json, "partial_correlation", masking.partial_correlation, masking.correlation_reason);
-  return json;
 }
 
 }  // namespace fare

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <numeric>
 
-#include "fare/benchmarks/pair_scores.h"
 #include "fare/core/error.h"
 #include "fare/core/json.h"
 #include "fare/core/sha256.h"
+#include "fare/diagnosis/item_outcomes.h"
 #include "fare/models/forward.h"
 #include "fare/models/run_record.h"
 #include "fare/scoring/head.h"
@@ -23,32 +23,6 @@ constexpr int64_t kBatchTokens = 8192;
 constexpr size_t kInterventionsOfPart = 64;
 // Base log-probabilities of neutral text are kept up to this size; above it they are computed again for each edit.
 constexpr int64_t kKeptLogProbabilityBytes = int64_t{512} << 20;
-
-RequestResult result_of(const Request& request, const Score& score) {
-  RequestResult result;
-  result.logprob_nats = score.logprob_nats;
-  result.is_greedy = score.is_greedy;
-  result.token_ids = request.continuation;
-  result.token_logprobs_nats = score.token_logprobs_nats;
-  return result;
-}
-
-UtilityOutcome outcome_of(const UtilityItem& item, std::span<const double> logprobs) {
-  double best_right = -1e300, best_wrong = -1e300, best = -1e300;
-  for (size_t c = 0; c < logprobs.size(); ++c) {
-    const bool right = std::find(item.gold.begin(), item.gold.end(), static_cast<int64_t>(c)) != item.gold.end();
-    double& slot = right ? best_right : best_wrong;
-    slot = std::max(slot, logprobs[c]);
-    best = std::max(best, logprobs[c]);
-  }
-  double ties = 0, right_ties = 0;
-  for (size_t c = 0; c < logprobs.size(); ++c) {
-    if (logprobs[c] != best) continue;
-    ++ties;
-    if (std::find(item.gold.begin(), item.gold.end(), static_cast<int64_t>(c)) != item.gold.end()) ++right_ties;
-  }
-  return {right_ties / ties, best_right - best_wrong};
-}
 
 // One thing to evaluate: a pair (two requests) or a utility item (one request per choice).
 struct Task {
@@ -99,14 +73,14 @@ Json value_of(const Task& task, const Score* scores) {
   if (task.pair == nullptr) {
     std::vector<double> logprobs;
     for (size_t c = 0; c < task.utility->choices.size(); ++c) logprobs.push_back(scores[c].logprob_nats);
-    const UtilityOutcome outcome = outcome_of(task.utility->item, logprobs);
+    const UtilityOutcome outcome = utility_outcome(task.utility->item, logprobs);
     if (!std::isfinite(outcome.margin)) throw NumericError("utility item " + task.item() + ": its log-likelihoods are not finite");
     return {{"correct", outcome.correct}, {"margin", outcome.margin}};
   }
-  const PairDelta delta = pair_delta(result_of(task.pair->stereo, scores[0]), result_of(task.pair->anti, scores[1]));
-  if (!std::isfinite(delta.sum)) throw NumericError("pair " + task.item() + ": its log-likelihoods are not finite");
-  Json value = {{"sum", delta.sum}, {"mean", delta.per_token.value_or(delta.sum)}};
-  value["shared"] = delta.shared ? Json(*delta.shared) : Json(nullptr);
+  const Margins margins = margins_of(*task.pair, scores[0].token_logprobs_nats, scores[1].token_logprobs_nats);
+  if (!std::isfinite(margins.sum)) throw NumericError("pair " + task.item() + ": its log-likelihoods are not finite");
+  Json value = {{"sum", margins.sum}, {"mean", margins.mean}};
+  value["shared"] = margins.shared ? Json(*margins.shared) : Json(nullptr);
   return value;
 }
 

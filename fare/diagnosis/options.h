@@ -44,7 +44,8 @@ struct DiagnosisOptions {
   int64_t dose_controls = 40;
   double dose_tolerance = 0.05;
   int64_t steering_layers = 1;         // layers tried for the steering vector beside the verdict
-  int64_t mask_draws = 20;
+  int64_t mask_draws = 40;             // distinct sets a kind; fewer than 39 leave the conclusion open
+  int64_t mask_size = 0;               // experts in a group of the masking tests; 0 = 10, at most an eighth of all
   int64_t causal_pairs = 64;           // pairs behind s5
   int64_t half_samples = 100;
   int64_t neutral_tokens = 2000;       // behind doses; the profile of the router uses all there are, up to 200,000

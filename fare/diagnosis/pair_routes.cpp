@@ -29,32 +29,40 @@ void for_each_pair_routes(Measurer& measurer, std::span<const EncodedPair* const
       std::vector<int32_t> rows;
     };
     std::vector<Place> places(requests.size());
-    std::vector<std::map<int64_t, at::Tensor>> logits_of_unit;
+    struct Seen {
+      at::Tensor logits_TE, ids_TK, weights_TK;
+    };
+    std::vector<std::map<int64_t, Seen>> seen_of_unit;
     UnitObserver observer;
     observer.begin = [&](const UnitRun& run) {
       for (size_t i = 0; i < run.requests.size(); ++i)
-        places[static_cast<size_t>(run.requests[i])] = {logits_of_unit.size(), run.packed->rows[i]};
-      logits_of_unit.emplace_back();
+        places[static_cast<size_t>(run.requests[i])] = {seen_of_unit.size(), run.packed->rows[i]};
+      seen_of_unit.emplace_back();
     };
-    observer.on_decision = [&](int64_t layer, const at::Tensor& logits_TE, const Decision&) {
-      logits_of_unit.back()[layer] = logits_TE;
+    observer.on_decision = [&](int64_t layer, const at::Tensor& logits_TE, const Decision& decision) {
+      seen_of_unit.back()[layer] = {logits_TE, decision.before.ids_TK, decision.before.weights_TK};
     };
     measurer.observe(requests, observer);
 
     for (size_t p = begin; p < end; ++p) {
       const Place &stereo = places[2 * (p - begin)], &anti = places[2 * (p - begin) + 1];
-      for (const auto& [layer, stereo_logits] : logits_of_unit[stereo.unit]) {
+      for (const auto& [layer, of_stereo] : seen_of_unit[stereo.unit]) {
         PairRoutes routes;
         routes.index = p;
         routes.layer = layer;
         routes.num_experts = num_experts;
         std::vector<int32_t> shifted = anti.rows;
-        at::Tensor both = stereo_logits;
+        Seen both = of_stereo;
         if (anti.unit != stereo.unit) {
-          both = at::cat({stereo_logits, logits_of_unit[anti.unit].at(layer)}, 0);
-          for (int32_t& row : shifted) row += static_cast<int32_t>(stereo_logits.size(0));
+          const Seen& of_anti = seen_of_unit[anti.unit].at(layer);
+          both = {at::cat({of_stereo.logits_TE, of_anti.logits_TE}, 0), at::cat({of_stereo.ids_TK, of_anti.ids_TK}, 0),
+                  at::cat({of_stereo.weights_TK, of_anti.weights_TK}, 0)};
+          for (int32_t& row : shifted) row += static_cast<int32_t>(of_stereo.logits_TE.size(0));
         }
-        routes.logits = both.const_data_ptr<float>();
+        routes.logits = both.logits_TE.const_data_ptr<float>();
+        routes.ids = both.ids_TK.const_data_ptr<int32_t>();
+        routes.weights = both.weights_TK.const_data_ptr<float>();
+        routes.k = both.ids_TK.size(1);
         routes.stereo_rows = stereo.rows;
         routes.anti_rows = shifted;
         use(routes);

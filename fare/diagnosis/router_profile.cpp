@@ -18,7 +18,7 @@ struct Sums {
   double squares = 0, elements = 0;  // of logits after taking off the row's mean
   double shared_norm = 0, routed_norm = 0;
   bool has_shared = false;
-  std::vector<double> selected, gate, norm;
+  std::vector<double> selected, gate, norm, largest;
 };
 
 void add_decision(Sums& sums, const at::Tensor& logits_TE, const Decision& decision, const std::vector<int32_t>& times) {
@@ -29,6 +29,7 @@ void add_decision(Sums& sums, const at::Tensor& logits_TE, const Decision& decis
   sums.selected.resize(static_cast<size_t>(num_experts));
   sums.gate.resize(static_cast<size_t>(num_experts));
   sums.norm.resize(static_cast<size_t>(num_experts));
+  sums.largest.resize(static_cast<size_t>(num_experts));
   std::vector<double> p(static_cast<size_t>(num_experts));
   std::vector<float> sorted(static_cast<size_t>(num_experts));
   for (int64_t t = 0; t < num_rows; ++t) {
@@ -139,9 +140,10 @@ RouterProfile profile_router(Measurer& measurer) {
     for (size_t e = 0; e < rows_of.size(); ++e) {
       if (rows_of[e].empty()) continue;
       const at::Tensor x = router_input_TD.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows_of[e])));
-      const at::Tensor norms = expert_output(x, model.family().expert(layer, static_cast<int64_t>(e)),
-                                             model.execution().backend)
-                                   .to(at::kFloat).norm(2, 1).contiguous();
+      const at::Tensor output = expert_output(x, model.family().expert(layer, static_cast<int64_t>(e)),
+                                              model.execution().backend).to(at::kFloat);
+      layer_sums.largest[e] = std::max(layer_sums.largest[e], output.abs().max().item<double>());
+      const at::Tensor norms = output.norm(2, 1).contiguous();
       const float* norm = norms.const_data_ptr<float>();
       for (size_t i = 0; i < rows_of[e].size(); ++i) layer_sums.norm[e] += weight_of[e][i] * static_cast<double>(norm[i]);
     }
@@ -168,6 +170,7 @@ RouterProfile profile_router(Measurer& measurer) {
       row.usage_E.push_back(s.selected[e] / s.tokens);
       row.mean_gate_E.push_back(s.gate[e] / s.tokens);
       row.mean_norm_E.push_back(s.norm[e] / s.tokens);
+      row.largest_output_E.push_back(s.largest[e]);
     }
     profile.layers.push_back(std::move(row));
   }

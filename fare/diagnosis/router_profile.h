@@ -25,6 +25,7 @@ struct LayerProfile {
   std::vector<double> usage_E;      // share of tokens that select each expert
   std::vector<double> mean_gate_E;  // mean weight, 0 when unselected
   std::vector<double> mean_norm_E;  // mean of weight * ||E_e(x)||
+  std::vector<double> largest_output_E;  // largest absolute entry of E_e(x) over the tokens that chose it; 0 for none
 };
 
 struct RouterProfile {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "fare/diagnosis/adjusted.h"
 #include "fare/diagnosis/pair_routes.h"
 #include "fare/stats/comparison.h"
 #include "fare/stats/effect_size.h"
@@ -14,39 +15,67 @@
 namespace fare {
 namespace {
 
-constexpr double kNegligibleBits = 1e-9;
+constexpr const char* kSpans[] = {"Q", "D", "P"};
 
-void softmax(const float* z, int64_t n, std::vector<double>& p) {
-  p.resize(static_cast<size_t>(n));
-  const double largest = *std::max_element(z, z + n);
-  double total = 0;
-  for (int64_t e = 0; e < n; ++e) total += p[static_cast<size_t>(e)] = std::exp(z[e] - largest);
-  for (double& value : p) value /= total;
-}
-
-// Mean divergence of one pair at one layer over a span; none when the span is empty.
+// Mean statistics of one pair at one layer over each span; none where the span is empty.
 struct SpanValues {
-  std::optional<double> after, differs;
+  std::optional<RoutingStatistics> of[3];
   double before_max = 0;
 };
 
-SpanValues divergence_of(const PairRoutes& routes, const PairAlignment& alignment) {
-  const auto at_rows = [&](int32_t stereo, int32_t anti) {
-    return router_divergence_bits(routes.logits + routes.stereo_rows[static_cast<size_t>(stereo)] * routes.num_experts,
-                                  routes.logits + routes.anti_rows[static_cast<size_t>(anti)] * routes.num_experts,
-                                  routes.num_experts);
-  };
+SpanValues values_of(const PairRoutes& routes, const PairAlignment& alignment) {
   SpanValues values;
+  RoutingStatistics sum{};
+  double count = 0;
+  const auto add = [&](int32_t stereo, int32_t anti) {
+    const RoutingStatistics one = routing_statistics(routes.stereo(stereo), routes.anti(anti));
+    for (size_t i = 0; i < one.size(); ++i) sum[i] += one[i];
+    ++count;
+    return one;
+  };
+  const auto close = [&](size_t span) {
+    if (count > 0) {
+      for (double& one : sum) one /= count;
+      values.of[span] = sum;
+    }
+    sum = {};
+    count = 0;
+  };
   for (const auto& position : alignment.before)
-    values.before_max = std::max(values.before_max, at_rows(position.stereo, position.anti));
-  double sum = 0;
-  for (const auto& position : alignment.after) sum += at_rows(position.stereo, position.anti);
-  if (!alignment.after.empty()) values.after = sum / static_cast<double>(alignment.after.size());
+    values.before_max = std::max(values.before_max, add(position.stereo, position.anti)[kJs]);
+  close(0);
   const size_t both = std::min(alignment.differs_stereo.size(), alignment.differs_anti.size());
-  sum = 0;
-  for (size_t i = 0; i < both; ++i) sum += at_rows(alignment.differs_stereo[i], alignment.differs_anti[i]);
-  if (both > 0) values.differs = sum / static_cast<double>(both);
+  for (size_t i = 0; i < both; ++i) add(alignment.differs_stereo[i], alignment.differs_anti[i]);
+  close(1);
+  for (const auto& position : alignment.after) add(position.stereo, position.anti);
+  close(2);
   return values;
+}
+
+// Signed difference of score and selection per expert, averaged over the tokens of a span and then over pairs.
+struct GapSums {
+  double pairs = 0;
+  std::vector<double> score_E, selected_E;
+};
+
+void add_gaps(GapSums& sums, const PairRoutes& routes, const std::vector<std::pair<int32_t, int32_t>>& positions) {
+  if (positions.empty()) return;
+  const size_t num_experts = static_cast<size_t>(routes.num_experts);
+  sums.score_E.resize(num_experts);
+  sums.selected_E.resize(num_experts);
+  ++sums.pairs;
+  const double share = 1 / static_cast<double>(positions.size());
+  std::vector<double> p(num_experts);
+  for (const auto& [stereo, anti] : positions)
+    for (const double sign : {1.0, -1.0}) {
+      const TokenRoute route = sign > 0 ? routes.stereo(stereo) : routes.anti(anti);
+      const double largest = *std::max_element(route.logits, route.logits + num_experts);
+      double total = 0;
+      for (size_t e = 0; e < num_experts; ++e) total += p[e] = std::exp(route.logits[e] - largest);
+      for (size_t e = 0; e < num_experts; ++e) sums.score_E[e] += sign * share * p[e] / total;
+      for (int64_t slot = 0; slot < route.k; ++slot)
+        if (route.ids[slot] >= 0) sums.selected_E[static_cast<size_t>(route.ids[slot])] += sign * share;
+    }
 }
 
 std::string null_name(PairKind kind) {
@@ -77,7 +106,7 @@ SensitivityRow test_sample(const Sample& sample, const DiagnosisOptions& options
   }
   row.difference = c.estimate;
   const auto interval = c.interval(0.95);
-  row.difference95 = interval ? *interval : stats::Interval{c.estimate, c.estimate};
+  row.difference95 = interval ? *interval : stats::Interval{-1, 1};  // nothing is known beyond the range of the statistic
   row.p = c.test.p;
   if (c.dz) row.d_z = *c.dz;
   else row.reason = c.dz.reason;
@@ -165,24 +194,14 @@ SensitivityAnswer answer_of(const Sensitivity& sensitivity, const Thresholds& li
 
 }  // namespace
 
-double router_divergence_bits(const float* a, const float* b, int64_t num_experts) {
-  if (std::equal(a, a + num_experts, b)) return 0;
-  thread_local std::vector<double> p, q;
-  softmax(a, num_experts, p);
-  softmax(b, num_experts, q);
-  double bits = 0;
-  for (size_t e = 0; e < p.size(); ++e) {
-    const double m = (p[e] + q[e]) / 2;
-    if (p[e] > 0) bits += p[e] / 2 * std::log2(p[e] / m);
-    if (q[e] > 0) bits += q[e] / 2 * std::log2(q[e] / m);
-  }
-  return bits < kNegligibleBits ? 0 : bits;
+Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& options) {
+  return measure_sensitivity(measurer, options, measurer.study().pairs_in(SplitPart::kTrain), "train");
 }
 
-Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& options) {
+Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& options, const std::vector<int64_t>& train,
+                                const std::string& split) {
   const Study& study = measurer.study();
   Sensitivity sensitivity;
-  const std::vector<int64_t> train = study.pairs_in(SplitPart::kTrain);
   std::vector<int64_t> place(study.pairs.size(), -1);  // of a pair within train
   for (size_t i = 0; i < train.size(); ++i) place[static_cast<size_t>(train[i])] = static_cast<int64_t>(i);
 
@@ -207,32 +226,67 @@ Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& opti
   for (const auto& [name, flags] : has_null)
     sensitivity.missing[name] = static_cast<int64_t>(std::count(flags.begin(), flags.end(), false));
 
-  // Per layer, span and kind ("" or null): sums and counts per pair of train.
+  // Per layer, span and kind ("" or null): sums of each statistic and counts per pair of train.
   struct Cell {
-    std::vector<double> sum, count;
+    std::vector<RoutingStatistics> sum;
+    std::vector<double> count;
+    double mean(size_t pair, size_t statistic) const { return sum[pair][statistic] / count[pair]; }
   };
   std::map<std::tuple<int64_t, std::string, std::string>, Cell> cells;
+  std::map<std::pair<int64_t, std::string>, GapSums> gaps;  // by layer and span
+  const std::vector<std::optional<SpanTraits>> traits = span_traits(measurer, pairs);
+  std::map<int64_t, std::vector<Observation>> observations;  // by layer
   for_each_pair_routes(measurer, pairs, [&](const PairRoutes& routes) {
     const auto& [pair, kind] = what[routes.index];
-    const SpanValues values = divergence_of(routes, pairs[routes.index]->alignment);
+    const PairAlignment& alignment = pairs[routes.index]->alignment;
+    const SpanValues values = values_of(routes, alignment);
     sensitivity.causal_zero_max = std::max(sensitivity.causal_zero_max, values.before_max);
-    const auto add = [&](const char* span, const std::optional<double>& value) {
-      if (!value) return;
-      Cell& cell = cells[{routes.layer, span, kind}];
+    for (size_t span = 0; span < 3; ++span) {
+      if (!values.of[span]) continue;
+      Cell& cell = cells[{routes.layer, kSpans[span], kind}];
       cell.sum.resize(train.size());
       cell.count.resize(train.size());
-      cell.sum[static_cast<size_t>(pair)] += *value;
+      for (size_t i = 0; i < kNumRoutingStatistics; ++i) cell.sum[static_cast<size_t>(pair)][i] += (*values.of[span])[i];
       cell.count[static_cast<size_t>(pair)] += 1;
-    };
-    add("P", values.after);
-    add("D", values.differs);
+    }
+    if (values.of[2] && traits[routes.index] && (kind.empty() || kind == "N1"))
+      observations[routes.layer].push_back({(*values.of[2])[kJs], *traits[routes.index], kind.empty(), pairs[routes.index]->pair.cluster});
+    if (!kind.empty()) return;
+    std::vector<std::pair<int32_t, int32_t>> positions;
+    for (size_t i = 0; i < std::min(alignment.differs_stereo.size(), alignment.differs_anti.size()); ++i)
+      positions.emplace_back(alignment.differs_stereo[i], alignment.differs_anti[i]);
+    add_gaps(gaps[{routes.layer, "D"}], routes, positions);
+    positions.clear();
+    for (const auto& position : alignment.after) positions.emplace_back(position.stereo, position.anti);
+    add_gaps(gaps[{routes.layer, "P"}], routes, positions);
   });
+  for (const auto& [key, sums] : gaps)
+    for (size_t e = 0; e < sums.score_E.size(); ++e)
+      sensitivity.expert_gaps.push_back({key.first, static_cast<int32_t>(e), key.second, sums.score_E[e] / sums.pairs,
+                                         sums.selected_E[e] / sums.pairs});
+  for (const auto& [layer, list] : observations) sensitivity.adjusted.push_back(adjusted_effect(list, layer, options));
 
   std::vector<std::string> axes = {"all"};
   axes.insert(axes.end(), study.axes.begin(), study.axes.end());
   for (const auto& [key, null] : cells) {
     const auto& [layer, span, kind] = key;
-    if (kind.empty()) continue;
+    for (const std::string& axis : axes) {
+      StatisticsRow row;
+      row.layer = layer;
+      row.axis = axis;
+      row.span = span;
+      row.kind = kind.empty() ? "demographic" : kind;
+      for (size_t i = 0; i < train.size(); ++i) {
+        if ((axis != "all" && study.pairs[static_cast<size_t>(train[i])].pair.axis != axis) || null.count[i] == 0) continue;
+        ++row.n;
+        for (size_t k = 0; k < kNumRoutingStatistics; ++k) row.mean[k] += null.mean(i, k);
+      }
+      if (row.n == 0) continue;
+      for (double& mean : row.mean) mean /= static_cast<double>(row.n);
+      sensitivity.statistics.push_back(row);
+    }
+    // Before the change nothing can differ, so there is nothing to test.
+    if (kind.empty() || span == "Q") continue;
     const auto found = cells.find({layer, span, ""});
     if (found == cells.end()) continue;
     const Cell& demo = found->second;
@@ -241,8 +295,8 @@ Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& opti
       for (size_t i = 0; i < train.size(); ++i) {
         const EncodedPair& pair = study.pairs[static_cast<size_t>(train[i])];
         if ((axis != "all" && pair.pair.axis != axis) || demo.count[i] == 0 || null.count[i] == 0) continue;
-        sample.demo.push_back(demo.sum[i] / demo.count[i]);
-        sample.null.push_back(null.sum[i] / null.count[i]);
+        sample.demo.push_back(demo.mean(i, kJs));
+        sample.null.push_back(null.mean(i, kJs));
         sample.difference.push_back(sample.demo.back() - sample.null.back());
         sample.cluster.push_back(pair.pair.cluster);
       }
@@ -268,59 +322,8 @@ Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& opti
       sensitivity.sensitive_layers.push_back(row.layer);
   }
   sensitivity.answer = answer_of(sensitivity, options.thresholds);
+  sensitivity.answer.split = split;
   return sensitivity;
-}
-
-OrderedJson sensitivity_json(const Sensitivity& sensitivity) {
-  OrderedJson json;
-  json["primary_span"] = "P";
-  json["primary_null"] = "N1";
-  json["sensitive_layers"] = sensitivity.sensitive_layers;
-  json["causal_zero_max"] = sensitivity.causal_zero_max;
-  json["rows"] = OrderedJson::array();
-  for (const SensitivityRow& row : sensitivity.rows) {
-    OrderedJson one;
-    const auto number = [&](const char* name, const std::optional<double>& value) {
-      if (value) {
-        one[name] = *value;
-      } else {
-        one[name] = nullptr;
-        one[std::string(name) + "_reason"] = row.reason.empty() ? "undefined here" : row.reason;
-      }
-    };
-    const auto interval = [&](const char* name, const std::optional<stats::Interval>& value) {
-      if (value) {
-        one[name] = OrderedJson::array({value->low, value->high});
-      } else {
-        one[name] = nullptr;
-        one[std::string(name) + "_reason"] = row.reason.empty() ? "undefined here" : row.reason;
-      }
-    };
-    one["layer"] = row.layer;
-    one["axis"] = row.axis;
-    one["span"] = row.span;
-    one["null"] = row.null;
-    one["n"] = row.n;
-    one["n_eff"] = row.n_eff;
-    one["js_demo"] = row.js_demo;
-    one["js_null"] = row.js_null;
-    one["difference"] = row.difference;
-    interval("difference_interval", row.difference95);
-    number("d_z", row.d_z);
-    interval("d_z_interval", row.d_z95);
-    number("ratio", row.ratio);
-    interval("ratio_interval", row.ratio95);
-    number("cliffs_delta", row.cliffs_delta);
-    one["p"] = row.p;
-    one["p_bh"] = row.p_bh;
-    one["family_size"] = row.family_size;
-    number("mde", row.mde);
-    one["sensitive"] = row.sensitive;
-    json["rows"].push_back(std::move(one));
-  }
-  json["adjusted"] = nullptr;
-  json["adjusted_reason"] = "the regression on distance, frequency and length is not part of this build";
-  return json;
 }
 
 }  // namespace fare

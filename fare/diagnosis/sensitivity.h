@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "fare/core/json.h"
+#include "fare/diagnosis/adjusted.h"
 #include "fare/diagnosis/measure.h"
 #include "fare/diagnosis/options.h"
+#include "fare/diagnosis/routing_distance.h"
 #include "fare/diagnosis/verdict.h"
 
 namespace fare {
@@ -35,20 +37,41 @@ struct SensitivityRow {
   std::string reason;                // why something above is undefined
 };
 
+// Means over the pairs of train of one kind, before any comparison.
+struct StatisticsRow {
+  int64_t layer = 0;
+  std::string axis, span;            // span Q, too: tokens before the change
+  std::string kind;                  // demographic, N1, N2, N3
+  int64_t n = 0;                     // demographic pairs (those that have such a null)
+  RoutingStatistics mean{};
+};
+
+// Stereotype side minus the other, mean over demographic pairs of the mean over the span's tokens.
+struct ExpertGap {
+  int64_t layer = 0;
+  int32_t expert = 0;
+  std::string span;
+  double score = 0;                  // of the softmax over all experts
+  double selection = 0;              // of 1[chosen]
+};
+
 struct Sensitivity {
   std::vector<SensitivityRow> rows;
+  std::vector<StatisticsRow> statistics;
+  std::vector<ExpertGap> expert_gaps;
+  std::vector<AdjustedEffect> adjusted;   // per layer, span P, demographic pairs and N1 together
   std::vector<int64_t> sensitive_layers;  // span P, null N1, all axes
   double causal_zero_max = 0;             // largest divergence before the first difference of a pair: 0 in a causal model
   std::map<std::string, int64_t> null_pairs, missing;  // per null: null pairs used, demographic pairs without one
   SensitivityAnswer answer;               // stage 1
 };
 
-// On the pairs of the train split and their nulls.
+// On these demographic pairs (indices, ascending) and their nulls; `split` names them in the answer.
+Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& options, const std::vector<int64_t>& pairs,
+                                const std::string& split);
+// On the train split.
 Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& options);
 
 OrderedJson sensitivity_json(const Sensitivity& sensitivity);
-
-// Jensen-Shannon divergence in bit of the softmax of two rows of logits; below 1e-9 counts as 0.
-double router_divergence_bits(const float* a, const float* b, int64_t num_experts);
 
 }  // namespace fare

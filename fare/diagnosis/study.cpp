@@ -80,8 +80,10 @@ StudyItems read_study(const StudyFiles& paths) {
   };
   items.pairs = read_pairs(paths.pairs).items;
   add("pairs", paths.pairs, items.pairs.size());
-  items.utility = read_utility(paths.utility).items;
-  add("utility", paths.utility, items.utility.size());
+  if (!paths.utility.empty()) {
+    items.utility = read_utility(paths.utility).items;
+    add("utility", paths.utility, items.utility.size());
+  }
   if (!paths.neutral.empty()) {
     items.neutral = read_neutral(paths.neutral).items;
     add("neutral", paths.neutral, items.neutral.size());
@@ -173,11 +175,11 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
     study.utility.push_back(std::move(encoded));
     ++utility_file.used;
   }
-  if (study.utility.empty())
+  if (study.utility.empty() && &utility_file != &unused)
     throw FormatError(utility_file.name, "", "no utility item can be scored" +
                                                       (utility_file.note.empty() ? "" : ": " + utility_file.note));
 
-  if (items.neutral.empty()) {
+  if (items.neutral.empty() && !study.utility.empty()) {
     // The contexts of the utility items stand in for neutral text.
     Study::SourceFile stand_in;
     stand_in.role = "neutral";

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,11 @@ struct Study {
   std::vector<EncodedPair> pairs;       // kind demographic, set main
   std::vector<EncodedPair> nulls;       // kinds null_*, set main
   std::vector<int64_t> null_of;         // per null: index of its pair; -1 = of no pair in particular
+  struct BuiltNulls {
+    int64_t built = 0;
+    std::map<std::string, int64_t> without;  // reason -> pairs that got none
+  };
+  std::map<std::string, BuiltNulls> built_nulls;  // N1, N2: where they were built here and not given (null_pairs.h)
   std::vector<EncodedPair> transfer;    // kind demographic, set transfer
   std::vector<EncodedUtility> utility;
   std::vector<Request> neutral;         // each text once: prefix token, then every token scored
@@ -83,7 +89,7 @@ struct StudyItems {
 };
 
 struct StudyFiles {
-  std::filesystem::path pairs, utility, neutral, generation;  // neutral and generation may be empty
+  std::filesystem::path pairs, utility, neutral, generation;  // all but pairs may be empty
 };
 
 // Reads and checks a user's own files whole (study_data.h).
@@ -92,7 +98,7 @@ StudyItems read_study(const StudyFiles& files);
 // Encodes and splits. `max_length`, `vocab_size`: of the model, for the checks of fed_part. Items that cannot be scored (a
 // text without a token of its own, too long) are skipped and counted. Without neutral text the contexts of the utility
 // items stand in, and a note says so. `limit` > 0: the first that many demographic pairs and utility items.
-// Throws FormatError when no pair or no utility item is left.
+// Throws FormatError when no pair is left, or no utility item where `items.files` names such a file.
 Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_length, int64_t vocab_size, uint64_t seed,
                  int64_t limit = 0);
 

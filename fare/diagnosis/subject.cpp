@@ -1,5 +1,7 @@
 #include "fare/diagnosis/subject.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -100,9 +102,18 @@ OrderedJson data_json(const Study& study, const Sensitivity& sensitivity, int64_
   for (const char* name : {"N1", "N2", "N3"}) {
     const auto pairs = sensitivity.null_pairs.find(name);
     const auto missing = sensitivity.missing.find(name);
-    json["nulls"].push_back({{"null", name},
-                             {"pairs", pairs == sensitivity.null_pairs.end() ? 0 : pairs->second},
-                             {"missing", missing == sensitivity.missing.end() ? train : missing->second}});
+    OrderedJson row = {{"null", name},
+                       {"pairs", pairs == sensitivity.null_pairs.end() ? 0 : pairs->second},
+                       {"missing", missing == sensitivity.missing.end() ? train : missing->second}};
+    const auto built = study.built_nulls.find(name);
+    std::string note;
+    if (built != study.built_nulls.end())
+      for (const auto& [reason, count] : built->second.without) note += fmt::format("{}{} pairs: {}", note.empty() ? "" : "; ", count, reason);
+    else if (row["pairs"] == 0)
+      note = std::string(name) == "N3" ? "a paraphrase cannot be built; give pairs of kind null_paraphrase" : "none was given";
+    row["source"] = built != study.built_nulls.end() ? "built" : row["pairs"] == 0 ? "none" : "given";
+    row["note"] = note;
+    json["nulls"].push_back(std::move(row));
   }
   if (limit > 0) json["limit"] = limit;
   else put_null(json, "limit", "no --limit was given");

@@ -29,14 +29,6 @@ std::string shell_word(const std::string& word) {
 
 }  // namespace
 
-std::string generation_section(const Node& report) {
-  std::string out;
-  out += transfer_section(report);
-  if (const Node part = report.at("conditions"); !part.is_null())
-    out += section("conditions", "Architectural conditions", html_plain_table("", part.rows("rows")));
-  return out;
-}
-
 std::string absent_section(const Node& report) {
   std::string items;
   for (const auto& [key, title] : kParts)

@@ -11,7 +11,8 @@ namespace {
 
 const std::map<std::string, std::string> kGroupNames = {
     {"T", "T top"},           {"L", "L bottom"},           {"R", "R random"},
-    {"U", "U usage-matched"}, {"C", "C capacity-matched"}, {"N", "N knowledge"}};
+    {"U", "U usage-matched"}, {"C", "C capacity-matched"}, {"N", "N knowledge"},
+    {"S", "S super expert"}};
 
 std::string group_name(const std::string& group) {
   const auto known = kGroupNames.find(group);
@@ -22,7 +23,8 @@ std::string forest_of(const Node& masking, const std::string& quantity, const st
                       const std::string& axis) {
   Forest forest{title, axis, {}, {}};
   for (const Node& row : masking.rows("groups")) {
-    ForestRow entry{group_name(row.text("group")) + " " + compact_text(row.number("m")) + ", " + row.text("mode"),
+    if (row.text("mode") != "refill") continue;
+    ForestRow entry{group_name(row.text("group")) + " " + compact_text(row.number("m")),
                     row.number_or_null(quantity + "_pp"),
                     range_or_null(row, quantity + "_interval"),
                     "",
@@ -52,9 +54,9 @@ std::string masking_section(const Node& report) {
   body +=
       "<div class=\"figures\">" +
       figure(
-          forest_of(masking, "shift", "Shift when the group is masked", "shift, pp (positive = less bias)"),
+          forest_of(masking, "shift", "Shift when the group is masked with refill", "shift, pp (positive = less bias)"),
           "Bars: 95% interval over clusters for a fixed group, central 95% of the draws (small dots) for drawn ones.") +
-      figure(forest_of(masking, "drop", "Loss of utility when the group is masked", "drop, pp (positive = worse)"),
+      figure(forest_of(masking, "drop", "Loss of utility when the group is masked with refill", "drop, pp (positive = worse)"),
              "The same groups, on utility.") +
       "</div>\n";
   body += html_table("Groups",
@@ -75,11 +77,26 @@ std::string masking_section(const Node& report) {
                       estimate_column("Shift, pp", "shift_pp", "shift_interval", 1),
                       estimate_column("Drop, pp", "drop_pp", "drop_interval", 1),
                       number_column("Dose, nats", "dose_nats"),
-                      number_column("Routing change", "routing_change"),
-                      number_column("Direct, pp", "direct_pp", 1),
-                      number_column("Mediated, pp", "mediated_pp", 1),
-                      number_column("Routing only, pp", "routing_only_pp", 1)},
+                      number_column("Routing change, bit", "routing_change")},
                      masking.rows("groups"));
+  std::vector<Node> parts;
+  for (const Node& row : masking.rows("groups"))
+    if (row.number_or_null("direct_shift_pp")) parts.push_back(row);
+  if (!parts.empty())
+    body += html_table("The effect taken apart (refill). Direct: later layers keep their routes. Mediated: the rest. Routing only: the "
+                       "experts are back, the later routes stay disturbed",
+                       {text_column("Group", "group"), number_column("m", "m", 0), number_column("Direct drop, pp", "direct_pp", 1),
+                        number_column("Mediated drop, pp", "mediated_pp", 1), number_column("Routing-only drop, pp", "routing_only_pp", 1),
+                        number_column("Direct shift, pp", "direct_shift_pp", 1), number_column("Mediated shift, pp", "mediated_shift_pp", 1),
+                        number_column("Routing-only shift, pp", "routing_only_shift_pp", 1)},
+                       parts);
+  if (const auto changes = masking.rows("routing_changes"); !changes.empty())
+    body += html_table("Routing of the layers above a mask",
+                       {text_column("Group", "group"), number_column("Layer", "layer", 0), number_column("JS, bit", "js"),
+                        number_column("Set distance", "set_distance", 3), number_column("Rows with another top k", "changed_share", 3),
+                        number_column("Load entropy before", "load_entropy_base", 3),
+                        number_column("Load entropy after", "load_entropy_masked", 3)},
+                       changes);
   body += "<div class=\"pair\">" +
           html_table("T among the matched draws",
                      {text_column("Test", "name"), number_column("z", "z", 1), number_column("p", "p"),
@@ -87,9 +104,15 @@ std::string masking_section(const Node& report) {
                      masking.rows("tests")) +
           html_table("Experts of T alone",
                      {number_column("Layer", "layer", 0), number_column("Expert", "expert", 0),
-                      number_column("Shift, pp", "shift_pp", 1), number_column("Drop, pp", "drop_pp", 1)},
+                      estimate_column("Shift, pp", "shift_pp", "shift_interval", 1),
+                      estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), flag_column("Separable", "separable")},
                      masking.rows("singles")) +
-          "</div>\n<p class=\"small\">Additivity gap (group minus sum of singles), pp: " +
+          "</div>\n" +
+          html_table("Smaller than T, or T only at some words: does any lower bias within the margin of cost?",
+                     {text_column("What is masked", "what"), estimate_column("Shift, pp", "shift_pp", "shift_interval", 1),
+                      estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), flag_column("Separable", "separable")},
+                     masking.rows("subsets")) +
+          "<p class=\"small\">Additivity gap (group minus sum of singles), pp: " +
           number_html(masking, "additivity_gap_pp", 2) +
           ". Partial rank correlation of shift and drop given routed mass and dose: " +
           number_html(masking, "partial_correlation", 2) + ".</p>\n";

@@ -7,10 +7,25 @@
 #include "fare/report/tables_csv.h"
 
 namespace fare {
+namespace {
+
+// What fare probe and fare mask write: their sentence and their sections.
+ReportFiles render_part(const Node& root, const std::string& kind, const std::vector<std::string (*)(const Node&)>& sections) {
+  const std::string title = kind + root.at("model").text("name");
+  std::string body = "<header><h1>" + escape_html(title) + "</h1></header>\n<main>\n<p class=\"headline\">" +
+                     escape_html(root.text("sentence")) + "</p>\n";
+  for (const auto part : sections) body += part(root);
+  return {html_page(title, body + "</main>\n"), csv_tables(root)};
+}
+
+}  // namespace
 
 ReportFiles render_report(const OrderedJson& report) {
   const Node root(report, "");
-  if (const std::string format = root.text("format"); format != "fare-report/1")
+  const std::string format = root.text("format");
+  if (format == "fare-probe/1") return render_part(root, "FARE probe: ", {sensitivity_section, router_section});
+  if (format == "fare-mask/1") return render_part(root, "FARE mask: ", {experts_section, masking_section});
+  if (format != "fare-report/1")
     throw FormatError("report.json", "format",
                       "expected fare-report/1, found " + format + "; make it again with fare diagnose");
   const std::string title = "FARE report: " + root.at("model").text("name");
@@ -22,7 +37,8 @@ ReportFiles render_report(const OrderedJson& report) {
 <a href="#repeat">Repeat</a> <a href="#limits">Limits</a></nav>
 )";
   for (const auto part : {subject_section, rules_section, bias_section, sensitivity_section, router_section,
-                          experts_section, search_section, control_section, masking_section, generation_section, calibration_section,
+                          experts_section, search_section, control_section, masking_section, conditions_section, transfer_section,
+                          calibration_section,
                           stages_section, absent_section, repeat_section, limits_section})
     body += part(root);
   return {html_page(title, body + "</main>\n"), csv_tables(root)};

@@ -16,7 +16,8 @@ struct ReportFiles {
 };
 
 // Draws one report. Every string of the report is escaped; a null is shown as "undefined: reason".
-// Throws FormatError naming the field when `report` is not a fare-report/1.
+// Also draws the partial reports of fare probe (fare-probe/1) and fare mask (fare-mask/1).
+// Throws FormatError naming the field when `report` is none of these.
 ReportFiles render_report(const OrderedJson& report);
 
 // One line of the index page.

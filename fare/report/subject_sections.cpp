@@ -68,7 +68,8 @@ std::string subject_section(const Node& report) {
                      data.rows("axes")) +
           html_table("Null pairs",
                      {text_column("Kind", "null"), number_column("Pairs", "pairs", -1),
-                      number_column("Demographic pairs without one", "missing", -1)},
+                      number_column("Demographic pairs without one", "missing", -1), text_column("Source", "source"),
+                      text_column("Note", "note")},
                      data.rows("nulls")) +
           html_table("Splits (seed " + compact_text(report.at("splits").number("seed")) + ")",
                      {text_column("Set", "set"), text_column("Split", "split"), number_column("Items", "items", -1),

@@ -93,9 +93,13 @@ const struct {
                {"dose_control", "dose_control", ""},
                {"baselines", "baselines", ""},
                {"sensitivity", "sensitivity", "rows"},
+               {"sensitivity_statistics", "sensitivity", "statistics"},
+               {"sensitivity_experts", "sensitivity", "expert_gaps"},
+               {"sensitivity_adjusted", "sensitivity", "adjusted"},
                {"router_profile", "router_profile", "layers"},
                {"experts", "experts", ""},
                {"score_honesty", "expert_scores", "honesty"},
+               {"expert_group_gaps", "expert_scores", "group_gaps"},
                {"search", "search", "configurations"},
                {"search_rungs", "search", "rungs"},
                {"search_solutions", "search", "solutions"},
@@ -107,13 +111,17 @@ const struct {
                {"masking_draws", "masking", "draw_values"},
                {"masking_tests", "masking", "tests"},
                {"masking_singles", "masking", "singles"},
-               {"conditions", "conditions", "rows"},
                {"generation", "generation", "metrics"},
                {"generation_families", "generation", "families"},
                {"generation_not_run", "generation", "not_run"},
                {"generation_guards", "generation", "guards"},
                {"decodability", "generation", "decodability"},
                {"generation_examples", "generation", "examples"},
+               {"masking_subsets", "masking", "subsets"},
+               {"masking_routing", "masking", "routing_changes"},
+               {"conditions_buffering", "conditions", "buffering"},
+               {"conditions_shared_scale", "conditions", "shared_scale"},
+               {"conditions_breadth", "conditions", "breadth"},
                {"runtime", "runtime", "parts"}};
 
 }  // namespace
@@ -127,14 +135,18 @@ std::string csv_of_rows(const OrderedJson& rows) {
 std::map<std::string, std::string> csv_tables(const Node& report) {
   std::map<std::string, std::string> files;
   for (const auto& table : kTables) {
+    if (!report.has(table.part)) continue;  // a report of some parts
     const Node part = report.at(table.part);
     if (part.is_null()) continue;
     std::vector<Row> rows;
-    for (const Node& row : *table.list ? part.rows(table.list) : part.rows()) rows.push_back(flat_row(row.json()));
+    Node list = *table.list ? part.at(table.list) : part;
+    if (list.has("rows")) list = list.at("rows");
+    for (const Node& row : list.rows()) rows.push_back(flat_row(row.json()));
     if (!rows.empty()) files[std::string(table.file) + ".csv"] = csv(rows);
   }
   // The random draws of the dose control, with the candidate each belongs to.
   std::vector<Row> draws;
+  if (!report.has("dose_control")) return files;
   for (const Node& entry : report.rows("dose_control"))
     for (const Node& draw : entry.rows("draws")) {
       Row row = flat_row(draw.json());

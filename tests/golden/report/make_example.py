@@ -242,6 +242,8 @@ def group(name, mode, m, draws, shift, half, drop, drop_half, members=None):
            "drop_interval": interval(drop, drop_half, 2), "dose_nats": r(0.0022 + rng.uniform(0, 0.001), 5),
            "routing_change": r(rng.uniform(0.01, 0.05)), "direct_pp": r(shift * 0.97, 2),
            "mediated_pp": r(shift * 0.03, 2), "routing_only_pp": r(shift * 0.02, 2)}
+    row.update({"direct_shift_pp": row["direct_pp"], "mediated_shift_pp": row["mediated_pp"],
+                "routing_only_shift_pp": row["routing_only_pp"], "direct_pp": drop, "mediated_pp": 0.0, "routing_only_pp": 0.0})
     if name == "U":
         row["matched_share"] = 1.0
     else:
@@ -255,7 +257,8 @@ groups = [group("T", "refill", 2, 1, 10.6, 2.1, 0.1, 0.4, top), group("L", "refi
           group("R", "refill", 2, 20, 0.2, 1.4, 0.3, 0.5), group("U", "refill", 2, 20, 0.1, 1.6, 0.4, 0.6)]
 groups.append({"group": "C", "mode": "refill", "m": 2, "draws": 0, "experts": [], **{
     key: value for name in ("matched_share", "shift_pp", "shift_interval", "drop_pp", "drop_interval", "dose_nats",
-                            "routing_change", "direct_pp", "mediated_pp", "routing_only_pp")
+                            "routing_change", "direct_pp", "mediated_pp", "routing_only_pp", "direct_shift_pp",
+                            "mediated_shift_pp", "routing_only_shift_pp")
     for key, value in ((name, None), (name + "_reason", "capacity matching is not part of the small profile"))}})
 draw_values = [{"group": g, "mode": "refill", "draw": d, "shift_pp": r(rng.gauss(0.15, 0.7), 2),
                 "drop_pp": r(rng.gauss(0.35, 0.25), 2), "dose_nats": r(rng.uniform(0.001, 0.004), 5)}
@@ -376,8 +379,10 @@ report = {
             {"role": "neutral", "name": "neutral.jsonl", "sha256": sha("neutral"), "items": 1250, "used": 1250,
              "skipped": 0}],
         "axes": [{"axis": a, "pairs": 754, "clusters": 188} for a in AXES],
-        "nulls": [{"null": "N1", "pairs": 3016, "missing": 0}, {"null": "N2", "pairs": 3016, "missing": 0},
-                  {"null": "N3", "pairs": 0, "missing": 1508}],
+        "nulls": [{"null": "N1", "pairs": 3016, "missing": 0, "source": "given", "note": ""},
+                  {"null": "N2", "pairs": 3016, "missing": 0, "source": "given", "note": ""},
+                  {"null": "N3", "pairs": 0, "missing": 1508, "source": "none",
+                   "note": "a paraphrase cannot be built; give pairs of kind null_paraphrase"}],
         "limit": None, "limit_reason": "no --limit was given"},
     "thresholds": {
         "file": "thresholds.json", "sha256": sha("thresholds"), "hash_checked": True,
@@ -443,14 +448,30 @@ report = {
             "detail", "dose_nats", "dose_matched", "validation_pp", "shift_pp", "shift_interval", "n", "p", "drop_pp",
             "drop_interval", reason="the vector changes nothing on neutral text"), "tried": 2, "target_dose_nats": 0.0021}],
     "sensitivity": {"primary_span": "P", "primary_null": "N1", "sensitive_layers": [1, 2, 3], "causal_zero_max": 0.0,
-                    "rows": sensitivity, "adjusted": None,
-                    "adjusted_reason": "the regression on distance and frequency is not part of this build"},
+                    "rows": sensitivity,
+                    "statistics": [{"layer": layer, "axis": "all", "span": span, "kind": kind, "n": 302, "js": r(js, 5),
+                                    "total_variation": r(4 * js, 5), "symmetric_kl": r(6 * js, 5),
+                                    "set_distance": r(8 * js, 5), "weighted_distance": r(5 * js, 5),
+                                    "logit_shift": r(20 * js, 5)}
+                                   for layer in LAYERS for span, js in (("Q", 0.0), ("D", 0.021), ("P", 0.011))
+                                   for kind in ("demographic", "N1", "N2")],
+                    "expert_gaps": [{"layer": 2, "expert": e, "span": span, "score_gap": r(sign * 0.21),
+                                     "selection_gap": r(sign * 0.34)}
+                                    for e, sign in ((14, 1), (15, -1)) for span in ("P", "D")],
+                    "adjusted": {"rows": [{"layer": layer, "n": 906, "clusters": 76, "distance": 0.0012,
+                                           "log_frequency": -0.0003, "length": None,
+                                           "length_reason": "constant, or explained by the others", "demographic": 0.0042,
+                                           "demographic_interval": [0.0031, 0.0053]} for layer in LAYERS]}},
     "router_profile": {"tokens": 20000, "layers": profile_layers},
     "experts": experts,
     "expert_scores": {
         "top_m": 10, "half_samples": 100, "s5_pairs": 64, "s5_random_experts": 20, "honesty": [
             {"score": s, "spearman": v, "interval": [r(v - 0.4, 2), r(min(0.9, v + 0.3), 2)], "n": 20}
-            for s, v in (("s1", 0.21), ("s2", 0.18), ("s3", 0.62), ("s4", 0.55))]},
+            for s, v in (("s1", 0.21), ("s2", 0.18), ("s3", 0.62), ("s4", 0.55))],
+        "stable_experts": [{"layer": 2, "expert": 14}, {"layer": 2, "expert": 15}],
+        "group_gaps": [{"layer": 2, "expert": e, "axis": a, "side": side, "share": share, "gap": r(share - 0.2)}
+                       for e, a, side, share in ((14, "gender", "stereo", 0.31), (14, "gender", "anti", 0.09),
+                                                 (14, "race-color", "stereo", 0.28), (14, "race-color", "anti", 0.12))]},
     "search": {
         "num_configurations": sum(not c["random_ranking"] for c in configurations),
         "num_random_controls": sum(c["random_ranking"] for c in configurations),
@@ -490,13 +511,35 @@ report = {
         "sentence": "Masking the top 2 experts with refill removes 10.6 pp at a drop of 0.1 pp; usage-matched experts "
                     "remove 0.1 pp: separable.",
         "modes_run": ["refill"], "groups": groups, "draw_values": draw_values,
+        "homogeneous": False, "super_experts": [],
+        "routing_changes": [{"group": "T", "mode": "refill", "m": 2, "layer": 3, "js": 0.0042, "set_distance": 0.031,
+                             "changed_share": 0.052, "load_entropy_base": 0.94, "load_entropy_masked": 0.93}],
         "tests": [{"name": "drop of T among U", "z": -0.5, "p": 0.76, "distinct_sets": 20},
                   {"name": "shift of T among U", "z": 14.2, "p": 0.048, "distinct_sets": 20}],
-        "singles": [{"layer": 2, "expert": 14, "shift_pp": 5.4, "drop_pp": 0.0},
-                    {"layer": 2, "expert": 15, "shift_pp": 5.1, "drop_pp": 0.1}],
+        "singles": [{"layer": 2, "expert": 14, "shift_pp": 5.4, "shift_interval": [4.1, 6.7], "drop_pp": 0.0,
+                     "drop_interval": [-0.3, 0.3], "separable": True},
+                    {"layer": 2, "expert": 15, "shift_pp": 5.1, "shift_interval": [3.8, 6.4], "drop_pp": 0.1,
+                     "drop_interval": [-0.2, 0.4], "separable": True}],
+        "subsets": [{"what": "the top 2 experts", "experts": [{"layer": 2, "expert": 14}, {"layer": 2, "expert": 15}],
+                     "shift_pp": 10.6, "shift_interval": [8.2, 13.0], "drop_pp": 0.1, "drop_interval": [-0.3, 0.5],
+                     "separable": True},
+                    {"what": "the top 2 experts near demographic words",
+                     "experts": [{"layer": 2, "expert": 14}, {"layer": 2, "expert": 15}], "shift_pp": 2.9,
+                     "shift_interval": [1.2, 4.6], "drop_pp": 0.0, "drop_interval": [-0.3, 0.3], "separable": None,
+                     "separable_reason": "the intervals of shift and drop leave it open"}],
+        "replay_gap_nats": 0.0,
         "additivity_gap_pp": 0.1, "partial_correlation": None,
         "partial_correlation_reason": "fewer than 39 distinct sets were drawn"},
-    "conditions": None, "conditions_reason": "the architectural conditions are not part of this build",
+    "conditions": {
+        "buffering": [{"layer": layer, "shared_share": None, "shared_share_reason": "the layer has no shared expert",
+                       "buffering": None, "buffering_reason": "the layer has no shared expert"} for layer in LAYERS],
+        "shared_scale": None, "shared_scale_reason": "the model has no shared expert",
+        "breadth": {"family": "I1", "score": "s3", "lambda": 4, "layers": "all", "sign": 1, "k_star": 2, "k_max": 32,
+                    "rows": [{"k": k, "experts": k, "shift_pp": shift, "shift_interval": interval(shift, 2.2, 2),
+                              "drop_pp": drop, "drop_interval": interval(drop, 0.4, 2)}
+                             for k, shift, drop in ((1, 5.1, 0.0), (2, 10.4, 0.1), (5, 10.4, 0.4), (10, 10.9, 1.1),
+                                                    (20, 10.7, 2.6), (32, 9.8, 5.0))]},
+        "slope_over_models": None, "slope_over_models_reason": "one model was run"},
     "generation": generation,
     "profile": "small",
     "runtime": {

@@ -1,0 +1,178 @@
+#include "fare/diagnosis/null_pairs.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "fare/diagnosis/control_study_test.h"
+#include "fare/diagnosis/sensitivity.h"
+
+namespace fare {
+namespace {
+
+TEST(ChangedWord, IsTheOneWordThatDiffers) {
+  const auto word = changed_word("The old man's hat, red.", "The old woman's hat, red.");
+  ASSERT_TRUE(word);
+  EXPECT_EQ(word->a, "man's");
+  EXPECT_EQ(word->b, "woman's");
+  EXPECT_EQ(word->left, "old");
+  EXPECT_EQ(changed_word("Men cook", "Women cook")->left, "");
+  EXPECT_FALSE(changed_word("he lost his hat", "she lost her hat"));   // two words
+  EXPECT_FALSE(changed_word("a man", "a man"));                        // none
+  EXPECT_FALSE(changed_word("a man, red", "a woman red"));             // the marks differ as well
+  EXPECT_FALSE(changed_word("a man", "a young man"));
+}
+
+// A control study without its nulls: words of the texts stand in.
+struct Bare : testing::Test {
+  Bare() : control(small_control("X1")) {
+    control.study.nulls.clear();
+    control.study.null_of.clear();
+    train = control.study.pairs_in(SplitPart::kTrain);
+  }
+  void build(const WordLists& lists = {}) {
+    add_null_pairs(control.study, TextEncoder(*control.tokenizer), *control.model, control.model->spec().max_positions, train, lists, 0);
+  }
+  ControlStudy control;
+  std::vector<int64_t> train;
+};
+
+TEST_F(Bare, EveryPairIsBuiltForOrCountedWithAReason) {
+  build();
+  for (const char* name : {"N1", "N2"}) {
+    ASSERT_TRUE(control.study.built_nulls.contains(name));
+    const auto& built = control.study.built_nulls.at(name);
+    std::set<int64_t> with;
+    for (size_t i = 0; i < control.study.nulls.size(); ++i)
+      if ((control.study.nulls[i].pair.kind == PairKind::kNullNeutral) == (std::string(name) == "N1")) with.insert(control.study.null_of[i]);
+    int64_t without = 0;
+    for (const auto& [reason, count] : built.without) without += count;
+    EXPECT_EQ(without + static_cast<int64_t>(with.size()), static_cast<int64_t>(train.size())) << name;
+  }
+  EXPECT_EQ(control.study.built_nulls.at("N2").without.at("no word list was at hand"), static_cast<int64_t>(train.size()));
+}
+
+TEST_F(Bare, ListsGiveWordsOfTheSameGroup) {
+  WordLists lists;
+  for (const int64_t i : train) {
+    const EncodedPair& pair = control.study.pairs[static_cast<size_t>(i)];
+    const auto word = changed_word(pair.pair.stereo, pair.pair.anti);
+    ASSERT_TRUE(word);
+    for (const std::string& one : {word->a, word->b}) {
+      std::vector<std::string>& list = lists[one.substr(0, 4)];  // hill, vale, dawn, dusk
+      if (std::find(list.begin(), list.end(), one) == list.end()) list.push_back(one);
+    }
+  }
+  build(lists);
+  EXPECT_EQ(control.study.built_nulls.at("N2").built, static_cast<int64_t>(2 * train.size()));
+  for (const EncodedPair& null : control.study.nulls) {
+    if (null.pair.kind != PairKind::kNullSameGroup) continue;
+    const auto word = changed_word(null.pair.stereo, null.pair.anti);
+    ASSERT_TRUE(word);
+    EXPECT_EQ(word->a.substr(0, 4), word->b.substr(0, 4)) << null.pair.stereo << " / " << null.pair.anti;
+    EXPECT_FALSE(null.alignment.after.empty());
+  }
+  // The same twice.
+  const size_t count = control.study.nulls.size();
+  const std::string first = control.study.nulls.front().pair.anti;
+  control.study.nulls.clear();
+  control.study.null_of.clear();
+  build(lists);
+  EXPECT_EQ(control.study.nulls.size(), count);
+  EXPECT_EQ(control.study.nulls.front().pair.anti, first);
+}
+
+TEST_F(Bare, WhatWasGivenIsNotBuilt) {
+  ControlStudy given(small_control("X1"));
+  const size_t before = given.study.nulls.size();
+  add_null_pairs(given.study, TextEncoder(*given.tokenizer), *given.model, given.model->spec().max_positions, train, {}, 0);
+  EXPECT_EQ(given.study.nulls.size(), before);
+  EXPECT_TRUE(given.study.built_nulls.empty());
+}
+
+// Made-up English over the byte tokens of a random model is too large for here: the matching is tried on a vocabulary of
+// the control language, whose slot words follow "the" as the groups do.
+TEST_F(Bare, NeutralWordsFitThePlace) {
+  StudyItems items;
+  for (const int64_t i : train) items.pairs.push_back(control.study.pairs[static_cast<size_t>(i)].pair);
+  const std::vector<StudyPair> demographic = items.pairs;
+  items.utility.push_back(control.study.utility.front().item);
+  // As many sentences whose subject is a slot word.
+  for (size_t i = 0; i < demographic.size(); ++i)
+    for (const bool second : {false, true}) {
+      StudyPair slot = demographic[i];
+      slot.id += second ? "/v" : "/u";
+      const auto word = changed_word(slot.stereo, slot.anti);
+      const std::string other = fmt::format("stone{}", (i + (second ? 4 : 0)) % 8);
+      slot.stereo.replace(word->begin_a, word->a.size(), other);
+      slot.anti = slot.stereo;
+      items.pairs.push_back(slot);
+    }
+  Study study = make_study(std::move(items), TextEncoder(*control.tokenizer), control.model->spec().max_positions,
+                           control.model->spec().vocab_size, 0);
+  std::vector<int64_t> all;
+  for (size_t i = 0; i < demographic.size(); ++i) all.push_back(static_cast<int64_t>(i));
+  add_null_pairs(study, TextEncoder(*control.tokenizer), *control.model, control.model->spec().max_positions, all, {}, 0);
+  const auto& built = study.built_nulls.at("N1");
+  EXPECT_GT(built.built, 0);
+  for (size_t i = 0; i < study.nulls.size(); ++i) {
+    const EncodedPair& null = study.nulls[i];
+    ASSERT_EQ(null.pair.kind, PairKind::kNullNeutral);
+    const auto word = changed_word(null.pair.stereo, null.pair.anti);
+    ASSERT_TRUE(word);
+    EXPECT_TRUE(word->a.starts_with("stone") && word->b.starts_with("stone")) << null.pair.stereo << " / " << null.pair.anti;
+    EXPECT_NE(word->a, word->b);
+    // Distances are within a tenth.
+    const auto distance = [&](const EncodedPair& pair) {
+      const std::vector<int32_t> a = {fed_part(pair.stereo, 64, control.model->spec().vocab_size).ids[static_cast<size_t>(pair.alignment.differs_stereo[0])]};
+      const std::vector<int32_t> b = {fed_part(pair.anti, 64, control.model->spec().vocab_size).ids[static_cast<size_t>(pair.alignment.differs_anti[0])]};
+      return (control.model->embed(a) - control.model->embed(b)).norm().item<double>();
+    };
+    const double wanted = distance(study.pairs[static_cast<size_t>(study.null_of[i])]);
+    EXPECT_NEAR(distance(null) / wanted, 1, 0.1 + 1e-6);
+  }
+}
+
+// Bad input: what a pair can be, and what is said of it.
+TEST_F(Bare, PairsWithoutATokenAfterTheChangeOrWithoutAChange) {
+  StudyItems items;
+  StudyPair pair = control.study.pairs.front().pair;
+  const auto word = changed_word(pair.stereo, pair.anti);
+  StudyPair equal = pair, first = pair, last = pair;
+  equal.id = "equal";
+  equal.cluster = "equal";
+  equal.anti = equal.stereo;
+  first.id = "first token";
+  first.cluster = "first";
+  first.axis = "alone";  // an axis with one item
+  first.stereo = pair.stereo.substr(word->begin_a);
+  first.anti = pair.anti.substr(word->begin_b);
+  last.id = "last";
+  last.cluster = "last";
+  last.stereo = pair.stereo.substr(0, word->begin_a + word->a.size());
+  last.anti = pair.anti.substr(0, word->begin_b + word->b.size());
+  items.pairs = {pair, equal, first, last};
+  items.utility = {control.study.utility.front().item};
+  const Study study = make_study(std::move(items), TextEncoder(*control.tokenizer), control.model->spec().max_positions,
+                                 control.model->spec().vocab_size, 0);
+  EXPECT_TRUE(study.pairs[1].alignment.after.empty());           // equal sentences: all tokens stand before a change
+  EXPECT_TRUE(study.pairs[1].alignment.differs_stereo.empty());
+  EXPECT_EQ(study.pairs[2].alignment.before.size(), 1u);         // the prefix token alone
+  EXPECT_FALSE(study.pairs[2].alignment.after.empty());
+  EXPECT_TRUE(study.pairs[3].alignment.after.empty());           // the change is never fed
+  const Scorer scorer(*control.model, ScorerOptions{});
+  Measurer measurer(scorer, study, nullptr, control.progress);
+  DiagnosisOptions options;
+  options.permutations = options.bootstrap_replicates = 100;
+  const Sensitivity found = measure_sensitivity(measurer, options, std::vector<int64_t>{0, 1, 2, 3}, "all");
+  EXPECT_EQ(found.answer.answer, Answer::kNotRun);               // no null to compare with
+  EXPECT_FALSE(found.answer.reason.empty());
+  for (const StatisticsRow& row : found.statistics)
+    if (row.span == "P" && row.axis == "all") EXPECT_EQ(row.n, 2);
+  for (const AdjustedEffect& effect : found.adjusted) EXPECT_FALSE(effect.demographic);
+}
+
+}  // namespace
+}  // namespace fare
