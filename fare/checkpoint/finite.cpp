@@ -11,16 +11,19 @@ namespace {
 // A value is NaN or infinite when every bit of its exponent is set.
 template <typename Bits>
 std::optional<int64_t> scan(const std::byte* data, int64_t n, Bits exponent) {
-  constexpr int64_t kBlock = 4096;  // the copy stays in the first-level cache and is aligned
-  Bits block[kBlock];
+  constexpr int64_t kBlock = 4096;
+  const auto is_bad = [&](int64_t i) {
+    Bits bits;
+    std::memcpy(&bits, data + static_cast<size_t>(i) * sizeof(Bits), sizeof bits);  // any alignment
+    return (bits & exponent) == exponent;
+  };
   for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t count = std::min(kBlock, n - begin);
-    std::memcpy(block, data + static_cast<size_t>(begin) * sizeof(Bits), static_cast<size_t>(count) * sizeof(Bits));
+    const int64_t end = std::min(begin + kBlock, n);
     Bits any = 0;  // no early exit inside the block, so that the loop becomes vector code
-    for (int64_t i = 0; i < count; ++i) any |= static_cast<Bits>((block[i] & exponent) == exponent ? 1 : 0);
+    for (int64_t i = begin; i < end; ++i) any |= static_cast<Bits>(is_bad(i) ? 1 : 0);
     if (any == 0) continue;
-    for (int64_t i = 0; i < count; ++i)
-      if ((block[i] & exponent) == exponent) return begin + i;
+    for (int64_t i = begin; i < end; ++i)
+      if (is_bad(i)) return i;
   }
   return std::nullopt;
 }

@@ -145,6 +145,7 @@ class Checker {
     checks.push_back(cached_suffix());
     batches(checks);
     checks.push_back(same_bits("bit-equal repeat", largest_difference(together_, scores(scorer_))));
+    if (!f32_) against_f32(checks);
     return checks;
   }
 
@@ -257,6 +258,37 @@ class Checker {
                               0.01, "share of requests");
     ties.required = false;
     checks.push_back(ties);
+  }
+
+  void against_f32(std::vector<SelfCheck>& checks) const {
+    const Model& model = scorer_.model();
+    Execution execution = model.execution();
+    execution.dtype = at::kFloat;
+    const auto precise = Model::open(model.checkpoint().folder(), execution);
+    RouteTable table = trace_rows(requests_, scorer_.max_length(), model.spec().vocab_size);
+    TraceRecorder recorder(table, -1, keep_in_memory(table, model_.moe_layers, model_.router.top_k));
+    const std::vector<Score> scores = Scorer(*precise, scorer_.options()).run(requests_, {}, recorder.observer(), quiet_).base.scores;
+
+    int64_t routed = 0, different = 0;
+    const RouteTable& own = *std::get<ForceRoutes>(own_route_.edits.front().op).table;
+    for (const auto& [layer, theirs] : table.layers) {
+      const RouteTable::Layer& ours = own.layers.at(layer);
+      for (size_t begin = 0; begin < ours.ids.size(); begin += static_cast<size_t>(ours.k)) {
+        const auto set_of = [&](const RouteTable::Layer& routes) {
+          return std::set<int32_t>(routes.ids.begin() + static_cast<int64_t>(begin), routes.ids.begin() + static_cast<int64_t>(begin) + routes.k);
+        };
+        ++routed;
+        different += set_of(ours) != set_of(theirs) ? 1 : 0;
+      }
+    }
+    const auto measured = [&](const std::string& name, double value, const std::string& unit) {
+      SelfCheck check = check_of(name, value, kNoLimit, unit);
+      check.required = false;
+      if (check.passed) check.reason = "a noise floor: bf16 has no bound";
+      checks.push_back(check);
+    };
+    measured("f32 top-k", static_cast<double>(different) / static_cast<double>(routed), "share of routed tokens");
+    measured("f32 scores", largest_difference(together_, scores), "nats");
   }
 
   Measurer& measurer_;

@@ -33,6 +33,8 @@ struct SelfCheck {
 // - "near-ties": share of the requests with a gap <= 1e-5 between the selection scores of the last expert chosen and the
 //   first left out, in some layer at some token; advisory, <= 1%.
 // - "bit-equal repeat": a second run; no bit changes.
+// - "f32 top-k", "f32 scores", in a bf16 run alone: the same weights computed in f32; share of the routed tokens (tokens times
+//   MoE layers) that get other experts, and the largest difference of a token's log-probability. Advisory, without a limit.
 // - "statistics": checks of stats::run_self_checks that fail, none allowed. They test the build, so their seed is fixed.
 //
 // The requests are both texts of up to 12 pairs and two choices of up to 4 utility items, spread evenly over the study.

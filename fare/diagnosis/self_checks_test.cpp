@@ -50,6 +50,14 @@ TEST(SelfChecks, InBf16BatchingIsMeasuredWithoutALimit) {
   EXPECT_TRUE(json[3].at("limit").is_null());
   EXPECT_NE(json[3].at("limit_reason"), "");
   EXPECT_TRUE(all_required_passed(checks)) << text_of(checks);
+
+  // The same texts through the same weights in f32.
+  const SelfCheck &routes = named(checks, "f32 top-k"), &scores = named(checks, "f32 scores");
+  EXPECT_FALSE(routes.required || scores.required);
+  EXPECT_GE(routes.value, 0);
+  EXPECT_LT(routes.value, 0.2);
+  EXPECT_GT(scores.value, 1e-5);
+  EXPECT_LT(scores.value, 0.5);
 }
 
 TEST(SelfChecks, AFailedRequiredCheckCountsAndAnAdvisoryOneDoesNot) {

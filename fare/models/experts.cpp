@@ -108,7 +108,7 @@ at::Tensor clamped_activation(const at::Tensor& x_MD, const ClampedGate& gate, M
   }
   at::Tensor out = at::empty({num_rows, width}, pairs.options());
   const auto run = [&](auto* to, const auto* from) {
-    kernels::clamped_swiglu(from, static_cast<float>(gate.limit), static_cast<float>(gate.alpha), out.numel(), to);
+    kernels::clamped_swiglu(from, static_cast<float>(gate.limit), static_cast<float>(gate.alpha), num_rows, width, to);
   };
   if (pairs.scalar_type() == at::kFloat) run(out.mutable_data_ptr<float>(), pairs.const_data_ptr<float>());
   else run(static_cast<kernels::Bf16*>(out.mutable_data_ptr()), static_cast<const kernels::Bf16*>(pairs.const_data_ptr()));
@@ -125,10 +125,10 @@ at::Tensor expert_output(const at::Tensor& x_MD, const ExpertWeights& w, MatmulB
     return linear(at::silu(gate) * up, w.down_DI, w.down_bias_D, backend);
   // Both are fresh tensors that nobody else holds.
   if (gate.scalar_type() == at::kFloat)
-    kernels::silu_times(gate.mutable_data_ptr<float>(), up.const_data_ptr<float>(), gate.numel());
+    kernels::silu_times(gate.mutable_data_ptr<float>(), up.const_data_ptr<float>(), gate.size(0), gate.size(1));
   else
     kernels::silu_times(static_cast<kernels::Bf16*>(gate.mutable_data_ptr()),
-                        static_cast<const kernels::Bf16*>(up.const_data_ptr()), gate.numel());
+                        static_cast<const kernels::Bf16*>(up.const_data_ptr()), gate.size(0), gate.size(1));
   return linear(gate, w.down_DI, w.down_bias_D, backend);
 }
 

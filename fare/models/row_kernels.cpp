@@ -9,14 +9,6 @@
 namespace fare::kernels {
 namespace {
 
-inline float widen(float x) { return x; }
-inline float widen(Bf16 x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
 inline void store(float value, float* to) { *to = value; }
 inline void store(float value, Bf16* to) {  // nearest, ties to even
   uint32_t bits;
@@ -36,22 +28,42 @@ inline __attribute__((always_inline)) void norm_rows(const float* __restrict x, 
 }
 
 template <typename Value>
-inline __attribute__((always_inline)) void gate_rows(Value* __restrict gate, const Value* __restrict up, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float g = widen(gate[i]);
-    // Below this the exponential overflows and the sigmoid is 0 in float32; relaxed arithmetic would make it 0 * inf.
-    store(g < -87.0f ? 0.0f : g / (1.0f + std::exp(-g)) * widen(up[i]), gate + i);
+inline __attribute__((always_inline)) void gate_rows(Value* __restrict gate, const Value* __restrict up, int64_t num_rows,
+                                                     int64_t width) {
+  // Row by row: the exponential of the last values, which fill no vector, may round differently.
+  for (int64_t r = 0; r < num_rows; ++r, gate += width, up += width) {
+    for (int64_t i = 0; i < width; ++i) {
+      const float g = widen(gate[i]);
+      // Below this the exponential overflows and the sigmoid is 0 in float32; relaxed arithmetic would make it 0 * inf.
+      store(g < -87.0f ? 0.0f : g / (1.0f + std::exp(-g)) * widen(up[i]), gate + i);
+    }
   }
 }
 
 template <typename Value>
-inline __attribute__((always_inline)) void clamped_rows(const Value* __restrict gate_up, float limit, float alpha, int64_t n,
-                                                        Value* __restrict out) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float gate = widen(gate_up[2 * i]), up = widen(gate_up[2 * i + 1]);
-    const float g = gate > limit ? limit : gate, u = up > limit ? limit : up < -limit ? -limit : up;
-    store(alpha * g < -87.0f ? 0.0f : g / (1.0f + std::exp(-alpha * g)) * (u + 1.0f), out + i);  // as above
+inline __attribute__((always_inline)) void clamped_rows(const Value* __restrict gate_up, float limit, float alpha,
+                                                        int64_t num_rows, int64_t width, Value* __restrict out) {
+  for (int64_t r = 0; r < num_rows; ++r, gate_up += 2 * width, out += width) {  // as above
+    for (int64_t i = 0; i < width; ++i) {
+      const float gate = widen(gate_up[2 * i]), up = widen(gate_up[2 * i + 1]);
+      const float g = gate > limit ? limit : gate, u = up > limit ? limit : up < -limit ? -limit : up;
+      store(alpha * g < -87.0f ? 0.0f : g / (1.0f + std::exp(-alpha * g)) * (u + 1.0f), out + i);
+    }
   }
+}
+
+template <typename Value>
+inline __attribute__((always_inline)) float largest_of(const Value* __restrict x, int64_t n) {
+  float most = widen(x[0]);
+  for (int64_t i = 1; i < n; ++i) most = widen(x[i]) > most ? widen(x[i]) : most;
+  return most;
+}
+
+template <typename Value>
+inline __attribute__((always_inline)) double exp_sum_of(const Value* __restrict x, float shift, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(std::exp(widen(x[i]) - shift));
+  return sum;
 }
 
 }  // namespace
@@ -64,14 +76,14 @@ FARE_CLONES void rms_norm(const float* x, const float* weight, float eps, int64_
   norm_rows(x, weight, eps, num_rows, width, out);
 }
 
-FARE_CLONES void silu_times(float* gate, const float* up, int64_t n) { gate_rows(gate, up, n); }
-FARE_CLONES void silu_times(Bf16* gate, const Bf16* up, int64_t n) { gate_rows(gate, up, n); }
+FARE_CLONES void silu_times(float* gate, const float* up, int64_t num_rows, int64_t width) { gate_rows(gate, up, num_rows, width); }
+FARE_CLONES void silu_times(Bf16* gate, const Bf16* up, int64_t num_rows, int64_t width) { gate_rows(gate, up, num_rows, width); }
 
-FARE_CLONES void clamped_swiglu(const float* gate_up, float limit, float alpha, int64_t n, float* out) {
-  clamped_rows(gate_up, limit, alpha, n, out);
+FARE_CLONES void clamped_swiglu(const float* gate_up, float limit, float alpha, int64_t num_rows, int64_t width, float* out) {
+  clamped_rows(gate_up, limit, alpha, num_rows, width, out);
 }
-FARE_CLONES void clamped_swiglu(const Bf16* gate_up, float limit, float alpha, int64_t n, Bf16* out) {
-  clamped_rows(gate_up, limit, alpha, n, out);
+FARE_CLONES void clamped_swiglu(const Bf16* gate_up, float limit, float alpha, int64_t num_rows, int64_t width, Bf16* out) {
+  clamped_rows(gate_up, limit, alpha, num_rows, width, out);
 }
 
 FARE_CLONES void add_scaled(const float* __restrict x, float weight, int64_t n, float* __restrict y) {
@@ -104,6 +116,12 @@ FARE_CLONES void rotate(const float* __restrict x, const float* __restrict cos_h
     }
   }
 }
+
+FARE_CLONES float largest(const float* x, int64_t n) { return largest_of(x, n); }
+FARE_CLONES float largest(const Bf16* x, int64_t n) { return largest_of(x, n); }
+
+FARE_CLONES double sum_exp(const float* x, float shift, int64_t n) { return exp_sum_of(x, shift, n); }
+FARE_CLONES double sum_exp(const Bf16* x, float shift, int64_t n) { return exp_sum_of(x, shift, n); }
 
 FARE_CLONES bool all_finite(const float* x, int64_t n) {
   uint32_t bad = 0;

@@ -3,23 +3,28 @@
 // No gradients: callers use tensor operations where one is needed.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace fare::kernels {
 
 using Bf16 = uint16_t;  // bits of a bfloat16
 
+inline float widen(float x) { return x; }
+inline float widen(Bf16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x) << 16); }
+
 // out = x / sqrt(mean(x^2) + eps) * weight for each of `num_rows` rows of `width`.
 void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, int64_t width, float* out);
 void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, int64_t width, Bf16* out);
 
-// gate = silu(gate) * up, n values.
-void silu_times(float* gate, const float* up, int64_t n);
-void silu_times(Bf16* gate, const Bf16* up, int64_t n);
+// gate = silu(gate) * up for each of `num_rows` rows of `width`.
+void silu_times(float* gate, const float* up, int64_t num_rows, int64_t width);
+void silu_times(Bf16* gate, const Bf16* up, int64_t num_rows, int64_t width);
 
-// out[i] = g sigmoid(alpha g) (u + 1) with g = min(gate_up[2i], limit), u = gate_up[2i + 1] within +-limit, n values.
-void clamped_swiglu(const float* gate_up, float limit, float alpha, int64_t n, float* out);
-void clamped_swiglu(const Bf16* gate_up, float limit, float alpha, int64_t n, Bf16* out);
+// out[i] = g sigmoid(alpha g) (u + 1) with g = min(gate_up[2i], limit), u = gate_up[2i + 1] within +-limit, for each of
+// `num_rows` rows of `width` values of out.
+void clamped_swiglu(const float* gate_up, float limit, float alpha, int64_t num_rows, int64_t width, float* out);
+void clamped_swiglu(const Bf16* gate_up, float limit, float alpha, int64_t num_rows, int64_t width, Bf16* out);
 
 // y += weight * x, n values.
 void add_scaled(const float* x, float weight, int64_t n, float* y);
@@ -32,6 +37,14 @@ void add(const float* a, const Bf16* b, int64_t n, float* out);
 // Rotates `num_heads` heads of one row: pairs (j, j + half), or (2j, 2j + 1) when interleaved.
 void rotate(const float* x, const float* cos_h, const float* sin_h, int64_t num_heads, int64_t half, bool interleaved,
             float* out);
+
+// The largest of n > 0 values.
+float largest(const float* x, int64_t n);
+float largest(const Bf16* x, int64_t n);
+
+// Sum of exp(x - shift), n values: exponentials in float32, sum in binary64. NaN where a value is NaN.
+double sum_exp(const float* x, float shift, int64_t n);
+double sum_exp(const Bf16* x, float shift, int64_t n);
 
 // True when no value is NaN or infinite.
 bool all_finite(const float* x, int64_t n);

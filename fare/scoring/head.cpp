@@ -4,45 +4,74 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "fare/core/error.h"
+#include "fare/models/row_kernels.h"
 
 namespace fare {
 namespace {
 
-// Rows of logits held at once: about 32 MB.
-int64_t block_rows(int64_t vocab_size) { return std::clamp<int64_t>((int64_t{8} << 20) / vocab_size, 16, 1024); }
+// Rows and tokens of a block of logits (32 MB in float32): enough of both to run at the rate of a large product.
+constexpr int64_t kBlockRows = 4096, kBlockTokens = 2048;
 
-struct RowStatistics {
-  float largest = 0;
-  int32_t argmax = 0;
-  double log_sum = 0;  // log of the sum of exp(logit - largest)
+// What one row's logits have been so far.
+struct RowSoftmax {
+  float largest = -std::numeric_limits<float>::infinity();
+  int64_t argmax = 0;
+  double sum = 0;  // of exp(logit - largest)
 };
 
-#if defined(__x86_64__)
-#define FARE_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FARE_CLONES
-#endif
-
-FARE_CLONES float largest_of(const float* __restrict values, int64_t n) {
-  float largest = values[0];
-  for (int64_t i = 1; i < n; ++i) largest = values[i] > largest ? values[i] : largest;
-  return largest;
+template <typename Value>
+void take(const Value* logits, int64_t first, int64_t count, RowSoftmax& row) {
+  const float largest = kernels::largest(logits, count);
+  if (largest > row.largest) {
+    row.sum *= std::exp(static_cast<double>(row.largest) - static_cast<double>(largest));
+    row.largest = largest;
+    const auto is_largest = [&](Value logit) { return kernels::widen(logit) == largest; };
+    row.argmax = first + (std::find_if(logits, logits + count, is_largest) - logits);
+  }
+  row.sum += kernels::sum_exp(logits, row.largest, count);
 }
 
-RowStatistics statistics_of(const float* logits, int64_t vocab_size, std::vector<float>& scratch) {
-  RowStatistics row;
-  row.largest = largest_of(logits, vocab_size);
-  row.argmax = static_cast<int32_t>(std::find(logits, logits + vocab_size, row.largest) - logits);
-  scratch.resize(static_cast<size_t>(vocab_size));
-  double sum = 0;
-  for (int64_t i = 0; i < vocab_size; ++i) scratch[static_cast<size_t>(i)] = std::exp(logits[i] - row.largest);
-  for (int64_t i = 0; i < vocab_size; ++i) sum += scratch[static_cast<size_t>(i)];
-  row.log_sum = std::log(sum);
-  if (!(row.log_sum >= 0)) throw NumericError("the output head gave a NaN; the hidden state is out of range");
-  return row;
+// Targets sorted by row.
+struct ByRow {
+  std::vector<size_t> order;    // of the targets
+  std::vector<int32_t> rows;    // distinct rows that are read
+  std::vector<size_t> first;    // into order, one per row, plus the end
+};
+
+ByRow by_row(std::span<const Target> targets) {
+  ByRow sorted;
+  sorted.order.resize(targets.size());
+  std::iota(sorted.order.begin(), sorted.order.end(), size_t{0});
+  std::stable_sort(sorted.order.begin(), sorted.order.end(), [&](size_t a, size_t b) { return targets[a].row < targets[b].row; });
+  for (size_t i = 0; i < sorted.order.size(); ++i) {
+    const int32_t row = targets[sorted.order[i]].row;
+    if (!sorted.rows.empty() && sorted.rows.back() == row) continue;
+    sorted.rows.push_back(row);
+    sorted.first.push_back(i);
+  }
+  sorted.first.push_back(sorted.order.size());
+  return sorted;
+}
+
+at::Tensor rows_of(const at::Tensor& h_TD, std::span<const int32_t> rows) {
+  return h_TD.index_select(0, at::tensor(at::ArrayRef<int32_t>(rows.data(), rows.size()), at::kInt));
+}
+
+// Model::head in parts: the final norm, and of such rows the logits of tokens [first, first + count), in the working type.
+at::Tensor final_norm(const Model& model, const at::Tensor& h_RD) {
+  return rms_norm(h_RD, model.weights().get_float("model.norm.weight"), model.spec().rms_norm_eps, model.execution().dtype);
+}
+
+at::Tensor head_part(const Model& model, const at::Tensor& normed_RD, int64_t first, int64_t count) {
+  const Weights& weights = model.weights();
+  const bool stored = !model.spec().tied_head || (weights.has("lm_head.weight") && model.execution().head == Execution::Head::kStored);
+  const at::Tensor table = weights.get(stored ? "lm_head.weight" : "model.embed_tokens.weight");
+  const at::Tensor bias = model.spec().head_bias ? weights.get("lm_head.bias").narrow(0, first, count) : at::Tensor();
+  return linear(normed_RD, table.narrow(0, first, count), bias, model.execution().backend);
 }
 
 }  // namespace
@@ -50,50 +79,45 @@ RowStatistics statistics_of(const float* logits, int64_t vocab_size, std::vector
 std::vector<TargetResult> read_targets(const Model& model, const at::Tensor& h_TD, std::span<const Target> targets) {
   const at::NoGradGuard no_grad;
   const int64_t vocab_size = model.spec().vocab_size;
-  std::vector<int64_t> order(targets.size());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    return targets[static_cast<size_t>(a)].row < targets[static_cast<size_t>(b)].row;
-  });
-  std::vector<int32_t> rows;           // distinct rows that are read
-  std::vector<size_t> first_target;    // into order, one per row, plus the end
-  for (size_t i = 0; i < order.size(); ++i) {
-    const int32_t row = targets[static_cast<size_t>(order[i])].row;
-    if (rows.empty() || rows.back() != row) {
-      rows.push_back(row);
-      first_target.push_back(i);
-    }
-  }
-  first_target.push_back(order.size());
-
+  const ByRow sorted = by_row(targets);
   std::vector<TargetResult> results(targets.size());
-  const int64_t block = block_rows(vocab_size);
-  for (int64_t begin = 0; begin < static_cast<int64_t>(rows.size()); begin += block) {
-    const int64_t count = std::min<int64_t>(block, static_cast<int64_t>(rows.size()) - begin);
-    const at::Tensor index = at::tensor(at::ArrayRef<int32_t>(rows.data() + begin, static_cast<size_t>(count)), at::kInt);
-    const at::Tensor logits = model.head(h_TD.index_select(0, index)).contiguous();
-    const float* data = logits.const_data_ptr<float>();
-    at::parallel_for(0, count, 1, [&](int64_t from, int64_t to) {
-      std::vector<float> scratch;
-      for (int64_t r = from; r < to; ++r) {
-        const float* row = data + r * vocab_size;
-        const RowStatistics statistics = statistics_of(row, vocab_size, scratch);
-        for (size_t i = first_target[static_cast<size_t>(begin + r)]; i < first_target[static_cast<size_t>(begin + r) + 1]; ++i) {
-          const size_t target = static_cast<size_t>(order[i]);
-          const int32_t token = targets[target].token;
-          results[target] = {static_cast<double>(row[token]) - static_cast<double>(statistics.largest) - statistics.log_sum,
-                             token == statistics.argmax};
-        }
+  for (size_t begin = 0; begin < sorted.rows.size(); begin += kBlockRows) {
+    const size_t num_rows = std::min<size_t>(kBlockRows, sorted.rows.size() - begin);
+    const at::Tensor normed_RD = final_norm(model, rows_of(h_TD, std::span(sorted.rows).subspan(begin, num_rows)));
+    std::vector<RowSoftmax> softmax(num_rows);
+    for (int64_t first = 0; first < vocab_size; first += kBlockTokens) {
+      const int64_t count = std::min(kBlockTokens, vocab_size - first);
+      const at::Tensor logits = head_part(model, normed_RD, first, count).contiguous();
+      const auto read = [&](const auto* data) {
+        at::parallel_for(0, static_cast<int64_t>(num_rows), 1, [&](int64_t from, int64_t to) {
+          for (size_t r = static_cast<size_t>(from); r < static_cast<size_t>(to); ++r) {
+            const auto* row = data + static_cast<int64_t>(r) * count;
+            take(row, first, count, softmax[r]);
+            for (size_t i = sorted.first[begin + r]; i < sorted.first[begin + r + 1]; ++i)
+              if (const int64_t token = targets[sorted.order[i]].token - first; token >= 0 && token < count)
+                results[sorted.order[i]].logprob_nats = static_cast<double>(kernels::widen(row[token]));
+          }
+        });
+      };
+      if (logits.scalar_type() == at::kFloat) read(logits.const_data_ptr<float>());
+      else read(static_cast<const kernels::Bf16*>(logits.const_data_ptr()));
+    }
+    for (size_t r = 0; r < num_rows; ++r) {
+      const RowSoftmax& row = softmax[r];
+      if (!std::isfinite(row.sum)) throw NumericError("the output head gave a NaN; the hidden state is out of range");
+      for (size_t i = sorted.first[begin + r]; i < sorted.first[begin + r + 1]; ++i) {
+        TargetResult& result = results[sorted.order[i]];
+        result.logprob_nats -= static_cast<double>(row.largest) + std::log(row.sum);
+        result.is_argmax = targets[sorted.order[i]].token == row.argmax;
       }
-    });
+    }
   }
   return results;
 }
 
 at::Tensor log_probabilities(const Model& model, const at::Tensor& h_TD, std::span<const int32_t> rows) {
   const at::NoGradGuard no_grad;
-  const at::Tensor index = at::tensor(at::ArrayRef<int32_t>(rows.data(), rows.size()), at::kInt);
-  return model.head(h_TD.index_select(0, index)).log_softmax(-1);
+  return model.head(rows_of(h_TD, rows)).log_softmax(-1);
 }
 
 }  // namespace fare

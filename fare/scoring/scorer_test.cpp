@@ -194,6 +194,55 @@ TEST_P(ScorerTest, TargetsAreReadInTheirOrder) {
     EXPECT_NEAR(results[i].logprob_nats, log_p[row_of[targets[i].row]][targets[i].token].item<double>(), 1e-5) << i;
 }
 
+TEST(Head, AVocabularyOfManyBlocksGivesTheSoftmaxOfAllOfIt) {
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    testing::RandomShape shape;
+    shape.vocab = 5001;  // two blocks and a part
+    const TestFolder folder;
+    testing::write_random_model(folder.path(), shape, 1);
+    const auto model = Model::open(folder.path(), {type, MatmulBackend::kOneDnn});
+    at::manual_seed(3);
+    const at::Tensor h_TD = at::randn({40, model->spec().hidden_size}) * 3;
+    const at::Tensor log_p = model->head(h_TD).to(at::kDouble).log_softmax(-1);
+    std::vector<Target> targets;
+    for (int32_t row = 0; row < 40; ++row) {
+      for (const int32_t token : {0, 2047, 2048, 4095, 4096, 5000}) targets.push_back({row, token});
+      targets.push_back({row, static_cast<int32_t>(log_p[row].argmax().item<int64_t>())});
+    }
+    const auto results = read_targets(*model, h_TD, targets);
+    int blocks[3] = {0, 0, 0};  // where the most likely tokens lie
+    for (size_t i = 0; i < targets.size(); ++i) {
+      const auto [row, token] = targets[i];
+      EXPECT_NEAR(results[i].logprob_nats, log_p[row][token].item<double>(), 1e-5) << row << " " << token;
+      const int64_t best = log_p[row].argmax().item<int64_t>();
+      EXPECT_EQ(results[i].is_argmax, token == best) << row << " " << token;
+      ++blocks[best / 2048];
+    }
+    for (const int count : blocks) EXPECT_GT(count, 0);
+  }
+}
+
+TEST(Head, TheChosenOneOfTwoIsRead) {
+  testing::RandomShape shape;
+  shape.changes = {{"tie_word_embeddings", true}};
+  const TestFolder folder;
+  testing::write_random_model(folder.path(), shape, 1);
+  const std::vector<int32_t> rows = {0, 1, 2};
+  double first[2];
+  for (const auto head : {Execution::Head::kStored, Execution::Head::kTied}) {
+    Execution execution;
+    execution.head = head;
+    const auto model = Model::open(folder.path(), execution);
+    const at::Tensor h_TD = forward(*model, testing::pack_of({{1, 2, 3}}, false)), log_p = log_probabilities(*model, h_TD, rows);
+    const std::vector<Target> targets = {{0, 5}, {1, 6}, {2, 7}};
+    const auto results = read_targets(*model, h_TD, targets);
+    for (size_t i = 0; i < targets.size(); ++i)
+      EXPECT_NEAR(results[i].logprob_nats, log_p[static_cast<int64_t>(i)][targets[i].token].item<double>(), 1e-5);
+    first[head == Execution::Head::kTied ? 1 : 0] = results[0].logprob_nats;
+  }
+  EXPECT_NE(first[0], first[1]);
+}
+
 TEST_P(ScorerTest, GeneratedTokensScoreAsTheyWereDrawn) {
   std::vector<Prompt> prompts = {{"a", {1, 2, 3}}, {"b", {1, 2, 3, 4, 5}}, {"c", {1, 2, 3}}, {"d", {9}}};
   GenerateOptions options;
