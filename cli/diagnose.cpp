@@ -3,12 +3,15 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <charconv>
 #include <memory>
 #include <optional>
 
 #include "cli/console.h"
 #include "cli/study_command.h"
 #include "fare/calibration/calibration.h"
+#include "fare/core/error.h"
+#include "fare/diagnosis/plan.h"
 #include "fare/report/run_folder.h"
 
 namespace fare::cli {
@@ -17,11 +20,14 @@ namespace {
 // From this many pairs of a user's own on, shifts of 2.5 pp can be decided (methods A10).
 constexpr size_t kManyPairs = 2000;
 constexpr double kShiftManyPairs = 2.5;
+constexpr double kProbeSeconds = 20;
 
 struct DiagnoseFlags : StudyFlags {
   std::string profile = "small";
   int64_t mask_size = 0;
   std::filesystem::path calibration;
+  std::vector<std::string> margins;  // "delta_B=2.5"
+  bool dry_run = false;
 };
 
 // Encodes them, and notes in the study how many of a user's own could be used.
@@ -42,11 +48,31 @@ TransferInput transfer_input(OpenPrompts open, const DiagnoseFlags& flags, bool 
   return input;
 }
 
+// "NAME=VALUE" each; unknown names and bad values are found before anything is opened.
+std::vector<std::pair<std::string, double>> parse_margins(const std::vector<std::string>& texts) {
+  std::vector<std::pair<std::string, double>> margins;
+  Thresholds trial;
+  for (const std::string& text : texts) {
+    const size_t equals = text.find('=');
+    double value = 0;
+    const char* begin = text.data() + (equals == std::string::npos ? text.size() : equals + 1);
+    const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value);
+    if (equals == std::string::npos || error != std::errc() || end != text.data() + text.size())
+      throw UsageError("--margin " + text + ": expected NAME=VALUE, for example delta_B=2.5");
+    margins.emplace_back(text.substr(0, equals), value);
+    set_margin(trial, margins.back().first, value);
+  }
+  return margins;
+}
+
 int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>& arguments) {
   if (!flags.calibration.empty()) read_calibration(flags.calibration);
+  if (flags.common.out.empty() && !flags.dry_run) throw UsageError("--out: name the folder of the run");
+  const std::vector<std::pair<std::string, double>> asked_margins = parse_margins(flags.margins);
   std::vector<Setting> settings = {{"profile", flags.profile, ""}};
   if (flags.mask_size > 0) settings.push_back({"mask-size", flags.mask_size, ""});
-  OpenedStudy opened = open_study(flags, "diagnose", settings, arguments, {.prompts = true});
+  if (!flags.margins.empty()) settings.push_back({"margin", flags.margins, ""});
+  OpenedStudy opened = open_study(flags, "diagnose", settings, arguments, {.prompts = true, .kept = !flags.dry_run});
   Study& study = opened.study;
   std::optional<TransferInput> written;
   if (!opened.by_files || !flags.files.generation.empty())
@@ -59,6 +85,11 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   options.mask_size = flags.mask_size;
   options.num_threads = at::get_num_threads();
   if (opened.by_files && study.pairs.size() >= kManyPairs) options.thresholds.shift_pp = kShiftManyPairs;
+  for (const auto& [name, value] : asked_margins) set_margin(options.thresholds, name, value);
+  if (flags.dry_run) {
+    if (opened.first) fmt::print("{}", plan_text(plan_diagnosis(*opened.scorer, study, options, kProbeSeconds, opened.progress)));
+    return 0;
+  }
   Diagnosis result = diagnose(*opened.scorer, study, opened.store.get(), opened.folder, options, opened.info, opened.progress,
                               written ? &*written : nullptr);
   for (const std::string& failure : result.failures) warn(failure);
@@ -83,14 +114,18 @@ void add_diagnose_command(CLI::App& program, int& exit_status, Ranks& ranks, con
   auto flags = std::make_shared<DiagnoseFlags>();
   flags->common.ranks = &ranks;
   CLI::App* command = program.add_subcommand("diagnose", "Is stereotype preference under the router's control, and at what cost?");
-  add_study_flags(*command, *flags);
+  add_study_flags(*command, *flags, false);
   command->add_option("--generation", flags->files.generation, "Prompts to be continued, with what may follow (JSON lines): does the control reach written text?");
   command->add_option("--calibration", flags->calibration,
                       "A calibration.json to show beside the verdict; default: that of this build, where fare calibrate was run");
   add_masking_flags(*command, flags->profile, flags->mask_size);
+  command->add_option("--margin", flags->margins, "NAME=VALUE: a margin of thresholds.json other than its default (repeatable)");
+  command->add_flag("--dry-run", flags->dry_run,
+                    "Only say what would be run, with time and memory from a probe of 20 seconds; writes nothing");
   command->footer("Examples:\n"
                   "  fare diagnose --model DIR --pairs pairs.jsonl --utility utility.jsonl --neutral neutral.jsonl --out RUN\n"
-                  "  fare diagnose --model DIR --tasks fare_crows_pairs --utility-tasks truthfulqa_mc1 --out RUN");
+                  "  fare diagnose --model DIR --tasks fare_crows_pairs --utility-tasks truthfulqa_mc1 --out RUN\n"
+                  "  fare diagnose --model DIR --pairs pairs.jsonl --utility utility.jsonl --dry-run");
   command->callback([flags, &exit_status, &arguments] { exit_status = diagnose_command(*flags, arguments); });
 }
 

@@ -115,14 +115,14 @@ bool checked_by_files(const StudyFlags& flags, bool needs_utility) {
 
 std::string file_hash(const std::filesystem::path& path) { return "sha256:" + sha256_hex(read_file(path)); }
 
-void add_study_flags(CLI::App& command, StudyFlags& flags) {
+void add_study_flags(CLI::App& command, StudyFlags& flags, bool needs_out) {
   add_model_flags(command, flags.common);
   command.add_option("--pairs", flags.files.pairs, "Pairs of a user's own (JSON lines, docs/study-data.md)");
   command.add_option("--utility", flags.files.utility, "Utility items of a user's own (JSON lines)");
   command.add_option("--neutral", flags.files.neutral, "Neutral text (JSON lines); default: the utility items' contexts");
   command.add_option("--tasks", flags.tasks, "Benchmarks that give the pairs, e.g. fare_crows_pairs; fare_winobias and bbq beside them are the transfer set")->delimiter(',');
   command.add_option("--utility-tasks", flags.utility_tasks, "Benchmarks that give the utility items, e.g. truthfulqa_mc1")->delimiter(',');
-  add_output_flag(command, flags.common, true);
+  add_output_flag(command, flags.common, needs_out);
   command.add_option("--seed", flags.common.seed, "Seed of splits, resampling and random controls");
   command.add_option("--limit", flags.common.limit, "First N pairs and utility items only; the report says so")->check(CLI::NonNegativeNumber);
   add_data_flag(command, flags.common);
@@ -165,7 +165,7 @@ OpenedStudy open_study(const StudyFlags& flags, const std::string& command, cons
   CommonFlags common = flags.common;
   Ranks& ranks = *common.ranks;
   opened.first = ranks.rank() == 0;
-  if (const auto stored = opened.first ? RunFolder::stored(flags.common.out, "matmul") : std::nullopt; stored && common.matmul == "auto")
+  if (const auto stored = opened.first && needs.kept ? RunFolder::stored(flags.common.out, "matmul") : std::nullopt; stored && common.matmul == "auto")
     common.matmul = std::get<std::string>(*stored);
   opened.model = open_model(common, opened.progress);
   const Model& model = *opened.model;
@@ -186,11 +186,11 @@ OpenedStudy open_study(const StudyFlags& flags, const std::string& command, cons
   settings.push_back({"dtype", dtype, ""});
   settings.push_back({"matmul", backend_name(model.execution().backend), ""});
   for (const auto& [flag, value] : reading_choices(flags.common)) settings.push_back({flag, value, ""});
-  if (opened.first) {
+  if (opened.first && needs.kept) {
     opened.folder = RunFolder(flags.common.out, command, settings).path();
     log_to_file(opened.progress, opened.folder / "log.txt");
   }
-  opened.store = std::make_unique<Store>(flags.common.out, ranks);
+  if (needs.kept) opened.store = std::make_unique<Store>(flags.common.out, ranks);
 
   opened.tokenizer = Tokenizer::open(flags.common.model);
   const TextEncoder encoder(*opened.tokenizer);

@@ -18,15 +18,15 @@ struct StudyFlags {
 };
 
 // --pairs --utility --neutral --tasks --utility-tasks --seed --limit --data and the model's and console's flags.
-void add_study_flags(CLI::App& command, StudyFlags& flags);
+void add_study_flags(CLI::App& command, StudyFlags& flags, bool needs_out = true);
 
 struct OpenedStudy {
   Progress progress;
   std::unique_ptr<Model> model;
   std::unique_ptr<Tokenizer> tokenizer;
   bool first = true;             // rank 0, which writes files
-  std::filesystem::path folder;  // empty on every other rank
-  std::unique_ptr<Store> store;
+  std::filesystem::path folder;  // empty on every other rank, and where nothing is kept
+  std::unique_ptr<Store> store;  // null where nothing is kept
   std::unique_ptr<Scorer> scorer;
   Study study;
   OpenPrompts prompts;           // to be continued, where they were asked for
@@ -39,6 +39,7 @@ struct StudyNeeds {
   bool utility = true;           // without: pairs alone will do
   bool nulls_for_all = false;    // nulls that the data lacks are built (null_pairs.h) for all pairs, not those of train alone
   bool prompts = false;          // a user's own and, beside benchmarks as pairs, those of every benchmark at hand
+  bool kept = true;              // in a run folder; without: nothing is written
 };
 
 // `settings`: of the command itself, beside those all studies have. Throws UsageError on flags that do not go together.

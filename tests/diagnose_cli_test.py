@@ -171,6 +171,28 @@ def test_refused(world):
     check("a refused run changes nothing", before == after)
 
 
+def test_dry_run(world):
+    """What would be run is said, and nothing is written."""
+    out = world.folder / "dry"
+    text = run(*flags(world.model, out, "--dry-run")).stdout
+    check("the plan names the parts and the memory", all(word in text for word in ("search", "test split", "masking", "together", "memory")), text)
+    check("a dry run writes nothing", not out.exists())
+
+
+def test_compare(world):
+    """Two runs side by side: one family of p values."""
+    other, out = world.folder / "second", world.folder / "compared"
+    run(*flags(world.model, other, "--limit", "200"))
+    run("report", world.run, other, "--out", out)
+    compared = json.loads((out / "comparison.json").read_text())
+    sizes = [len(json.loads(report_of(folder))["candidates"]) for folder in (world.run, other)]
+    check("all candidates form one family", compared["family_size"] == sum(sizes) == len(compared["candidates"]), compared["family_size"])
+    check("both runs have a row", [row["run"] for row in compared["models"]] == [world.run.name, "second"])
+    check("the difference in data is said", any("pairs" in note for note in compared["notes"]), compared["notes"])
+    check("a page and tables", (out / "comparison.html").exists() and (out / "tables/models.csv").exists())
+    run("report", world.run, "--out", out, status=2, says=["two"])
+
+
 def test_thresholds(world):
     """Thresholds touched after the test split was opened."""
     out = world.folder / "touched"

@@ -1,19 +1,14 @@
 #include "fare/diagnosis/baselines.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 
-#include "fare/core/sha256.h"
+#include "fare/core/error.h"
 #include "fare/diagnosis/null_fields.h"
 #include "fare/scoring/head.h"
 
 namespace fare {
 namespace {
-
-constexpr int kMaxSteps = 14;
-constexpr double kLargestStrength = 1e4;
 
 // Hidden states behind every scored token of neutral text.
 struct NeutralStates {
@@ -21,7 +16,7 @@ struct NeutralStates {
   std::vector<int32_t> rows;  // per scored token, in the order of the requests
 };
 
-NeutralStates neutral_states(const Scorer& scorer, const std::vector<Request>& requests, const ResidualShift* shift) {
+NeutralStates neutral_states(const Scorer& scorer, const std::vector<Request>& requests) {
   const DecoderSpec& spec = scorer.model().spec();
   std::vector<FedRequest> fed;
   std::vector<Sequence> sequences;
@@ -37,9 +32,7 @@ NeutralStates neutral_states(const Scorer& scorer, const std::vector<Request>& r
   for (size_t i = 0; i < requests.size(); ++i)
     for (size_t j = 0; j < requests[i].continuation.size(); ++j)
       states.rows.push_back(packed.rows[i][static_cast<size_t>(fed[i].num_context) - 1 + j]);
-  ForwardOptions options;
-  options.shift = shift;
-  states.h_TD = forward(scorer.model(), packed.pack, options);
+  states.h_TD = forward(scorer.model(), packed.pack);
   return states;
 }
 
@@ -130,90 +123,10 @@ Baseline prefix_baseline(Measurer& measurer, Store* store, const TestOutcomes& t
     baseline.reason = "the study has no neutral text";
   } else {
     const std::vector<Request> longer(changed.neutral.begin(), changed.neutral.begin() + static_cast<int64_t>(plain.size()));
-    baseline.dose_nats = mean_kl(measurer.scorer().model(), neutral_states(measurer.scorer(), plain, nullptr),
-                                 neutral_states(measurer.scorer(), longer, nullptr));
+    baseline.dose_nats = mean_kl(measurer.scorer().model(), neutral_states(measurer.scorer(), plain),
+                                 neutral_states(measurer.scorer(), longer));
     baseline.reason = "a prefix has no strength that could be tuned";
   }
-  return baseline;
-}
-
-// The layers tried: evenly spread over the inside of the stack.
-std::vector<int64_t> steering_layers(int64_t num_layers, int64_t count) {
-  std::vector<int64_t> layers;
-  for (int64_t i = 1; i <= count; ++i) {
-    const int64_t layer = std::clamp<int64_t>(i * num_layers / (count + 1), std::min<int64_t>(1, num_layers - 1), num_layers - 1);
-    if (layers.empty() || layers.back() != layer) layers.push_back(layer);
-  }
-  return layers;
-}
-
-Baseline steering_baseline(Measurer& measurer, Store* store, const SearchCandidate& candidate, const TestOutcomes& test,
-                           const std::vector<int>& signs, const DiagnosisOptions& options) {
-  const Study& study = measurer.study();
-  const Scorer& scorer = measurer.scorer();
-  Baseline baseline;
-  baseline.name = "steering_vector";
-  const std::vector<Request> texts = first_texts(study, options.neutral_tokens);
-  if (!candidate.dose || candidate.dose->kl_nats <= 0 || texts.empty()) {
-    baseline.reason = !candidate.dose ? candidate.dose_reason : "the candidate's dose on neutral text is 0, so none is equal to it";
-    return baseline;
-  }
-  const double target = candidate.dose->kl_nats;
-  const Comparison compare(study, test, signs, options);
-  const NeutralStates plain = neutral_states(scorer, texts, nullptr);
-  const auto outcomes = [&](const ResidualShift& shift, const std::string& part, const std::vector<int64_t>& pairs,
-                            const std::vector<int64_t>& utility) {
-    ScorerOptions steered = scorer.options();
-    steered.shift = &shift;
-    const Scorer own_scorer(scorer.model(), steered);
-    // Rows carry no intervention, so the part's name says which vector was added.
-    Sha256 hash;
-    const at::Tensor vector = shift.vector_D.contiguous();
-    hash.add(&shift.layer, sizeof shift.layer).add(vector.const_data_ptr<float>(), static_cast<size_t>(vector.numel()) * sizeof(float));
-    Measurer own(own_scorer, study, store, measurer.progress());
-    return own.base(items_of("baseline-steering-" + part + "-" + hash.hex().substr(0, 16), pairs, utility));
-  };
-  ResidualShift best;
-  double best_strength = 0;
-  MatchedDose best_match;
-  std::string undefined = "no pair of the train split has a token after the change, or the residuals do not differ";
-  for (const int64_t layer : steering_layers(scorer.model().spec().num_layers, options.steering_layers)) {
-    const at::Tensor direction = steering_direction(measurer, layer);
-    if (!direction.defined() || direction.norm().item<double>() == 0) continue;
-    for (const double sign : {-1.0, 1.0}) {
-      measurer.progress().check();
-      ++baseline.tried;
-      const auto shift_at = [&](double strength) { return ResidualShift{layer, direction * (sign * strength)}; };
-      const MatchedDose match = match_dose(
-          [&](double strength) {
-            const ResidualShift shift = shift_at(strength);
-            return mean_kl(scorer.model(), plain, neutral_states(scorer, texts, &shift));
-          },
-          target, 1, kLargestStrength, options.dose_tolerance, kMaxSteps);
-      if (match.dose_nats <= 0) {
-        undefined = "the vector changes nothing on neutral text";
-        continue;
-      }
-      const ResidualShift shift = shift_at(match.lambda);
-      const double value = compare.on_validation(outcomes(shift, "validation", compare.validation, {}));
-      // A vector at the dose is preferred to one that missed it.
-      const bool better = !best.vector_D.defined() || (match.matched && !best_match.matched) ||
-                          (match.matched == best_match.matched && value > *baseline.validation_pp);
-      if (!better) continue;
-      best = shift;
-      best_strength = sign * match.lambda;
-      best_match = match;
-      baseline.validation_pp = value;
-    }
-  }
-  if (!best.vector_D.defined()) {
-    baseline.reason = undefined;
-    return baseline;
-  }
-  baseline.detail = fmt::format("layer {}, {:.3g} times the mean difference of the residuals", best.layer, best_strength);
-  baseline.dose_nats = best_match.dose_nats;
-  baseline.dose_matched = best_match.matched;
-  compare.on_test(outcomes(best, "test", test.pairs, test.utility), baseline);
   return baseline;
 }
 
@@ -242,54 +155,10 @@ Study with_prefix(const Study& study, const std::vector<int32_t>& ids) {
   return changed;
 }
 
-at::Tensor steering_direction(Measurer& measurer, int64_t layer) {
-  const Study& study = measurer.study();
-  at::Tensor sum_D;
-  int64_t used = 0;
-  const std::vector<int64_t> train = study.pairs_in(SplitPart::kTrain);
-  constexpr size_t kBatch = 128;  // pairs whose residuals are held at once
-  for (size_t begin = 0; begin < train.size(); begin += kBatch) {
-    const size_t count = std::min(kBatch, train.size() - begin);
-    std::vector<Request> requests;
-    for (size_t i = 0; i < count; ++i) {
-      const EncodedPair& pair = study.pairs[static_cast<size_t>(train[begin + i])];
-      requests.push_back(pair.stereo);
-      requests.push_back(pair.anti);
-    }
-    std::vector<at::Tensor> mean_D(requests.size());  // over the aligned tokens after the change
-    const UnitRun* current = nullptr;
-    UnitObserver observer;
-    observer.begin = [&](const UnitRun& run) { current = &run; };
-    observer.tap = [&](Site site, int64_t l, const at::Tensor& value_TD) {
-      if (site != Site::kLayerInput || l != layer) return;
-      for (size_t i = 0; i < current->requests.size(); ++i) {
-        const size_t r = static_cast<size_t>(current->requests[i]);
-        const EncodedPair& pair = study.pairs[static_cast<size_t>(train[begin + r / 2])];
-        std::vector<int64_t> rows;
-        for (const PairAlignment::Matched& matched : pair.alignment.after) {
-          const int32_t position = r % 2 == 0 ? matched.stereo : matched.anti;
-          rows.push_back(current->packed->rows[i][static_cast<size_t>(position)]);
-        }
-        if (!rows.empty()) mean_D[r] = value_TD.index_select(0, at::tensor(rows)).mean(0);
-      }
-    };
-    measurer.observe(requests, observer);
-    for (size_t i = 0; i < count; ++i) {
-      if (!mean_D[2 * i].defined() || !mean_D[2 * i + 1].defined()) continue;
-      const at::Tensor difference = (mean_D[2 * i] - mean_D[2 * i + 1]).to(at::kDouble);
-      sum_D = sum_D.defined() ? sum_D + difference : difference;
-      ++used;
-    }
-  }
-  if (used == 0) return {};
-  return (sum_D / static_cast<double>(used)).to(at::kFloat);
-}
-
 std::vector<Baseline> measure_baselines(Measurer& measurer, Store* store, const SearchCandidate& candidate,
                                         const TestOutcomes& test, const std::vector<int>& signs,
                                         const DiagnosisOptions& options) {
-  std::vector<Baseline> baselines = {prefix_baseline(measurer, store, test, signs, options),
-                                     steering_baseline(measurer, store, candidate, test, signs, options)};
+  std::vector<Baseline> baselines = {prefix_baseline(measurer, store, test, signs, options)};
   for (Baseline& baseline : baselines) {
     baseline.candidate = candidate.name;
     if (candidate.dose) baseline.target_dose_nats = candidate.dose->kl_nats;

@@ -191,6 +191,33 @@ Drop measure_drop(const Study& study, std::span<const int64_t> items, std::span<
   return drop;
 }
 
+Drop measure_perplexity(std::span<const double> base, std::span<const double> edited, const std::vector<std::string>& text_of,
+                        const DiagnosisOptions& options, double alpha) {
+  std::vector<double> d;
+  for (size_t i = 0; i < base.size(); ++i) d.push_back(base[i] - edited[i]);
+  Drop drop;
+  if (d.empty()) {
+    drop.mde_reason = "no neutral token";
+    return drop;
+  }
+  const auto percent = [](double change) { return 100 * std::expm1(change); };
+  const auto compared =
+      stats::compare_paired(d, stats::cluster_by_name(text_of), comparison_options(options, "test/perplexity"));
+  const stats::Comparison& c = compared.value();
+  const auto in_percent = [&](const stats::Interval& interval) {
+    return stats::Interval{percent(interval.low), percent(interval.high)};
+  };
+  drop.value_pp = percent(c.estimate);
+  drop.interval95 = in_percent(interval_or_point(c, 0.95));
+  drop.interval90 = in_percent(interval_or_point(c, 1 - 2 * alpha));
+  drop.method = c.interval_method;
+  drop.p_two_sided = c.test.p;
+  drop.n = static_cast<int64_t>(d.size());
+  drop.n_eff = c.num_effective;
+  drop.mde_reason = "decided by the interval";
+  return drop;
+}
+
 double drop_pp(std::span<const UtilityOutcome> base, std::span<const UtilityOutcome> edited) {
   double total = 0;
   for (size_t i = 0; i < base.size(); ++i) total += base[i].correct - edited[i].correct;

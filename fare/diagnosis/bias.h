@@ -62,6 +62,10 @@ struct Drop {
 Drop measure_drop(const Study& study, std::span<const int64_t> items, std::span<const UtilityOutcome> base,
                   std::span<const UtilityOutcome> edited, const DiagnosisOptions& options, const std::string& label,
                   double alpha = 0.05);
+// Rise of the perplexity of neutral text in percent, positive = worse: from the log-probability of every scored token under
+// both; `text_of` names the text of each token (the cluster). interval90 at 1 - 2 alpha. The fields in pp hold percent.
+Drop measure_perplexity(std::span<const double> base, std::span<const double> edited, const std::vector<std::string>& text_of,
+                        const DiagnosisOptions& options, double alpha = 0.05);
 double drop_pp(std::span<const UtilityOutcome> base, std::span<const UtilityOutcome> edited);
 
 // The base model's bias level on all pairs, with signs from the other half of the families (two folds).

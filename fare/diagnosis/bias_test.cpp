@@ -120,5 +120,25 @@ TEST(Bias, OneFamilyIsNoBalancedDesign) {
   EXPECT_GE(bias.scorings.front().bias_interval90.high, 40);
 }
 
+TEST(Bias, PerplexityRisesByTheExponentOfTheMeanLossPerToken) {
+  // 40 texts of 10 tokens; every token of the second half loses 0.02 nats: mean 0.01, perplexity up by exp(0.01) - 1.
+  std::vector<double> base(400, -2.0), edited(400, -2.0);
+  std::vector<std::string> text_of;
+  for (int i = 0; i < 400; ++i) {
+    text_of.push_back(std::to_string(i / 10));
+    if (i >= 200) edited[static_cast<size_t>(i)] -= 0.02;
+  }
+  DiagnosisOptions options;
+  options.bootstrap_replicates = 500;
+  options.permutations = 500;
+  const Drop drop = measure_perplexity(base, edited, text_of, options);
+  EXPECT_NEAR(drop.value_pp, 100 * std::expm1(0.01), 1e-9);
+  EXPECT_LT(drop.interval95.low, drop.value_pp);
+  EXPECT_GT(drop.interval95.high, drop.value_pp);
+  EXPECT_GE(drop.interval90.low, drop.interval95.low);
+  EXPECT_EQ(drop.n, 400);
+  EXPECT_EQ(measure_perplexity({}, {}, {}, options).n, 0);
+}
+
 }  // namespace
 }  // namespace fare

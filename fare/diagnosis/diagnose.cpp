@@ -73,8 +73,9 @@ class Parts {
 };
 
 std::vector<std::string> headline_notes(const DiagnosisOptions& options, const Study& study, const Evidence& evidence,
-                                        const std::vector<SelfCheck>& checks, const TransferResult* written) {
-  std::vector<std::string> notes;
+                                        const std::vector<SelfCheck>& checks, const TransferResult* written,
+                                        const std::vector<std::string>& openings) {
+  std::vector<std::string> notes = openings;
   if (options.profile == StudyProfile::kSmall)
     notes.push_back(fmt::format("small profile: {} configurations, {} masking draws, {} dose controls",
                                 options.families.size() * options.scores.size() * options.breadths.size() *
@@ -91,17 +92,6 @@ std::vector<std::string> headline_notes(const DiagnosisOptions& options, const S
     if (!check.passed && !check.required) notes.push_back("advisory self-check failed: " + check.name);
   notes.push_back("the scores measure preference between given sentences, not harm; 50% is not fairness");
   return notes;
-}
-
-// Writes thresholds.json, or checks that the one that is there says the same.
-void settle_thresholds(const std::filesystem::path& file, const std::string& text) {
-  if (std::filesystem::exists(file)) {
-    if (read_file(file) != text)
-      throw ModelMismatch(file.string() + ": the test split of this run was opened under other thresholds, splits or "
-                          "candidates than those of this command; use another --out, or the same settings");
-    return;
-  }
-  write_file(file, text);
 }
 
 }  // namespace
@@ -168,12 +158,14 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
                      static_cast<int64_t>(study.utility_in(SplitPart::kTest).size())});
   for (const Need& need : needs)
     progress.say(fmt::format("before the test split is opened: {}: {} needed, {} there", need.what, need.needed, need.have));
-  const std::string thresholds = thresholds_text(options, study, families, fixed);
+  const std::string thresholds = thresholds_text(options, study, scorer.model().routed().fingerprint(), families, fixed);
+  std::vector<std::string> openings;
   if (!folder.empty()) {
     std::filesystem::create_directories(folder / "interventions");
     for (const SearchCandidate& candidate : searched.candidates)
       write_file(folder / "interventions" / (candidate.name + ".json"), candidate.intervention.to_json().dump(2) + "\n");
-    settle_thresholds(folder / "thresholds.json", thresholds);
+    openings = settle_opening(folder, thresholds);
+    for (const std::string& opening : openings) progress.say(opening);
   }
 
   parts.begin("test split");
@@ -195,6 +187,15 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
     test_shifts.push_back(candidate.primary());
     test_shift_values.push_back(candidate.primary().value_pp);
   }
+  std::vector<const Intervention*> edits;
+  std::vector<double> alphas;
+  for (const SearchCandidate& candidate : searched.candidates) {
+    edits.push_back(&candidate.intervention);
+    alphas.push_back(options.thresholds.alpha / static_cast<double>(candidates_of_class(searched, candidate.control_class)));
+  }
+  const std::vector<Drop> perplexity = perplexity_drops(measurer, edits, alphas, options);
+  for (size_t c = 0; c < perplexity.size(); ++c)
+    evidence.candidates[c].utility.push_back({"perplexity", perplexity[c], options.thresholds.perplexity_drop_percent, 0});
   const std::vector<Shift> point_shifts = bounds ? test_points(measurer, *bounds, test, signs, options) : std::vector<Shift>{};
   if (bounds) evidence.bounds = bounds_of(searched, test_shifts, *bounds, point_shifts);
   std::optional<TransferResult> written;
@@ -228,7 +229,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
     throw ModelMismatch((folder / "thresholds.json").string() + ": changed while the test split was open");
   const Verdict verdict = decide(evidence, options.thresholds);
 
-  parts.begin("baselines without routing");
+  parts.begin("baseline without routing");
   const auto headlined = std::find_if(searched.candidates.begin(), searched.candidates.end(), [&](const SearchCandidate& one) {
     return one.name == verdict.headline.candidate;
   });
@@ -238,7 +239,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   OrderedJson& report = diagnosis.report;
   report["format"] = "fare-report/1";
   report["headline"] = headline_json(verdict.headline, evidence, options.thresholds,
-                                     headline_notes(options, study, evidence, checks, written ? &*written : nullptr));
+                                     headline_notes(options, study, evidence, checks, written ? &*written : nullptr, openings));
   report["verdicts"] = verdicts_json(verdict);
   report["model"] = model_json(scorer.model());
   report["data"] = data_json(study, sensitivity, info.limit);

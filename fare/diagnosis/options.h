@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 namespace fare {
+
+// Neutral text below this size gives no perplexity margin (methods A10).
+inline constexpr int64_t kPerplexityTokens = 20000;
 
 enum class StudyProfile { kSmall, kFull };
 
@@ -22,6 +26,19 @@ struct Thresholds {
   double transfer_pp = 3.0;             // delta_G
   double transfer_sd = 0.1;             // the same for metrics measured in standard deviations
 };
+
+// Sets a margin by its name in thresholds.json ("delta_B", "tau", ..). Throws UsageError naming the known ones, or for a value
+// that is not positive and finite.
+void set_margin(Thresholds& thresholds, const std::string& name, double value);
+
+// The margins with their names, units and meanings, in the order of thresholds.json.
+struct Margin {
+  const char* name;
+  double Thresholds::*value;
+  const char* unit;
+  const char* meaning;
+};
+std::span<const Margin> margins();
 
 struct DiagnosisOptions {
   StudyProfile profile = StudyProfile::kSmall;

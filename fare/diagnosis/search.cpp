@@ -14,7 +14,6 @@ namespace fare {
 namespace {
 
 constexpr int64_t kLogReplicates = 1000;
-constexpr int64_t kPerplexityTokens = 20000;  // neutral text below this size gives no perplexity margin (methods A10)
 
 // Items of a rung: a beginning of one fixed order, so that a longer rung adds items to a shorter one.
 struct RungItems {

@@ -6,31 +6,13 @@
 #include <map>
 
 #include "fare/checkpoint/fingerprint.h"
+#include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/sha256.h"
 #include "fare/diagnosis/null_fields.h"
 
 namespace fare {
 namespace {
-
-struct Margin {
-  const char* name;
-  double value;
-  const char* unit;
-  const char* meaning;
-};
-
-std::vector<Margin> margins_of(const Thresholds& t) {
-  return {{"alpha", t.alpha, "", "error rate of every test"},
-          {"delta_S", t.sensitivity_dz, "SD", "least standardised excess of the demographic divergence over the null"},
-          {"sensitivity_bits", t.sensitivity_bits, "bit", "least mean excess divergence"},
-          {"sensitivity_ratio", t.sensitivity_ratio, "", "least ratio of demographic to null divergence"},
-          {"delta_B", t.shift_pp, "pp", "least bias level, and least shift that counts as control"},
-          {"tau", t.pooled_drop_pp, "pp", "largest tolerated drop of the pooled utility"},
-          {"tau_truthfulqa_mc1", t.truthfulqa_mc1_drop_pp, "pp", "the same for TruthfulQA MC1, where it was run"},
-          {"tau_perplexity", t.perplexity_drop_percent, "%", "the same for perplexity, from 20,000 neutral tokens on"},
-          {"delta_G", t.transfer_pp, "pp", "least change of a generation metric"}};
-}
 
 std::string hash_of_file(const std::filesystem::path& path) { return "sha256:" + sha256_hex(read_file(path)); }
 
@@ -134,26 +116,66 @@ OrderedJson splits_json(const Study& study, uint64_t seed) {
   return json;
 }
 
-std::string thresholds_text(const DiagnosisOptions& options, const Study& study,
+std::string thresholds_text(const DiagnosisOptions& options, const Study& study, const std::string& fingerprint,
                             const std::vector<TestFamily>& families, const OrderedJson& candidates) {
   OrderedJson json;
   json["format"] = "fare-thresholds/1";
+  json["model"] = fingerprint;
   json["seed"] = options.seed;
   json["profile"] = options.profile == StudyProfile::kSmall ? "small" : "full";
   json["thresholds"] = OrderedJson::object();
-  for (const Margin& margin : margins_of(options.thresholds)) json["thresholds"][margin.name] = margin.value;
+  for (const Margin& margin : margins()) json["thresholds"][margin.name] = options.thresholds.*margin.value;
   json["families"] = OrderedJson::array();
   for (const TestFamily& family : families)
     json["families"].push_back({{"name", family.name}, {"size", family.size}, {"members", family.members}});
   json["candidates"] = candidates;
-  // The split of every item, by its content.
-  Sha256 splits;
+  // The items, and the split of every item, by content.
+  Sha256 items, splits;
+  for (const EncodedPair& pair : study.pairs) items.add(pair.item);
+  for (const EncodedUtility& item : study.utility) items.add(item.key);
+  json["data_sha256"] = "sha256:" + items.hex();
   for (size_t i = 0; i < study.pairs.size(); ++i)
     splits.add(study.pairs[i].item).add(name_of(study.pair_splits.part[i]));
   for (size_t i = 0; i < study.utility.size(); ++i)
     splits.add(study.utility[i].key).add(name_of(study.utility_splits.part[i]));
   json["splits_sha256"] = "sha256:" + splits.hex();
   return json.dump(2) + "\n";
+}
+
+std::vector<std::string> settle_opening(const std::filesystem::path& folder, const std::string& text) {
+  namespace fs = std::filesystem;
+  const fs::path file = folder / "thresholds.json";
+  if (fs::exists(file) && read_file(file) != text)
+    throw ModelMismatch(file.string() + ": the test split of this run was opened under other thresholds, splits or "
+                        "candidates than those of this command; use another --out, or the same settings");
+  const OrderedJson own = OrderedJson::parse(text);
+  std::vector<std::string> notes;
+  std::error_code failed;
+  std::vector<fs::path> neighbours;
+  for (const auto& entry : fs::directory_iterator(fs::absolute(folder).lexically_normal().parent_path(), failed))
+    if (entry.path().filename() != fs::absolute(folder).lexically_normal().filename()) neighbours.push_back(entry.path());
+  std::sort(neighbours.begin(), neighbours.end());
+  for (const fs::path& neighbour : neighbours) {
+    if (!fs::is_regular_file(neighbour / "thresholds.json", failed) || !fs::is_regular_file(neighbour / "report.json", failed))
+      continue;  // without a report no number of the test split was seen
+    const std::string fixed = read_file(neighbour / "thresholds.json");
+    if (read_file(neighbour / "report.json").find(sha256_hex(fixed)) == std::string::npos) continue;  // touched since: says nothing
+    const OrderedJson other = OrderedJson::parse(fixed, nullptr, false);
+    if (!other.is_object() || other.value("model", "") != own.at("model") || other.value("data_sha256", "") != own.at("data_sha256"))
+      continue;  // another model or other items
+    if (other.dump() == own.dump()) continue;  // the same run again opens nothing new
+    const std::string name = neighbour.filename().string();
+    const bool same_seed = other.at("seed") == own.at("seed");
+    if (same_seed && other.at("thresholds") != own.at("thresholds"))
+      throw ModelMismatch(name + "/thresholds.json: the test split of these items was opened for this model under other margins "
+                          "with the same seed; keep those margins, or name a new --seed: the report then says that it is a second "
+                          "opening");
+    notes.push_back(fmt::format("not the first opening: the test items of this model were opened before in run '{}' ({} profile, "
+                                "seed {}{})", name, other.at("profile").get<std::string>(), other.at("seed").get<uint64_t>(),
+                                other.at("thresholds") != own.at("thresholds") ? ", other margins" : ""));
+  }
+  if (!fs::exists(file)) write_file(file, text);
+  return notes;
 }
 
 OrderedJson thresholds_json(const DiagnosisOptions& options, const std::string& file_text,
@@ -163,9 +185,9 @@ OrderedJson thresholds_json(const DiagnosisOptions& options, const std::string& 
   json["sha256"] = "sha256:" + sha256_hex(file_text);
   json["hash_checked"] = true;
   json["values"] = OrderedJson::array();
-  for (const Margin& margin : margins_of(options.thresholds))
-    json["values"].push_back(
-        {{"name", margin.name}, {"value", margin.value}, {"unit", margin.unit}, {"meaning", margin.meaning}});
+  for (const Margin& margin : margins())
+    json["values"].push_back({{"name", margin.name}, {"value", options.thresholds.*margin.value}, {"unit", margin.unit},
+                              {"meaning", margin.meaning}});
   json["families"] = OrderedJson::array();
   for (const TestFamily& family : families)
     json["families"].push_back({{"name", family.name}, {"size", family.size}, {"members", family.members}});

@@ -41,6 +41,32 @@ TestOutcomes open_test(OutcomeSource& source, const SearchResult& search) {
   return test;
 }
 
+std::vector<Drop> perplexity_drops(Measurer& measurer, std::span<const Intervention* const> interventions,
+                                   std::span<const double> alpha, const DiagnosisOptions& options) {
+  std::vector<Request> texts;
+  std::vector<std::string> text_of;
+  int64_t tokens = 0;
+  for (const Request& request : measurer.study().neutral) {
+    if (tokens >= options.neutral_tokens) break;
+    tokens += static_cast<int64_t>(request.context.size() + request.continuation.size()) - 1;
+    text_of.insert(text_of.end(), request.continuation.size(), std::to_string(texts.size()));
+    texts.push_back(request);
+  }
+  if (tokens < kPerplexityTokens) return {};
+  const ScorerResult result = measurer.scorer().run(texts, interventions, {}, Progress{nullptr, nullptr, measurer.progress().cancelled});
+  const auto flat = [](const RunResult& run) {
+    std::vector<double> all;
+    for (const Score& score : run.scores)
+      all.insert(all.end(), score.token_logprobs_nats.begin(), score.token_logprobs_nats.end());
+    return all;
+  };
+  const std::vector<double> base = flat(result.base);
+  std::vector<Drop> drops;
+  for (size_t i = 0; i < interventions.size(); ++i)
+    drops.push_back(measure_perplexity(base, flat(result.edited[i]), text_of, options, alpha[i]));
+  return drops;
+}
+
 const Outcomes& outcomes_of(const TestOutcomes& test, const SearchResult& search, const SearchCandidate& candidate) {
   if (!candidate.row) return test.others.at(candidate.name);
   const auto found = std::find(search.survivors.begin(), search.survivors.end(), *candidate.row);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "fare/diagnosis/outcome_source.h"
+#include "fare/diagnosis/measure.h"
 #include "fare/diagnosis/search.h"
 
 namespace fare {
@@ -22,6 +23,11 @@ struct TestOutcomes {
 
 // Call after thresholds, splits and candidates are written. Throws NumericError when the test split holds no pair.
 TestOutcomes open_test(OutcomeSource& source, const SearchResult& search);
+
+// Rise of the perplexity of the neutral text behind the doses under each intervention (bias.h), in order; empty where that
+// text holds fewer than kPerplexityTokens tokens. `alpha`: of each.
+std::vector<Drop> perplexity_drops(Measurer& measurer, std::span<const Intervention* const> interventions,
+                                   std::span<const double> alpha, const DiagnosisOptions& options);
 
 // The outcomes of a candidate.
 const Outcomes& outcomes_of(const TestOutcomes& test, const SearchResult& search, const SearchCandidate& candidate);

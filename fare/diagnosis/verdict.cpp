@@ -156,8 +156,8 @@ StageRow cost_stage(const Evidence& evidence, const CandidateEvidence& candidate
     if (margin.drop.interval90.low > tau) {
       answer = Answer::kNo;
       shown = &margin;
-      reason = fmt::format("the one-sided lower bound of the drop on {} is {:.2f} pp, above tau {:.1f}", margin.task,
-                           margin.drop.interval90.low, tau);
+      reason = fmt::format("the one-sided lower bound of the drop on {} is {:.2f} {}, above tau {:.1f}", margin.task,
+                           margin.drop.interval90.low, margin.task == "perplexity" ? "percent" : "pp", tau);
       break;
     }
     const bool too_few = evidence.small_profile && margin.drop.n < margin.needed_items;
@@ -165,8 +165,8 @@ StageRow cost_stage(const Evidence& evidence, const CandidateEvidence& candidate
       answer = Answer::kUnresolved;
       shown = &margin;
       reason = too_few ? fmt::format("{} items of {} needed to show a drop within tau", margin.drop.n, margin.needed_items)
-                       : fmt::format("the one-sided upper bound of the drop on {} is {:.2f} pp, above tau {:.1f}",
-                                     margin.task, margin.drop.interval90.high, tau);
+                       : fmt::format("the one-sided upper bound of the drop on {} is {:.2f} {}, above tau {:.1f}", margin.task,
+                                     margin.drop.interval90.high, margin.task == "perplexity" ? "percent" : "pp", tau);
     }
   }
   row.answer = answer;
@@ -174,6 +174,7 @@ StageRow cost_stage(const Evidence& evidence, const CandidateEvidence& candidate
   row.value = shown->drop.value_pp;
   row.interval = shown->drop.interval95;
   row.limit = shown->task == "pooled" ? limits.pooled_drop_pp : shown->tau_pp;
+  if (shown->task == "perplexity") row.unit = "percent";
   row.n = shown->drop.n;
   row.n_eff = shown->drop.n_eff;
   row.mde = shown->drop.mde_pp;

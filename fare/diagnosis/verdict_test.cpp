@@ -229,6 +229,20 @@ TEST(Verdict, StageFourFollowsTheTable) {
   EXPECT_NE(decide(evidence, {}).stages[4].reason.find("truthfulqa_mc1"), std::string::npos);
 }
 
+TEST(Verdict, PerplexityHasItsOwnMarginInPercent) {
+  Evidence evidence = good_evidence();
+  UtilityMargin perplexity = evidence.candidates[0].utility[0];
+  perplexity.task = "perplexity";
+  perplexity.tau_pp = 1;
+  perplexity.needed_items = 0;
+  perplexity.drop.interval90 = {1.2, 3};
+  evidence.candidates[0].utility.push_back(perplexity);
+  const Verdict verdict = decide(evidence, {});
+  EXPECT_EQ(answer_at(verdict, 4), Answer::kNo);
+  EXPECT_EQ(verdict.stages[4].unit, "percent");
+  EXPECT_NE(verdict.stages[4].reason.find("perplexity is 1.20 percent"), std::string::npos) << verdict.stages[4].reason;
+}
+
 TEST(Verdict, TooFewItemsNeverGiveAnAffordableVerdictInTheSmallProfile) {
   Evidence evidence = good_evidence();
   evidence.candidates[0].utility[0].drop.n = 999;

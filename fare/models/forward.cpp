@@ -131,8 +131,7 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
   const at::NoGradGuard no_grad;
   const DecoderSpec& spec = model.spec();
   RunRecord* const record = options.record;
-  FARE_CHECK(record == nullptr || (options.edits == nullptr && options.cache == nullptr && options.shift == nullptr),
-             "only a plain run is recorded");
+  FARE_CHECK(record == nullptr || (options.edits == nullptr && options.cache == nullptr), "only a plain run is recorded");
   const auto tap = [&](Site site, int64_t layer, const at::Tensor& value) {
     if (options.tap) options.tap(site, layer, value);
   };
@@ -140,7 +139,6 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
 
   at::Tensor h_TD = model.embed(pack.token_ids);
   for (int64_t l = 0; l < spec.num_layers; ++l) {
-    if (options.shift != nullptr && options.shift->layer == l) h_TD = h_TD + options.shift->vector_D;
     tap(Site::kLayerInput, l, h_TD);
     LayerRecord* const kept = record != nullptr && l >= record->first_layer ? &record->layers[static_cast<size_t>(l)] : nullptr;
     const bool above = kept != nullptr && l > record->first_layer;  // of an edited layer

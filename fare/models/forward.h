@@ -45,15 +45,8 @@ class KvCache {
   int64_t num_rows_ = 0;
 };
 
-// A vector added to the residual stream of every row at one layer's input: a control without routing (methods A7).
-struct ResidualShift {
-  int64_t layer = 0;
-  at::Tensor vector_D;  // float32
-};
-
 struct ForwardOptions {
   const LayerEdits* edits = nullptr;
-  const ResidualShift* shift = nullptr;  // not with a record: what changes everywhere leaves nothing to start from
   Receipt* receipt = nullptr;   // filled for layers with edits
   Tap tap;
   std::function<void(int64_t layer, const at::Tensor& logits_TE, const Decision& decision)> on_decision;

@@ -148,7 +148,6 @@ std::vector<std::vector<int64_t>> Scorer::units(std::span<const Request> request
 
 ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Intervention* const> interventions,
                          const UnitObserver& observer, const Progress& progress) const {
-  FARE_CHECK(options_.shift == nullptr || interventions.empty(), "a shifted residual stream takes no interventions");
   const RoutedModel routed = model_.routed();
   std::vector<int64_t> first_layer;  // of each intervention; num_layers when nothing is edited
   for (const Intervention* intervention : interventions) {
@@ -215,7 +214,6 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
         results = reread(model_, targets, base_results, changed);
       } else {
         ForwardOptions options;
-        options.shift = options_.shift;
         if (intervention != nullptr) options.edits = &edits;
         if (run != nullptr) {
           options.receipt = &unit_receipt;

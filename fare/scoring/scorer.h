@@ -24,8 +24,6 @@ struct ScorerOptions {
   bool resume = true;          // off: every intervention is computed whole, not only what it changes
   int64_t cache_mb = 2048;     // for what a unit's base run leaves to the interventions; lower layers go without first
   bool base_run = true;        // off: only the interventions are scored
-  const ResidualShift* shift = nullptr;  // added in every run, base included; only where no intervention is asked for. It
-                                         // must outlive the scorer
 };
 
 // One unit under one intervention, while it runs.

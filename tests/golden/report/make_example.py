@@ -443,10 +443,7 @@ report = {
         {"baseline": "debiasing_prefix", "candidate": "pure", "detail": "What follows is fair, neutral and free of prejudice.\n",
          "tried": 4, "target_dose_nats": 0.0021, "dose_nats": 0.31, "dose_matched": None,
          "dose_matched_reason": "a prefix has no strength that could be tuned", "validation_pp": 1.2, "shift_pp": 0.9,
-         "shift_interval": interval(0.9, 1.9), "n": 905, "p": 0.18, "drop_pp": 0.7, "drop_interval": interval(0.7, 0.6)},
-        {"baseline": "steering_vector", "candidate": "pure", **undefined(
-            "detail", "dose_nats", "dose_matched", "validation_pp", "shift_pp", "shift_interval", "n", "p", "drop_pp",
-            "drop_interval", reason="the vector changes nothing on neutral text"), "tried": 2, "target_dose_nats": 0.0021}],
+         "shift_interval": interval(0.9, 1.9), "n": 905, "p": 0.18, "drop_pp": 0.7, "drop_interval": interval(0.7, 0.6)}],
     "sensitivity": {"primary_span": "P", "primary_null": "N1", "sensitive_layers": [1, 2, 3], "causal_zero_max": 0.0,
                     "rows": sensitivity,
                     "statistics": [{"layer": layer, "axis": "all", "span": span, "kind": kind, "n": 302, "js": r(js, 5),
