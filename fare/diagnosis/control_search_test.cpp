@@ -6,6 +6,7 @@
 #include "fare/diagnosis/control_study_test.h"
 #include "fare/diagnosis/expert_scores.h"
 #include "fare/diagnosis/masking.h"
+#include "fare/diagnosis/reach.h"
 #include "fare/diagnosis/robustness.h"
 #include "fare/diagnosis/search.h"
 
@@ -127,7 +128,11 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
   OrderedJson report;
   report["candidates"] = candidates_json(found);
   report["search"] = search_json(found, {});
-  report["reach"] = reach_json(found, {}, nullptr, {});
+  std::vector<Shift> candidate_shifts;
+  for (const CandidateTest& candidate : tested) candidate_shifts.push_back(candidate.primary());
+  OracleCurve not_run;
+  not_run.reason = "not run here";
+  report["reach"] = reach_json(found, candidate_shifts, Reach{}, {}, not_run, options.thresholds);
   report["dose_control"] = dose_control_json(doses);
   report["robustness"] = robustness_json(tested);
   report["effects"] = effects_json(tested, options.thresholds);

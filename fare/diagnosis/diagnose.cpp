@@ -15,6 +15,7 @@
 #include "fare/diagnosis/expert_scores.h"
 #include "fare/diagnosis/masking.h"
 #include "fare/diagnosis/null_fields.h"
+#include "fare/diagnosis/reach.h"
 #include "fare/diagnosis/robustness.h"
 #include "fare/diagnosis/router_profile.h"
 #include "fare/diagnosis/search.h"
@@ -136,8 +137,10 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   SearchResult searched = search(measurer, scores, profile, signs, options);
 
   // Searches beyond the grid bring candidates of every class, and the points that bound what a class can do.
-  std::optional<UpperBounds> bounds;
-  settle_candidates(searched, bounds ? bounds->candidates : std::vector<SearchCandidate>{}, options);
+  parts.begin("upper bounds");
+  const ReachOptions reach_options = ReachOptions::of(options.profile, options.seed);
+  const Reach reach = search_reach(measurer, searched, profile, signs, reach_options, options);
+  settle_candidates(searched, reach.bounds.candidates, options);
 
   // Everything that decides is written down before a test item is looked at.
   const int64_t num_candidates = static_cast<int64_t>(searched.candidates.size());
@@ -196,8 +199,10 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   const std::vector<Drop> perplexity = perplexity_drops(measurer, edits, alphas, options);
   for (size_t c = 0; c < perplexity.size(); ++c)
     evidence.candidates[c].utility.push_back({"perplexity", perplexity[c], options.thresholds.perplexity_drop_percent, 0});
-  const std::vector<Shift> point_shifts = bounds ? test_points(measurer, *bounds, test, signs, options) : std::vector<Shift>{};
-  if (bounds) evidence.bounds = bounds_of(searched, test_shifts, *bounds, point_shifts);
+  parts.begin("upper bounds on test");
+  const std::vector<Shift> point_shifts = test_points(measurer, reach.bounds, test, signs, options);
+  evidence.bounds = bounds_of(searched, test_shifts, reach.bounds, point_shifts);
+  const OracleCurve oracle_test = measure_oracle(measurer, test.pairs, signs, reach_options, options, "test");
   std::optional<TransferResult> written;
   if (transfer != nullptr && !transfer->prompts.items.empty()) {
     parts.begin("generation");
@@ -265,7 +270,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   report["experts"] = experts_json(scores);
   report["expert_scores"] = expert_scores_json(scores);
   report["search"] = search_json(searched, test_shift_values);
-  report["reach"] = reach_json(searched, test_shifts, bounds ? &*bounds : nullptr, point_shifts);
+  report["reach"] = reach_json(searched, test_shifts, reach, point_shifts, oracle_test, options.thresholds);
   report["masking"] = masking_json(masking);
   report["conditions"] = conditions_json(conditions);
   if (written) report["generation"] = transfer_json(*written);

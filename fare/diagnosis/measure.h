@@ -36,6 +36,7 @@ class Measurer : public OutcomeSource {
   void observe(std::span<const Request> requests, const UnitObserver& observer);
 
   int64_t rows_computed() const { return rows_computed_; }  // rows times layers, of all ranks
+  void count_rows(int64_t rows) { rows_computed_ += rows; }  // that a part computed past this object
 
  private:
   struct Neutral;  // the text behind doses, with its base run

@@ -77,8 +77,10 @@ struct ReachPoint {
   std::string control_class = "static";
   std::string candidate;       // the one that is this point; may be empty
   Intervention intervention;
-  bool needed_for_no = true;   // stage 2 of its class reads it; an oracle is not
-  std::optional<double> train_pp, validation_pp;
+  bool needed_for_no = true;   // stage 2 of its class reads it
+  std::string constraint = "none";  // "within_tau": found under the limit on the drop of utility
+  std::optional<int64_t> breadth;   // experts touched
+  std::optional<double> train_pp, validation_pp, validation_drop_pp;
   std::optional<Dose> dose;
   std::string dose_reason;
 };
@@ -158,10 +160,5 @@ OrderedJson candidates_json(const SearchResult& search);
 
 // "search": the test values (one per candidate, in order; empty before the test split was opened) give the optimism.
 OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp);
-
-// "reach": the A5 row from the reach candidate's test shift, then the points of other searches (test shifts parallel to
-// them); bounds that were not searched are null with the reason.
-OrderedJson reach_json(const SearchResult& search, std::span<const Shift> test_shift, const UpperBounds* bounds,
-                       std::span<const Shift> point_shift);
 
 }  // namespace fare

@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <utility>
-
 #include "fare/diagnosis/null_fields.h"
 #include "fare/diagnosis/search.h"
 
@@ -170,54 +167,6 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
     put_field(row, "drop_pp", step.drop_pp, "the validation split holds no utility item");
     certificate["one_steps"].push_back(std::move(row));
   }
-  return json;
-}
-
-OrderedJson reach_json(const SearchResult& search, std::span<const Shift> test_shift, const UpperBounds* bounds,
-                       std::span<const Shift> point_shift) {
-  OrderedJson rows = OrderedJson::array();
-  const char* not_searched = "this search was not run";
-  const auto add = [&](const ReachPoint& point, const Shift* test) {
-    OrderedJson json;
-    json["bound"] = point.bound;
-    json["control_class"] = point.control_class;
-    put_field(json, "candidate", point.candidate.empty() ? std::nullopt : std::optional(point.candidate),
-              test != nullptr ? "not carried as a candidate" : not_searched);
-    put_field(json, "train_pp", point.train_pp, test != nullptr ? "not measured on train" : not_searched);
-    put_field(json, "validation_pp", point.validation_pp, test != nullptr ? "not measured on validation" : not_searched);
-    put_field(json, "test_pp", test ? std::optional(test->value_pp) : std::nullopt, not_searched);
-    put_interval(json, "test_interval", test ? std::optional(test->interval95) : std::nullopt, not_searched);
-    put_field(json, "upper_bound_pp", test ? std::optional(test->interval90.high) : std::nullopt, not_searched);
-    put_field(json, "dose_nats", point.dose ? std::optional(point.dose->kl_nats) : std::nullopt,
-              test != nullptr ? point.dose_reason : not_searched);
-    rows.push_back(json);
-  };
-  for (size_t i = 0; i < search.candidates.size() && i < test_shift.size(); ++i) {
-    const SearchCandidate& candidate = search.candidates[i];
-    if (!candidate.row || candidate.row != search.reach) continue;
-    ReachPoint point;
-    point.bound = "a5_reach";
-    point.candidate = candidate.name;
-    point.validation_pp = candidate.validation_shift_pp;
-    point.dose = candidate.dose;
-    point.dose_reason = candidate.dose_reason;
-    add(point, &test_shift[i]);
-  }
-  if (bounds != nullptr)
-    for (size_t i = 0; i < bounds->points.size(); ++i) add(bounds->points[i], &point_shift[i]);
-  for (const auto& [bound, control_class] :
-       {std::pair{"a6_gradient", "static"}, {"a6_second_optimiser", "static"}, {"conditional_tokens", "conditional"},
-        {"conditional_detector", "conditional"}, {"conditional_low_rank", "conditional"}, {"router_only", "router_only"},
-        {"oracle", "oracle"}}) {
-    const auto is_it = [&](const OrderedJson& row) { return row.at("bound") == bound; };
-    if (std::any_of(rows.begin(), rows.end(), is_it)) continue;
-    ReachPoint point;
-    point.bound = bound;
-    point.control_class = control_class;
-    add(point, nullptr);
-  }
-  OrderedJson json;
-  json["rows"] = rows;
   return json;
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "fare/core/error.h"
 #include "fare/models/attention_kernel.h"
@@ -90,27 +91,54 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
 
 at::Tensor attend_differentiable(const at::Tensor& q_TNd, const at::Tensor& k_TGd, const at::Tensor& v_TGv,
                                  const std::vector<Segment>& segments, const AttentionShape& shape) {
-  const int64_t repeats = q_TNd.size(1) / k_TGd.size(1);
-  std::vector<at::Tensor> outputs;
+  // Segments of one shape are one batch: a pass over many short texts is few operations, forward and backward.
+  // B segments of a batch, M rows of their own, L rows on their path.
+  constexpr int64_t kLargestBatch = int64_t{1} << 24;  // numbers in the keys of a batch
+  const int64_t repeats = q_TNd.size(1) / k_TGd.size(1), num_heads = q_TNd.size(1);
+  std::map<std::pair<int64_t, int64_t>, std::vector<size_t>> by_shape;  // (own rows, path)
+  std::vector<std::vector<int32_t>> paths;
   for (size_t s = 0; s < segments.size(); ++s) {
-    const std::vector<int32_t> path = path_rows(segments, s);
-    const int64_t length = static_cast<int64_t>(path.size());
-    const int64_t own = segments[s].num_rows;
-    const at::Tensor index = at::tensor(at::ArrayRef<int32_t>(path), at::kInt);
-    const at::Tensor keys = k_TGd.index_select(0, index).repeat_interleave(repeats, 1).transpose(0, 1);
-    const at::Tensor values = v_TGv.index_select(0, index).repeat_interleave(repeats, 1).transpose(0, 1);
-    const at::Tensor queries = q_TNd.narrow(0, segments[s].first_row, own).transpose(0, 1);
+    paths.push_back(path_rows(segments, s));
+    by_shape[{segments[s].num_rows, static_cast<int64_t>(paths.back().size())}].push_back(s);
+  }
+  std::vector<at::Tensor> outputs;
+  std::vector<int64_t> place(static_cast<size_t>(q_TNd.size(0)));  // of each row among the outputs
+  int64_t next = 0;
+  for (const auto& [rows, members] : by_shape) {
+    const auto [own, length] = rows;
+    if (own == 0) continue;
+    const size_t most = static_cast<size_t>(std::max<int64_t>(1, kLargestBatch / std::max<int64_t>(1, length * num_heads * q_TNd.size(2))));
     const at::Tensor query_position = at::arange(length - own, length).unsqueeze(1);
     const at::Tensor key_position = at::arange(length).unsqueeze(0);
     at::Tensor hidden = key_position > query_position;
     if (shape.sliding_window) hidden = hidden.logical_or(key_position <= query_position - *shape.sliding_window);
-    at::Tensor scores = (at::matmul(queries, keys.transpose(1, 2)) * shape.scale)
-                            .masked_fill(hidden, -std::numeric_limits<float>::infinity());
-    if (shape.sinks_N.defined())
-      scores = at::cat({scores, shape.sinks_N.view({-1, 1, 1}).expand({scores.size(0), own, 1})}, -1);
-    outputs.push_back(at::matmul(scores.softmax(-1).narrow(-1, 0, length), values).transpose(0, 1));
+    for (size_t begin = 0; begin < members.size(); begin += most) {
+      const size_t end = std::min(members.size(), begin + most);
+      std::vector<int32_t> on_path, own_rows;
+      for (size_t m = begin; m < end; ++m) {
+        const Segment& segment = segments[members[m]];
+        on_path.insert(on_path.end(), paths[members[m]].begin(), paths[members[m]].end());
+        for (int32_t r = segment.first_row; r < segment.first_row + segment.num_rows; ++r) {
+          own_rows.push_back(r);
+          place[static_cast<size_t>(r)] = next++;
+        }
+      }
+      const int64_t batch = static_cast<int64_t>(end - begin);
+      const at::Tensor path_index = at::tensor(at::ArrayRef<int32_t>(on_path), at::kInt), own_index = at::tensor(at::ArrayRef<int32_t>(own_rows), at::kInt);
+      const auto heads_first = [&](const at::Tensor& rows_by_head, int64_t count) {  // [B * count, N, x] -> [B, N, count, x]
+        return rows_by_head.view({batch, count, num_heads, rows_by_head.size(2)}).transpose(1, 2);
+      };
+      const at::Tensor keys = heads_first(k_TGd.index_select(0, path_index).repeat_interleave(repeats, 1), length);
+      const at::Tensor values = heads_first(v_TGv.index_select(0, path_index).repeat_interleave(repeats, 1), length);
+      const at::Tensor queries = heads_first(q_TNd.index_select(0, own_index), own);
+      at::Tensor scores_BNML = (at::matmul(queries, keys.transpose(2, 3)) * shape.scale)
+                                   .masked_fill(hidden, -std::numeric_limits<float>::infinity());
+      if (shape.sinks_N.defined())
+        scores_BNML = at::cat({scores_BNML, shape.sinks_N.view({1, -1, 1, 1}).expand({batch, num_heads, own, 1})}, -1);
+      outputs.push_back(at::matmul(scores_BNML.softmax(-1).narrow(-1, 0, length), values).transpose(1, 2).flatten(0, 1));
+    }
   }
-  return at::cat(outputs, 0);
+  return at::cat(outputs, 0).index_select(0, at::tensor(at::ArrayRef<int64_t>(place), at::kLong));
 }
 
 }  // namespace fare

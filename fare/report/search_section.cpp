@@ -122,16 +122,6 @@ std::string search_section(const Node& report) {
                           number_column("Drop, pp", "drop_pp", 2)},
                          certificate.rows("one_steps"));
   }
-  if (const Node reach = report.at("reach"); reach.is_null())
-    body += "<p>Reach: " + undefined_html(report.reason("reach")) + "</p>\n";
-  else
-    body +=
-        html_table("Reach: the most that was found, whatever the cost (\"not found by\" these searches, not a proof)",
-                   {code_column("Search", "bound"), code_column("Candidate", "candidate"),
-                    number_column("Validation, pp", "validation_pp", 1),
-                    estimate_column("Test, pp", "test_pp", "test_interval", 1),
-                    number_column("Upper bound, pp", "upper_bound_pp", 1), number_column("Dose, nats", "dose_nats")},
-                   reach.rows("rows"));
   return section("search", "Search for control", body);
 }
 

@@ -23,7 +23,8 @@ std::string bias_section(const Node& report);         // the base model's prefer
 std::string sensitivity_section(const Node& report);  // does the router react
 std::string router_section(const Node& report);       // router profile
 std::string experts_section(const Node& report);      // scores, heat maps
-std::string search_section(const Node& report);       // front, random controls, halving, search effort, reach
+std::string search_section(const Node& report);       // front, random controls, halving, search effort
+std::string reach_section(const Node& report);        // upper bounds on control
 std::string control_section(const Node& report);      // effects on the test split, axes, robustness, dose control
 std::string masking_section(const Node& report);
 std::string conditions_section(const Node& report);  // buffering by shared experts, breadth

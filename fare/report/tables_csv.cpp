@@ -107,6 +107,7 @@ const struct {
                {"expected_best", "search", "expected_best"},
                {"optimism", "search", "optimism"},
                {"reach", "reach", "rows"},
+               {"reach_oracle", "reach", "oracle"},
                {"masking", "masking", "groups"},
                {"masking_draws", "masking", "draw_values"},
                {"masking_tests", "masking", "tests"},
