@@ -29,8 +29,8 @@ DiagnosisOptions quick() {
   return options;
 }
 
-struct Run {
-  explicit Run(const ControlOptions& made) : control(made), options(quick()) {
+struct Measured {
+  explicit Measured(const ControlOptions& made) : control(made), options(quick()) {
     profile = profile_router(*control.measurer);
     scores = score_experts(*control.measurer, profile, options);
     signs.assign(control.study.axes.size(), 1);
@@ -58,7 +58,7 @@ struct Run {
 const std::vector<RoutedExpert> kPlanted = {{1, 14}, {1, 15}};
 
 TEST(Conditions, BreadthOfAPlantedPairIsTwoAtMost) {
-  Run run(small_control("X1"));
+  Measured run(small_control("X1"));
   const Conditions found = run.measure(kPlanted);
   ASSERT_TRUE(found.k_star) << found.k_star_reason;
   EXPECT_LE(*found.k_star, 5);
@@ -74,7 +74,7 @@ TEST(Conditions, BreadthOfAPlantedPairIsTwoAtMost) {
 TEST(Conditions, SharedExpertsBufferAndAreHalvedAtEqualDose) {
   ControlOptions made = small_control("X5");
   made.family = "qwen2_moe";
-  Run run(made);
+  Measured run(made);
   const Conditions found = run.measure(kPlanted);
   const BufferingRow& row = found.buffering[1];
   ASSERT_TRUE(row.buffering) << row.reason;
@@ -89,7 +89,7 @@ TEST(Conditions, SharedExpertsBufferAndAreHalvedAtEqualDose) {
 }
 
 TEST(Conditions, WithoutASearchOrAGroupTheReasonIsSaid) {
-  Run run(small_control("X1"));
+  Measured run(small_control("X1"));
   run.search = SearchResult();
   const OrderedJson json = conditions_json(run.measure({}));
   for (const char* name : {"buffering", "shared_scale", "breadth"}) {

@@ -41,8 +41,11 @@ TEST(Masking, ExpertsThatShareBothAreFound) {
   ControlStudy control(small_control("X14"));
   const Masking masking = mask_control(control, 4);
   EXPECT_EQ(masking.conclusion, "shared_experts") << masking.sentence;
-  for (const MaskTest& test : masking.tests)
-    if (test.group != "R") EXPECT_LE(test.place.p, 0.05) << test.name;
+  for (const MaskTest& test : masking.tests) {
+    if (test.group != "R") {
+      EXPECT_LE(test.place.p, 0.05) << test.name;
+    }
+  }
 }
 
 TEST(Masking, WhereEveryExpertCarriesBothItIsUnresolved) {

@@ -169,8 +169,11 @@ TEST_F(Bare, PairsWithoutATokenAfterTheChangeOrWithoutAChange) {
   const Sensitivity found = measure_sensitivity(measurer, options, std::vector<int64_t>{0, 1, 2, 3}, "all");
   EXPECT_EQ(found.answer.answer, Answer::kNotRun);               // no null to compare with
   EXPECT_FALSE(found.answer.reason.empty());
-  for (const StatisticsRow& row : found.statistics)
-    if (row.span == "P" && row.axis == "all") EXPECT_EQ(row.n, 2);
+  for (const StatisticsRow& row : found.statistics) {
+    if (row.span == "P" && row.axis == "all") {
+      EXPECT_EQ(row.n, 2);
+    }
+  }
   for (const AdjustedEffect& effect : found.adjusted) EXPECT_FALSE(effect.demographic);
 }
 

@@ -81,10 +81,14 @@ TEST(Sensitivity, GivesEveryStatisticOnEverySpan) {
     ++seen;
     EXPECT_GT(row.n, 0);
     for (const double mean : row.mean) {
-      if (row.span == "Q") EXPECT_EQ(mean, 0);
+      if (row.span == "Q") {
+        EXPECT_EQ(mean, 0);
+      }
       EXPECT_GE(mean, 0);
     }
-    if (row.layer == 1 && row.span == "P" && row.kind == "demographic") EXPECT_GT(row.mean[kSetDistance], 0);
+    if (row.layer == 1 && row.span == "P" && row.kind == "demographic") {
+      EXPECT_GT(row.mean[kSetDistance], 0);
+    }
   }
   EXPECT_EQ(seen, 2 * 3 * 3);  // layers, spans, kinds: demographic, N1, N2
   for (const SensitivityRow& row : found.rows) EXPECT_NE(row.span, "Q");
