@@ -10,6 +10,7 @@
 #include "cli/versions.h"
 #include "fare/benchmarks/registry.h"
 #include "fare/benchmarks/study_from_task.h"
+#include "fare/calibration/calibration.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/sha256.h"
@@ -30,6 +31,7 @@ struct DiagnoseFlags {
   StudyFiles files;
   std::vector<std::string> tasks, utility_tasks;
   std::string profile = "small";
+  std::filesystem::path calibration;
 };
 
 std::string file_hash(const std::filesystem::path& path) { return "sha256:" + sha256_hex(read_file(path)); }
@@ -90,6 +92,7 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
     throw UsageError("--tasks and --utility-tasks go together: control is judged by its cost");
 
   // Everything is read and checked before a model is opened.
+  if (!flags.calibration.empty()) read_calibration(flags.calibration);
   std::vector<Setting> settings;
   StudyItems items = by_files ? read_study(flags.files) : from_tasks(flags, settings);
 
@@ -141,12 +144,13 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   info.limit = flags.common.limit;
   info.versions = versions();
   info.commit = commit();
-  const Diagnosis result = diagnose(scorer, study, &store, folder.path(), options, info, progress);
+  Diagnosis result = diagnose(scorer, study, &store, folder.path(), options, info, progress);
   for (const std::string& failure : result.failures) warn(failure);
   if (!result.failures.empty()) {
     warn("no verdict: a required self-check failed; the rows computed so far are kept in " + folder.rows_path().string());
     return 1;
   }
+  put_calibration(result.report, flags.calibration);
   write_report(folder.path(), result.report);
   fmt::print("{}\n{}\n", result.report["headline"]["sentence"].get<std::string>(),
              (folder.path() / "report.html").string());
@@ -170,6 +174,8 @@ void add_diagnose_command(CLI::App& program, int& exit_status, const std::vector
   command->add_option("--tasks", flags->tasks, "Benchmarks that give the pairs, e.g. fare_crows_pairs")->delimiter(',');
   command->add_option("--utility-tasks", flags->utility_tasks, "Benchmarks that give the utility items, e.g. truthfulqa_mc1")
       ->delimiter(',');
+  command->add_option("--calibration", flags->calibration,
+                      "A calibration.json to show beside the verdict; default: that of this build, where fare calibrate was run");
   command->add_option("--profile", flags->profile, "small (CPU, a look) or full")->check(CLI::IsMember({"small", "full"}));
   add_output_flag(*command, flags->common, true);
   command->add_option("--seed", flags->common.seed, "Seed of splits, resampling and random controls");

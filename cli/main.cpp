@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/calibrate.h"
 #include "cli/config_file.h"
 #include "cli/diagnose.h"
 #include "cli/eval.h"
@@ -50,6 +51,7 @@ int run(int argc, char** argv) {
   int status = kDone;
   const std::vector<std::string> command_line(argv, argv + argc);
   fare::cli::add_diagnose_command(program, status, command_line);
+  fare::cli::add_calibrate_command(program, status);
   fare::cli::add_score_command(program, status);
   fare::cli::add_eval_command(program, status);
   fare::cli::add_tasks_command(program, status);

@@ -128,14 +128,16 @@ std::shared_ptr<const SimulatedModel::States> SimulatedModel::states(const Inter
   return kept_.emplace(key, std::move(made)).first->second;
 }
 
-double SimulatedModel::expected_pct(const States& states, const NoiseLaw& law) const {
-  double sum = 0;
-  for (size_t i = 0; i < study_.pairs.size(); ++i) {
+double SimulatedModel::expected_shift_pp(const States& base, const States& edited, const NoiseLaw& law,
+                                         const std::vector<int>& signs) const {
+  const auto chance = [&](const States& states, size_t i) {
     const auto lean = critical_.lean(static_cast<int64_t>(i), states.sides[2 * i], states.sides[2 * i + 1]);
     const double q = lean.per_side_noise, rest = 1 - q;
-    const double deviation = law.deviation * std::sqrt(rest * rest + q * q + 2 * q * rest * std::cos(law.angle));
-    sum += law.balanced && lean.mean == 0 ? 0.5 : normal_cdf(lean.mean / deviation);
-  }
+    return normal_cdf(lean.mean / (law.deviation * std::sqrt(rest * rest + q * q + 2 * q * rest * std::cos(law.angle))));
+  };
+  double sum = 0;
+  for (size_t i = 0; i < study_.pairs.size(); ++i)
+    sum += signs[static_cast<size_t>(study_.axis_of[i])] * (chance(base, i) - chance(edited, i));
   return 100 * sum / static_cast<double>(study_.pairs.size());
 }
 

@@ -40,8 +40,9 @@ class SimulatedModel {
   };
   std::shared_ptr<const States> states(const Intervention* intervention) const;
 
-  // Expected share of main pairs that prefer the stereotype when all noise is drawn anew, percent.
-  double expected_pct(const States& states, const NoiseLaw& law) const;
+  // Shift of `edited` against `base` over the main pairs that is expected when all noise is drawn anew: mean of sign times
+  // the difference of the chances to prefer the stereotype. `signs` per axis.
+  double expected_shift_pp(const States& base, const States& edited, const NoiseLaw& law, const std::vector<int>& signs) const;
 
  private:
   World world_;

@@ -35,8 +35,6 @@ std::string generation_section(const Node& report) {
     out += section("generation", "Transfer to generated text", html_plain_table("", part.rows("rows")));
   if (const Node part = report.at("conditions"); !part.is_null())
     out += section("conditions", "Architectural conditions", html_plain_table("", part.rows("rows")));
-  if (const Node part = report.at("calibration"); !part.is_null())
-    out += section("calibration", "Error rates on control models", html_plain_table("", part.rows("rows")));
   return out;
 }
 

@@ -22,7 +22,7 @@ ReportFiles render_report(const OrderedJson& report) {
 <a href="#repeat">Repeat</a> <a href="#limits">Limits</a></nav>
 )";
   for (const auto part : {subject_section, rules_section, bias_section, sensitivity_section, router_section,
-                          experts_section, search_section, control_section, masking_section, generation_section,
+                          experts_section, search_section, control_section, masking_section, generation_section, calibration_section,
                           stages_section, absent_section, repeat_section, limits_section})
     body += part(root);
   return {html_page(title, body + "</main>\n"), csv_tables(root)};

@@ -26,6 +26,7 @@ std::string experts_section(const Node& report);      // scores, heat maps
 std::string search_section(const Node& report);       // front, random controls, halving, search effort, reach
 std::string control_section(const Node& report);      // effects on the test split, axes, robustness, dose control
 std::string masking_section(const Node& report);
+std::string calibration_section(const Node& report);  // how often the diagnosis errs
 std::string generation_section(const Node& report);  // generation and conditions, when they were run
 std::string absent_section(const Node& report);      // what was not run, with the reasons
 std::string repeat_section(const Node& report);      // command, versions, time

@@ -1,0 +1,45 @@
+// Error rates and power of the diagnosis of this build, and where they are kept.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "fare/calibration/fixed_candidate.h"
+#include "fare/calibration/whole_pipeline.h"
+#include "fare/core/json.h"
+
+namespace fare {
+
+struct CalibrationOptions {
+  bool quick = false;
+  uint64_t seed = 0;
+  int num_threads = 1;
+};
+
+struct CalibrationDesign {
+  FixedDesign fixed;
+  PipelineDesign pipeline;
+};
+CalibrationDesign calibration_design(const CalibrationOptions& options);
+
+// Runs the design and returns the calibration as its file holds it (docs/calibration.md). The same bytes for the same seed on
+// any number of threads, but for the seconds. `build`: build_hash() of the program that asks.
+OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, const Progress& progress);
+
+// SHA-256 of the running program's file: a calibration speaks for the program that made it.
+std::string build_hash();
+
+// Where the calibration of a build is kept: $XDG_CACHE_HOME/fare (or $HOME/.cache/fare)/calibration-HASH.json; none when
+// neither is set.
+std::optional<std::filesystem::path> calibration_path(const std::string& build);
+
+// Reads a calibration. Throws IoError, and FormatError where the file is another format.
+OrderedJson read_calibration(const std::filesystem::path& file);
+
+// Puts "calibration" into report.json: what `file` holds (empty: that of this build), or null with the reason. A calibration
+// of another build is put in and says so (`same_build`).
+void put_calibration(OrderedJson& report, const std::filesystem::path& file);
+
+}  // namespace fare

@@ -1,0 +1,52 @@
+// One control model, ready for replicates: what the engine says of it that no draw of noise changes (router profile, scores
+// of experts, reaction to groups), and the model reduced.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fare/calibration/simulated_subject.h"
+#include "fare/diagnosis/expert_scores.h"
+#include "fare/diagnosis/options.h"
+#include "fare/diagnosis/router_profile.h"
+#include "fare/diagnosis/verdict.h"
+
+namespace fare {
+
+struct EngineCheck {
+  bool same_verdict = false;
+  double largest_margin_difference = 0;  // nats
+};
+
+struct PreparedModel {
+  ControlOptions options;
+  std::unique_ptr<SimulatedModel> model;
+  NoiseLaw law;
+  RouterProfile profile;
+  ExpertScores scores;
+  SensitivityAnswer sensitivity;
+  EngineCheck engine;  // the whole pipeline on the model's own noise, by forward passes and reduced
+};
+
+// Makes the model in a temporary folder, opens it in float32, runs profile, scores and sensitivity, and, with
+// `check_engine`, the pipeline both ways. `angle`: of NoiseLaw.
+PreparedModel prepare_model(const ControlOptions& options, double angle, const DiagnosisOptions& diagnosis, bool check_engine,
+                            const Progress& progress);
+
+// The part of a diagnosis that reads outcomes: search, dose control, test split, verdict.
+struct PipelineRun {
+  Verdict verdict;
+  std::vector<Shift> shifts;             // per candidate, test split
+  std::vector<double> p_bh;              // per candidate
+  std::vector<Intervention> candidates;
+  std::vector<int> signs;                // per axis
+  Outcomes base;                         // every pair, then every transfer pair; every item
+  std::vector<Outcomes> survivors;
+};
+PipelineRun run_pipeline(OutcomeSource& source, const PreparedModel& prepared, const DiagnosisOptions& options);
+
+// Smaller numbers of resamples and random controls than a diagnosis has; delta_B follows the number of pairs.
+DiagnosisOptions pipeline_options(int64_t pairs, uint64_t seed, int64_t replicates = 999);
+
+}  // namespace fare
