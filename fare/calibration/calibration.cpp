@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 
 #include "fare/core/error.h"
@@ -26,16 +28,16 @@ std::string cell_name(const PipelineCell& cell) {
 }
 
 // The pass marks of methods E5.
-OrderedJson marks_json(const std::vector<FixedCell>& fixed, const std::vector<PipelineCell>& pipeline, bool quick) {
-  Mark rejection{"fixed candidate: rejection at shift 0", 0, 0.07, quick},
-      coverage{"fixed candidate: coverage of the 95% interval", 0.93, 0.97, quick},
-      power{"fixed candidate: power at the minimum detectable effect", 0.70, 0.90, quick},
-      equivalence{"fixed candidate: equivalence accepted at the margin", 0, 0.07, quick},
-      whole{"whole pipeline: rejection at shift 0", 0, 0.07, quick},
-      diagonal{"whole pipeline: right verdict at 5,000 pairs", 0.95, 1, quick},
-      never{"whole pipeline: X3, X4, X5, X9 pass every stage", 0, 0, quick},
-      weak{"whole pipeline: X10 passes every stage at 5,000 pairs", 0, 0.01, quick},
-      weak_few{"whole pipeline: X10 passes every stage at 754 pairs", 0, 0.05, quick},
+OrderedJson marks_json(const std::vector<FixedCell>& fixed, const std::vector<PipelineCell>& pipeline, bool few) {
+  Mark rejection{"fixed candidate: rejection at shift 0", 0, 0.07, few},
+      coverage{"fixed candidate: coverage of the 95% interval", 0.93, 0.97, few},
+      power{"fixed candidate: power at the minimum detectable effect", 0.70, 0.90, few},
+      equivalence{"fixed candidate: equivalence accepted at the margin", 0, 0.07, few},
+      whole{"whole pipeline: rejection at shift 0", 0, 0.07, few},
+      diagonal{"whole pipeline: right verdict at 5,000 pairs", 0.95, 1, few},
+      never{"whole pipeline: X3, X4, X5, X9 pass every stage", 0, 0, few},
+      weak{"whole pipeline: X10 passes every stage at 5,000 pairs", 0, 0.01, few},
+      weak_few{"whole pipeline: X10 passes every stage at 754 pairs", 0, 0.05, few},
       margins{"engine: largest difference of a margin, nats", 0, 1e-4}, verdicts{"engine: same verdict", 1, 1};
   for (const FixedCell& cell : fixed) {
     const std::string name = cell_name(cell);
@@ -67,13 +69,16 @@ CalibrationDesign calibration_design(const CalibrationOptions& options) {
   CalibrationDesign design;
   design.fixed.seed = design.pipeline.seed = options.seed;
   design.fixed.num_threads = design.pipeline.num_threads = options.num_threads;
+  const auto shared = [&](int64_t replicates) {
+    return std::max<int64_t>(5, static_cast<int64_t>(std::llround(options.share * static_cast<double>(replicates))));
+  };
   const auto add = [&](const std::string& kind, int64_t pairs, int64_t replicates, double shift_pp = 0, double flips = 0,
                        const std::string& weights = "renormalised") {
     PipelineCell cell;
     cell.kind = kind;
     cell.weights = weights;
     cell.pairs = pairs;
-    cell.replicates = replicates;
+    cell.replicates = shared(replicates);
     cell.shift_pp = shift_pp;
     cell.flips = flips;
     design.pipeline.cells.push_back(cell);
@@ -87,6 +92,8 @@ CalibrationDesign calibration_design(const CalibrationOptions& options) {
     for (const double shift : {0.0, 5.0}) add("noise", kFew, 40, shift, 0.10);
     return design;
   }
+  design.fixed.replicates = shared(design.fixed.replicates);
+  design.fixed.repeated = std::min(design.fixed.repeated, design.fixed.replicates);
   for (const Recipe& made : recipes()) {
     const bool asked_often = made.id == "X3" || made.id == "X4" || made.id == "X5" || made.id == "X9" || made.id == "X10";
     add(made.id, kMany, asked_often ? 500 : 100);
@@ -108,11 +115,11 @@ OrderedJson calibrate(const CalibrationOptions& options, const std::string& buil
   OrderedJson json;
   json["format"] = kFormat;
   json["build"] = build;
-  json["quick"] = options.quick;
+  json["quick"] = options.quick || options.share < 1;
   json["seed"] = options.seed;
   json["inner_resamples"] = design.fixed.inner;
   json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  json["marks"] = marks_json(fixed, design.pipeline.cells, options.quick);
+  json["marks"] = marks_json(fixed, design.pipeline.cells, options.quick || options.share < 1);
   json["fixed"] = fixed_json(fixed);
   json["pipeline"] = pipeline_json(design.pipeline.cells);
   json["confusion"] = confusion_json(design.pipeline.cells);

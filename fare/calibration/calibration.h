@@ -14,6 +14,7 @@ namespace fare {
 
 struct CalibrationOptions {
   bool quick = false;
+  double share = 1;  // of the replicates that a full run has in every cell, in (0, 1]; at least five
   uint64_t seed = 0;
   int num_threads = 1;
 };

@@ -55,7 +55,7 @@ PipelineRun run_pipeline(OutcomeSource& source, const PreparedModel& prepared, c
   Evidence evidence;
   evidence.bias = measure_bias(study, std::span(test.base.pairs).first(study.pairs.size()), options).scorings.front();
   evidence.sensitivity = prepared.sensitivity;
-  const std::vector<DoseControl> doses = control_doses(source, searched, test, prepared.profile, run.signs, options);
+  const std::vector<DoseControl> doses = control_doses(source, searched, test, run.signs, options);
   for (const CandidateTest& candidate : test_candidates(study, searched, test, doses, run.signs, options)) {
     evidence.candidates.push_back(evidence_of(candidate, options.thresholds));
     run.shifts.push_back(candidate.primary());

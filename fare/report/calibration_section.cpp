@@ -20,10 +20,10 @@ std::string cell_name(const Node& cell) {
 
 // Share of samples in which the test of the shift rejects, against the shift that was planted.
 std::string power_curve(const std::vector<Node>& cells) {
-  std::map<std::string, std::vector<std::pair<double, double>>> curves;
+  std::map<std::pair<double, double>, std::vector<std::pair<double, double>>> curves;  // by (noise, pairs)
   double furthest = 1;
   for (const Node& cell : cells) {
-    curves[cell_name(cell)].emplace_back(cell.number("shift_pp"), cell.number("rejected"));
+    curves[{cell.number("flips"), cell.number("pairs")}].emplace_back(cell.number("shift_pp"), cell.number("rejected"));
     furthest = std::max(furthest, cell.number("shift_pp"));
   }
   const double width = 480, height = 300, left = 58, right = width - 14, top = 34, bottom = height - 48;
@@ -34,22 +34,24 @@ std::string power_curve(const std::vector<Node>& cells) {
   svg.x_axis(x, top, bottom, "planted shift, percentage points");
   svg.line(left, y(0.05), right, y(0.05), "limit");
   size_t at = 0;
-  for (auto& [name, points] : curves) {
+  const double least_noise = curves.empty() ? 0 : curves.begin()->first.first;
+  for (auto& [key, points] : curves) {
+    const std::string name = compact_text(key.second) + " pairs, " + percent(key.first) + " noise";
     std::sort(points.begin(), points.end());
     std::vector<std::pair<double, double>> drawn;
     for (const auto& [shift, share] : points) drawn.emplace_back(x(shift), y(share));
-    svg.polyline(drawn, at % 2 == 0 ? "front" : "random-front");
+    svg.polyline(drawn, key.first == least_noise ? "front" : "random-front");
     for (size_t i = 0; i < drawn.size(); ++i)
       svg.circle(drawn[i].first, drawn[i].second, 3, "mark",
                  name + ": " + percent(points[i].second, 1) + " at " + fixed_text(points[i].first, 1) + " pp");
-    // Named where it crosses one half, each a line lower than the one before.
-    svg.text(right - 4, bottom - 8 - 15 * static_cast<double>(curves.size() - 1 - at), name, "end", "tick");
-    const auto half = std::find_if(points.begin(), points.end(), [](const auto& point) { return point.second >= 0.5; });
-    if (half != points.end())
-      svg.line(x(half->first), y(half->second), right - 4 - text_width(name), bottom - 12 - 15 * static_cast<double>(curves.size() - 1 - at), "grid");
+    // Named beside its first point from 0.3 on, each a line lower than the one before.
+    const auto seen = std::find_if(points.begin(), points.end(), [](const auto& point) { return point.second >= 0.3; });
+    const double label_y = y(0.62) + 16 * static_cast<double>(at);
+    svg.text(right - 4, label_y, name, "end", "tick");
+    if (seen != points.end()) svg.line(x(seen->first) + 4, y(seen->second), right - 8 - text_width(name), label_y - 4, "zero");
     ++at;
   }
-  return figure(svg.str(), "Samples of a model from which a fixed edit takes a known part of the preference. Solid and dashed: "
+  return figure(svg.str(), "Samples of a model from which a fixed edit takes a known part of the preference. Solid and dotted: "
                            "little and much noise between the pairs. The dashed line is 5%: what a test at that level may reject "
                            "at a planted shift of 0.");
 }
@@ -136,8 +138,8 @@ std::string calibration_section(const Node& report) {
   if (part.is_null()) return section("calibration", title, "<p>" + undefined_html(report.reason("calibration")) + "</p>\n");
   const std::vector<Node> fixed = part.rows("fixed"), confusion = part.rows("confusion");
   std::string body = meaning(report, part);
-  body += html_table("Pass marks", {text_column("Mark", "mark"), flag_column("Holds", "passed"), number_column("Worst value", "value", 4),
-                                    number_column("From", "low", 4), number_column("To", "high", 4), number_column("Cells", "cells", 0),
+  body += html_table("Pass marks", {text_column("Mark", "mark"), flag_column("Holds", "passed"), number_column("Worst value", "value"),
+                                    number_column("From", "low"), number_column("To", "high"), number_column("Cells", "cells", 0),
                                     text_column("Worst cell", "where")},
                      part.rows("marks"));
   if (!fixed.empty()) body += power_curve(fixed) + coverage_forest(fixed);
