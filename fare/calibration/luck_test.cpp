@@ -177,7 +177,7 @@ TEST(Luck, FoolsTheSearchAndNotTheTest) {
 
 TEST(Defect, ASearchThatSeesTheTestSplitMissesTheMarkOfRejection) {
   Mark mark{"whole pipeline: rejection at shift 0", 0, 0.07, true};
-  mark.see(diagnose_luck(12, LuckSource::Defect::kSearchSeesTest).first, "luck, test split seen");
+  mark.see(diagnose_luck(30, LuckSource::Defect::kSearchSeesTest).first, "luck, test split seen");
   EXPECT_FALSE(mark.passed) << mark.value;
 }
 
