@@ -1,5 +1,7 @@
 #include "cli/lab.h"
 
+#include "cli/console.h"
+
 #include <iostream>
 #include <memory>
 #include <string>
@@ -7,6 +9,7 @@
 #include "fare/core/error.h"
 #include "fare/lab/control_model.h"
 #include "fare/lab/random_model.h"
+#include "fare/training/trained_model.h"
 
 namespace fare {
 namespace {
@@ -19,6 +22,12 @@ struct LabFlags {
   RandomModelOptions random;
   uint64_t seed = 0;
   int threads = 0;
+};
+
+struct TrainFlags {
+  cli::CommonFlags common;
+  TrainOptions options;
+  std::filesystem::path out;
 };
 
 // A flag of the other kind of model would be read and have no effect: say so instead.
@@ -64,7 +73,7 @@ void make_model(const CLI::App& make, LabFlags& flags) {
 }  // namespace
 
 void add_lab_command(CLI::App& program, int& exit_status) {
-  CLI::App* lab = program.add_subcommand("lab", "Write control models with a known answer, and random ones");
+  CLI::App* lab = program.add_subcommand("lab", "Write control models with a known answer, trained ones, and random ones");
   lab->require_subcommand(1);
   CLI::App* make = lab->add_subcommand("make", "Write one model as a checkpoint folder");
   auto flags = std::make_shared<LabFlags>();
@@ -137,6 +146,25 @@ void add_lab_command(CLI::App& program, int& exit_status) {
   make->footer("Examples:\n"
                "  fare lab make X1 --out models/x1 --pairs 1508 --utility 2000\n"
                "  fare lab make random --out models/random --family mixtral --experts 8 --top-k 2 --dtype bf16");
+  CLI::App* train = lab->add_subcommand("train", "Train a small model whose stereotype sits in experts added afterwards");
+  auto trained = std::make_shared<TrainFlags>();
+  train->add_option("model", trained->options.id, "T-MOD")->required();
+  train->add_option("--out", trained->out, "Folder to write: empty, new, or made by the same command")->required();
+  train->add_option("--weights", trained->options.weights, "renormalised or raw")->capture_default_str();
+  train->add_flag("--small", trained->options.small, "A smaller model, in minutes");
+  train->add_option("--steps", trained->options.steps, "Steps of the first stage; 0 = as the size wants")->capture_default_str();
+  train->add_option("--seed", trained->options.seed, "Decides every draw")->capture_default_str();
+  cli::add_console_flags(*train, trained->common);
+  train->footer("Examples:\n"
+                "  fare lab train T-MOD --small --out models/t-mod\n"
+                "  fare lab train T-MOD --seed 1 --weights raw --out models/t-mod-raw");
+  train->callback([trained, &exit_status] {
+    const TrainedSummary made = train_model(trained->options, trained->out, cli::console(trained->common));
+    std::cerr << trained->options.id << ": " << 100 * made.fact_accuracy << "% of the facts known, " << made.pct_stereotype
+              << "% of the pairs stereotyped, " << made.pct_without_extra << "% without the added experts; written to "
+              << trained->out.string() << "\n";
+    exit_status = 0;
+  });
   make->callback([make, flags, &exit_status] {
     make_model(*make, *flags);
     exit_status = 0;

@@ -29,6 +29,10 @@ double largest_difference(const Outcomes& a, const Outcomes& b) {
 
 }  // namespace
 
+std::string verdict_name(const std::string& code, std::optional<int64_t> stage) {
+  return code == "unresolved" && stage ? "unresolved at stage " + std::to_string(*stage) : code;
+}
+
 DiagnosisOptions pipeline_options(int64_t pairs, uint64_t seed, int64_t replicates) {
   DiagnosisOptions options;
   options.seed = seed;
@@ -62,6 +66,7 @@ PipelineRun run_pipeline(OutcomeSource& source, const PreparedModel& prepared, c
     run.p_bh.push_back(candidate.p_bh);
   }
   for (const SearchCandidate& candidate : searched.candidates) run.candidates.push_back(candidate.intervention);
+  run.validation_shift_pp = searched.rows[searched.candidates.front().row.value()].shift_pp;
   run.verdict = decide(evidence, options.thresholds);
   run.base = std::move(test.base);
   run.survivors = std::move(test.survivors);
@@ -96,6 +101,7 @@ PreparedModel prepare_model(const ControlOptions& options, double angle, const D
   SimulatedSubject subject(*prepared.model, prepared.model->critical().own_noise(), diagnosis.seed, quiet);
   const PipelineRun computed = run_pipeline(measurer, prepared, diagnosis), reduced = run_pipeline(subject, prepared, diagnosis);
   const Headline &a = computed.verdict.headline, &b = reduced.verdict.headline;
+  prepared.engine.verdict = verdict_name(a.code, a.stage);
   prepared.engine.same_verdict = a.code == b.code && a.stage == b.stage && computed.survivors.size() == reduced.survivors.size();
   prepared.engine.largest_margin_difference = largest_difference(computed.base, reduced.base);
   for (size_t s = 0; s < std::min(computed.survivors.size(), reduced.survivors.size()); ++s)

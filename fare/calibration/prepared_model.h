@@ -16,6 +16,7 @@ namespace fare {
 
 struct EngineCheck {
   bool same_verdict = false;
+  std::string verdict;                   // of the forward passes; empty where none was asked for
   double largest_margin_difference = 0;  // nats
 };
 
@@ -41,10 +42,14 @@ struct PipelineRun {
   std::vector<double> p_bh;              // per candidate
   std::vector<Intervention> candidates;
   std::vector<int> signs;                // per axis
+  double validation_shift_pp = 0;        // of the first candidate, as the search saw it
   Outcomes base;                         // every pair, then every transfer pair; every item
   std::vector<Outcomes> survivors;
 };
 PipelineRun run_pipeline(OutcomeSource& source, const PreparedModel& prepared, const DiagnosisOptions& options);
+
+// "CODE", or "unresolved at stage N".
+std::string verdict_name(const std::string& code, std::optional<int64_t> stage);
 
 // Smaller numbers of resamples and random controls than a diagnosis has; delta_B follows the number of pairs.
 DiagnosisOptions pipeline_options(int64_t pairs, uint64_t seed, int64_t replicates = 999);

@@ -28,10 +28,6 @@ ControlOptions options_of(const PipelineCell& cell) {
   return options;
 }
 
-std::string name_of(const std::string& code, std::optional<int64_t> stage) {
-  return code == "unresolved" && stage ? "unresolved at stage " + std::to_string(*stage) : code;
-}
-
 // What world.json calls right, for a diagnosis that generates no text.
 std::vector<std::string> right_verdicts(const PipelineCell& cell) {
   if (cell.kind == "noise") return {};
@@ -40,7 +36,7 @@ std::vector<std::string> right_verdicts(const PipelineCell& cell) {
   const bool needs_generation = made.stages[4] == "yes" && made.stages[5] != "any";
   right.insert(needs_generation ? "unresolved at stage 5" : made.headline);
   const auto add = [&](const std::vector<Outcome>& list) {
-    for (const Outcome& outcome : list) right.insert(name_of(outcome.code, outcome.stage));
+    for (const Outcome& outcome : list) right.insert(verdict_name(outcome.code, outcome.stage));
   };
   add(made.also);
   if (cell.pairs < kFewPairs) add(made.also_few);
@@ -59,7 +55,7 @@ Replicate run_replicate(const PreparedModel& prepared, uint64_t seed, int64_t in
   SimulatedSubject subject(model, model.draw_noise(prepared.law, seed), seed, progress);
   const PipelineRun run = run_pipeline(subject, prepared, options);
   Replicate result;
-  result.verdict = verdict_name(run.verdict.headline);
+  result.verdict = verdict_name(run.verdict.headline.code, run.verdict.headline.stage);
   result.passed_all = run.verdict.headline.stage.value_or(5) == 5;
   for (size_t c = 0; c < run.shifts.size(); ++c) {
     result.rejected |= run.p_bh[c] <= 0.05;
@@ -112,8 +108,6 @@ void run_cell(PipelineCell& cell, const PipelineDesign& design, uint64_t number,
 }
 
 }  // namespace
-
-std::string verdict_name(const Headline& headline) { return name_of(headline.code, headline.stage); }
 
 void run_pipeline_cells(PipelineDesign& design, const Progress& progress) {
   const Progress quiet{nullptr, nullptr, progress.cancelled};

@@ -42,9 +42,6 @@ struct PipelineDesign {
 // Fills in the cells.
 void run_pipeline_cells(PipelineDesign& design, const Progress& progress);
 
-// "CODE", or "unresolved at stage N".
-std::string verdict_name(const Headline& headline);
-
 OrderedJson pipeline_json(const std::vector<PipelineCell>& cells);
 OrderedJson confusion_json(const std::vector<PipelineCell>& cells);
 

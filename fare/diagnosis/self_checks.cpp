@@ -139,7 +139,7 @@ class Checker {
 
   std::vector<SelfCheck> run() {
     std::vector<SelfCheck> checks;
-    record();
+    own_route_ = record(scorer_, together_);
     checks.push_back(replay());
     checks.push_back(null_patch());
     checks.push_back(cached_suffix());
@@ -164,8 +164,8 @@ class Checker {
     return Scorer(scorer_.model(), options);
   }
 
-  // Base scores as a run gives them, its routes, and which requests stand at a near-tie.
-  void record() {
+  // A base run of `scorer`: its scores, the requests that stand at a near-tie, and its routes as an intervention.
+  Intervention record(const Scorer& scorer, std::vector<Score>& base) {
     auto table = std::make_shared<RouteTable>(
         trace_rows(requests_, scorer_.max_length(), scorer_.model().spec().vocab_size));
     const TraceSink keep = keep_in_memory(*table, model_.moe_layers, model_.router.top_k);
@@ -185,11 +185,13 @@ class Checker {
                                if (selection_gap(scores + from_row[i] * num_experts, model_.router) <= kNearTie)
                                  near_tie_.insert(request_of[static_cast<size_t>(to_row[i])]);
                            });
-    together_ = scorer_.run(requests_, {}, recorder.observer(), quiet_).base.scores;
+    base = scorer.run(requests_, {}, recorder.observer(), quiet_).base.scores;
     ForceRoutes force;
     force.table = table;
-    own_route_.name = "self-check";
-    own_route_.edits.push_back({force, {}, {}});
+    Intervention own;
+    own.name = "self-check";
+    own.edits.push_back({force, {}, {}});
+    return own;
   }
 
   SelfCheck replay() const {
@@ -206,16 +208,19 @@ class Checker {
     return check;
   }
 
-  SelfCheck null_patch() const {
+  SelfCheck null_patch() {
     Intervention zero;
     zero.name = "self-check";
     AddLogit add;
     for (int64_t e = 0; e < model_.router.num_experts; ++e) add.experts.push_back(static_cast<int32_t>(e));
     add.values.assign(add.experts.size(), 0.0);
     zero.edits.push_back({add, {}, {}});
-    // Forced routes are never shared between requests, so the base gets own rows too.
+    // Forced routes are never shared between requests, so the base gets own rows too, and its own routes: the last bits of
+    // router logits may depend on how many rows are multiplied together.
     const Scorer own_rows = unshared();
-    const double forced = largest_difference(scores(own_rows), edited(own_rows, own_route_).scores);
+    std::vector<Score> base;
+    const Intervention own = record(own_rows, base);
+    const double forced = largest_difference(base, edited(own_rows, own).scores);
     const double added = largest_difference(together_, edited(scorer_, zero).scores);
     return same_bits("null patch", std::isnan(forced) || std::isnan(added) ? kUndefined : std::max(forced, added));
   }

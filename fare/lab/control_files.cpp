@@ -64,9 +64,9 @@ std::string generation_text(const World& world) {
   return out;
 }
 
-std::string neutral_text(const ControlModel& model) {
+std::string neutral_text(const World& world, const std::vector<std::vector<int64_t>>& lines) {
   std::string out;
-  for (const auto& words : model.neutral) out += line({{"text", model.world.language.text(words)}});
+  for (const auto& words : lines) out += line({{"text", world.language.text(words)}});
   return out;
 }
 
@@ -339,16 +339,20 @@ OrderedJson world_json(const ControlModel& model) {
   return out;
 }
 
+void write_study_files(const World& world, const std::vector<std::vector<int64_t>>& neutral, const std::filesystem::path& folder) {
+  write_file(folder / "pairs.jsonl", pairs_text(world));
+  write_file(folder / "utility.jsonl", utility_text(world));
+  write_file(folder / "neutral.jsonl", neutral_text(world, neutral));
+  write_file(folder / "generation.jsonl", generation_text(world));
+}
+
 void write_control_files(const ControlModel& model, const std::filesystem::path& folder) {
   write_json_file(folder / "world.json", world_json(model));
   write_weights(model.weights, folder / "model.safetensors");
   write_json_file(folder / "tokenizer.json", control_tokenizer_json(model.world.language));
   write_json_file(folder / "tokenizer_config.json",
                   control_tokenizer_config_json(model.world.language, model.weights.shape.max_positions));
-  write_file(folder / "pairs.jsonl", pairs_text(model.world));
-  write_file(folder / "utility.jsonl", utility_text(model.world));
-  write_file(folder / "neutral.jsonl", neutral_text(model));
-  write_file(folder / "generation.jsonl", generation_text(model.world));
+  write_study_files(model.world, model.neutral, folder);
   write_json_file(folder / "config.json", config_json(model.weights.shape, Dtype::kF32));
 }
 
