@@ -119,7 +119,13 @@ Plan plan_diagnosis(const Scorer& scorer, const Study& study, const DiagnosisOpt
   double everything = pairs_train + pairs_validation + pairs_test + fed_utility(study, utility_train) + utility_v + utility_t;
   for (const EncodedPair& pair : study.transfer) everything += fed(pair.stereo) + fed(pair.anti);
   double nulls = 0;
-  for (const EncodedPair& pair : study.nulls) nulls += fed(pair.stereo) + fed(pair.anti);
+  int64_t num_nulls = 0;  // those of the train split are read
+  for (size_t i = 0; i < study.nulls.size(); ++i) {
+    const int64_t of = study.null_of[i];
+    if (of >= 0 && study.pair_splits.part[static_cast<size_t>(of)] != SplitPart::kTrain) continue;
+    nulls += fed(study.nulls[i].stereo) + fed(study.nulls[i].anti);
+    ++num_nulls;
+  }
   const double neutral = static_cast<double>(std::min(study.neutral_tokens, options.neutral_tokens));
   const auto share = [](int64_t asked, size_t there) {
     return there == 0 ? 0.0 : std::min(1.0, static_cast<double>(asked) / static_cast<double>(there));
@@ -132,7 +138,7 @@ Plan plan_diagnosis(const Scorer& scorer, const Study& study, const DiagnosisOpt
     plan.seconds += planned.seconds;
     plan.parts.push_back(std::move(planned));
   };
-  add("sensitivity", fmt::format("{} pairs of train, {} null pairs", train.size(), study.nulls.size()), pairs_train + nulls, 0);
+  add("sensitivity", fmt::format("{} pairs of train, {} null pairs", train.size(), num_nulls), pairs_train + nulls, 0);
   add("router profile", fmt::format("{} neutral tokens", std::min<int64_t>(study.neutral_tokens, 200000)),
       static_cast<double>(std::min<int64_t>(study.neutral_tokens, 200000)), 0);
   // One backward costs about two forwards more; s5 ablates the top 50 of four scores and 100 random experts, or all there are.

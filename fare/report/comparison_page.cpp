@@ -1,3 +1,4 @@
+#include "fare/core/error.h"
 #include "fare/report/charts.h"
 #include "fare/report/html.h"
 #include "fare/report/page.h"
