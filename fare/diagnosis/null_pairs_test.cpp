@@ -99,17 +99,15 @@ TEST_F(Bare, NeutralWordsFitThePlace) {
   for (const int64_t i : train) items.pairs.push_back(control.study.pairs[static_cast<size_t>(i)].pair);
   const std::vector<StudyPair> demographic = items.pairs;
   items.utility.push_back(control.study.utility.front().item);
-  // As many sentences whose subject is a slot word.
-  for (size_t i = 0; i < demographic.size(); ++i)
-    for (const bool second : {false, true}) {
-      StudyPair slot = demographic[i];
-      slot.id += second ? "/v" : "/u";
-      const auto word = changed_word(slot.stereo, slot.anti);
-      const std::string other = fmt::format("stone{}", (i + (second ? 4 : 0)) % 8);
-      slot.stereo.replace(word->begin_a, word->a.size(), other);
-      slot.anti = slot.stereo;
-      items.pairs.push_back(slot);
-    }
+  // Sentences whose subject is a slot word; each of the eight then stands about as often as each of the sixteen groups.
+  for (size_t i = 0; i < demographic.size(); i += 2) {
+    StudyPair slot = demographic[i];
+    slot.id += "/slot";
+    const auto word = changed_word(slot.stereo, slot.anti);
+    slot.stereo.replace(word->begin_a, word->a.size(), fmt::format("stone{}", i / 2 % 8));
+    slot.anti = slot.stereo;
+    items.pairs.push_back(slot);
+  }
   Study study = make_study(std::move(items), TextEncoder(*control.tokenizer), control.model->spec().max_positions,
                            control.model->spec().vocab_size, 0);
   std::vector<int64_t> all;
