@@ -26,12 +26,12 @@ namespace fs = std::filesystem;
 
 struct ScoreFlags {
   CommonFlags common;
-  fs::path requests, intervention, interventions;
+  fs::path requests, intervention, interventions, scratch;
   std::string trace;
   int64_t trace_limit_mb = 2048;
   std::optional<int32_t> prefix_token;
   int64_t unit_rows = 4096, cache_mb = ScorerOptions{}.cache_mb;
-  bool allow_no_effect = false, no_prefix_sharing = false, no_resume = false;
+  bool allow_no_effect = false, no_prefix_sharing = false, no_resume = false, no_batch_edits = false;
 };
 
 // One scoring of all requests and the files it goes to.
@@ -120,7 +120,9 @@ int score(const ScoreFlags& flags) {
   options.unit_rows = flags.unit_rows;
   options.share_prefixes = !flags.no_prefix_sharing;
   options.resume = !flags.no_resume;
+  options.batch_edits = !flags.no_batch_edits;
   options.cache_mb = flags.cache_mb;
+  options.scratch = flags.scratch;
   options.base_run = !runs.front().intervention.has_value();
   const Scorer scorer(*model, options);
   const std::vector<Request> requests =
@@ -174,8 +176,11 @@ int score(const ScoreFlags& flags) {
   const ScorerResult result = whole ? scorer.run(requests, interventions, observer, progress)
                                     : run_divided(scorer, requests, interventions, ranks, progress);
   if (!first) return 0;
-  if (result.cache_mb_needed > options.cache_mb)
-    warn(fmt::format("--cache-mb {} is less than the {} that all layers take: interventions in lower layers were computed whole",
+  if (!result.scratch_problem.empty())
+    warn(fmt::format("--scratch {}; interventions in lower layers were computed whole", result.scratch_problem));
+  else if (options.scratch.empty() && result.cache_mb_needed > options.cache_mb)
+    warn(fmt::format("--cache-mb {} is less than the {} that all layers take: interventions in lower layers were computed whole "
+                     "(--scratch DIR keeps the rest in a file)",
                      options.cache_mb, result.cache_mb_needed));
   int status = 0;
   for (size_t i = 0; i < runs.size(); ++i) {
@@ -222,8 +227,10 @@ void add_score_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
   command->add_flag("--no-prefix-sharing", flags->no_prefix_sharing, "Compute every request on its own rows");
   command->add_flag("--no-resume", flags->no_resume, "Compute every intervention whole, not only what it changes");
+  command->add_flag("--no-batch-edits", flags->no_batch_edits, "Compute interventions one by one, not several through each product");
   command->add_option("--cache-mb", flags->cache_mb, "Memory for what interventions reuse of a unit's base run (2^20 bytes)")
       ->check(CLI::NonNegativeNumber);
+  command->add_option("--scratch", flags->scratch, "Folder of a temporary file for what --cache-mb has no room for");
   add_console_flags(*command, flags->common);
   command->footer("Examples:\n"
                   "  fare score --model DIR --requests requests.jsonl --out scores.jsonl\n"

@@ -143,14 +143,14 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
     LayerRecord* const kept = record != nullptr && l >= record->first_layer ? &record->layers[static_cast<size_t>(l)] : nullptr;
     const bool above = kept != nullptr && l > record->first_layer;  // of an edited layer
     const bool edited_later = kept != nullptr && record->edited[static_cast<size_t>(l)];
-    if (above) kept->input_TD = h_TD;
+    if (above) kept->input_TD = record->keep(l, h_TD);
     h_TD = after_attention(model, l, h_TD, rotary, pack.segments, {}, [&](const at::Tensor& k_TGd, const at::Tensor& v_TGv) {
-      if (above) kept->k_TGd = k_TGd, kept->v_TGv = v_TGv;
+      if (above) kept->k_TGd = record->keep(l, k_TGd), kept->v_TGv = record->keep(l, v_TGv);
       if (options.cache == nullptr) return std::pair(k_TGd, v_TGv);
       return std::pair(options.cache->append(options.cache->keys_, l, k_TGd),
                        options.cache->append(options.cache->values_, l, v_TGv));
     });
-    if (edited_later) kept->middle_TD = h_TD.clone();
+    if (edited_later) kept->middle_TD = record->keep(l, h_TD, true);
 
     const at::Tensor x_TD = ffn_input(model, l, h_TD);
     if (!spec.is_moe[static_cast<size_t>(l)]) {
@@ -160,7 +160,7 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
     tap(Site::kRouterInput, l, x_TD);
     const at::Tensor logits_TE = raw_logits(model, l, x_TD);
     tap(Site::kRouterLogits, l, logits_TE);
-    if (edited_later) kept->logits_TE = logits_TE;
+    if (edited_later) kept->logits_TE = record->keep(l, logits_TE);
 
     std::span<const ScopedEdit> edits;
     if (options.edits != nullptr)

@@ -163,6 +163,56 @@ TEST(ChangedRows, AnEditThatReadsItsInputReadsTheOneThatEarlierEditsLeft) {
   }
 }
 
+TEST(ChangedRows, PassesComputedTogetherEqualThoseComputedAlone) {
+  const Pack pack = two_trees();
+  for (const std::string& name : models()) {
+    const CaseFolder folder(golden_case(name));
+    const auto model = Model::open(folder.path(), {});
+    const DecoderSpec& spec = model->spec();
+    RunRecord record(spec.is_moe);
+    ForwardOptions base;
+    base.record = &record;
+    forward(*model, pack, base);
+
+    // Every operation in every layer; one that changes nothing; one of all layers at once.
+    std::vector<std::vector<Edit>> kept;
+    for (const int64_t layer : spec.moe_layers())
+      for (const Edit& edit : some_edits(spec, layer)) kept.push_back({edit});
+    kept.push_back({Edit{.op = AddLogit{.experts = {1}, .values = {0}}}});
+    kept.push_back({Edit{.op = Mask{.experts = {2}, .mode = Mask::Mode::kRefill}}});
+    std::vector<LayerEdits> edits;
+    for (const auto& list : kept) {
+      edits.emplace_back();
+      for (const int64_t layer : spec.moe_layers())
+        for (const Edit& edit : list)
+          if (edit.touches(layer)) edits.back()[layer].push_back({&edit, {}, {}});
+    }
+    for (const int64_t max_rows : {int64_t{1}, int64_t{40}, int64_t{10000}}) {
+      std::vector<Receipt> receipts(edits.size());
+      std::vector<EditedPass> passes;
+      for (size_t i = 0; i < edits.size(); ++i) passes.push_back({&edits[i], &receipts[i]});
+      std::vector<int> seen(edits.size(), 0);
+      size_t most = 0;
+      forward_changed(*model, pack, record, passes, max_rows, [&](std::span<const size_t> which, std::span<const ChangedRows> changed) {
+        most = std::max(most, which.size());
+        for (size_t i = 0; i < which.size(); ++i) {
+          const std::string what = name + " pass " + std::to_string(which[i]) + ", rows " + std::to_string(max_rows);
+          ++seen[which[i]];
+          Receipt receipt;
+          const ChangedRows alone = forward_changed(*model, pack, record, edits[which[i]], &receipt);
+          ASSERT_EQ(changed[i].rows, alone.rows) << what;
+          EXPECT_EQ(changed[i].row_layers, alone.row_layers) << what;
+          expect_equal(receipts[which[i]], receipt, what);
+          if (alone.rows.empty()) continue;
+          EXPECT_TRUE(near(changed[i].h_AD, alone.h_AD, 1e-5)) << what;
+        }
+      });
+      EXPECT_EQ(seen, std::vector<int>(edits.size(), 1)) << name;
+      EXPECT_TRUE(max_rows < 10000 || most == edits.size()) << name << ": " << most;
+    }
+  }
+}
+
 TEST(ChangedRows, NothingIsComputedWhereNothingChanges) {
   const Pack pack = two_trees();
   const CaseFolder folder(golden_case("olmoe_gqa"));

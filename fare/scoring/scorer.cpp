@@ -1,6 +1,7 @@
 #include "fare/scoring/scorer.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "fare/core/error.h"
 #include "fare/models/run_record.h"
@@ -13,6 +14,7 @@ namespace {
 // A unit's sequences under one intervention, laid out as a pack.
 struct Layout {
   std::vector<int64_t> requests;   // indices into the run's requests, in prefix order
+  std::vector<Request> copies;     // of them
   std::vector<FedRequest> fed;
   PackedSequences packed;
 };
@@ -38,6 +40,7 @@ Layout lay_out(const Model& model, std::span<const Request> all, std::vector<int
   std::vector<Sequence> ordered;
   for (const int64_t i : order) {
     layout.requests.push_back(requests[static_cast<size_t>(i)]);
+    layout.copies.push_back(all[static_cast<size_t>(layout.requests.back())]);
     layout.fed.push_back(fed[static_cast<size_t>(layout.requests.back())]);
     ordered.push_back(sequences[static_cast<size_t>(i)]);
   }
@@ -75,20 +78,29 @@ std::vector<Score> scores_of(std::span<const Request> all, const Layout& layout,
   return scores;
 }
 
-// `base` with the targets on changed rows read anew.
-std::vector<TargetResult> reread(const Model& model, std::span<const Target> targets, std::vector<TargetResult> results,
-                                 const ChangedRows& changed) {
+// For each of `changed`: `base` with the targets on its changed rows read anew, those of all together.
+std::vector<std::vector<TargetResult>> reread(const Model& model, std::span<const Target> targets, const std::vector<TargetResult>& base,
+                                              std::span<const ChangedRows> changed) {
+  std::vector<std::vector<TargetResult>> results(changed.size(), base);
   std::vector<Target> again;
-  std::vector<size_t> which;
-  for (size_t i = 0; i < targets.size(); ++i) {
-    const auto found = std::lower_bound(changed.rows.begin(), changed.rows.end(), targets[i].row);
-    if (found == changed.rows.end() || *found != targets[i].row) continue;
-    again.push_back({static_cast<int32_t>(found - changed.rows.begin()), targets[i].token});
-    which.push_back(i);
+  std::vector<TargetResult*> place;
+  std::vector<at::Tensor> parts;
+  int64_t first = 0;
+  for (size_t c = 0; c < changed.size(); ++c) {
+    const std::vector<int32_t>& rows = changed[c].rows;
+    if (rows.empty()) continue;
+    for (size_t i = 0; i < targets.size(); ++i) {
+      const auto found = std::lower_bound(rows.begin(), rows.end(), targets[i].row);
+      if (found == rows.end() || *found != targets[i].row) continue;
+      again.push_back({static_cast<int32_t>(first + (found - rows.begin())), targets[i].token});
+      place.push_back(&results[c][i]);
+    }
+    parts.push_back(changed[c].h_AD);
+    first += static_cast<int64_t>(rows.size());
   }
   if (again.empty()) return results;
-  const std::vector<TargetResult> read = read_targets(model, changed.h_AD, again);
-  for (size_t i = 0; i < which.size(); ++i) results[which[i]] = read[i];
+  const std::vector<TargetResult> read = read_targets(model, parts.size() == 1 ? parts.front() : at::cat(parts), again);
+  for (size_t i = 0; i < place.size(); ++i) *place[i] = read[i];
   return results;
 }
 
@@ -111,6 +123,33 @@ std::vector<bool> edited_layers(const Model& model, std::span<const Intervention
   }
   return edited;
 }
+
+// What of a unit's record stays in memory. The lowest layers go first, since the fewest interventions start there.
+struct RecordPlan {
+  int64_t mb_needed = 0;      // 2^20 bytes of all of it
+  std::vector<bool> within;   // edited layers that can be recorded in memory alone, without those below
+  std::vector<bool> beyond;   // layers whose part must lie elsewhere if all edited layers are recorded
+  int64_t beyond_bytes = 0;   // of their part, in a scratch file
+};
+
+RecordPlan plan_record(const DecoderSpec& spec, const std::vector<bool>& edited, int64_t num_rows, int64_t cache_mb) {
+  const int64_t allowed = cache_mb << 20;
+  RecordPlan plan{(RunRecord::bytes(spec, edited, num_rows) + (1 << 20) - 1) >> 20, edited, std::vector<bool>(edited.size(), false)};
+  for (size_t l = 0; l < edited.size() && RunRecord::bytes(spec, plan.within, num_rows) > allowed; ++l) plan.within[l] = false;
+  if (plan.within == edited) return plan;
+  int64_t in_memory = RunRecord::bytes(spec, edited, num_rows);
+  for (int64_t l = 0; l < spec.num_layers && in_memory > allowed; ++l) {
+    const int64_t bytes = RunRecord::layer_bytes(spec, edited, l, num_rows);
+    if (bytes == 0) continue;
+    plan.beyond[static_cast<size_t>(l)] = true;
+    plan.beyond_bytes += bytes + RunRecord::kTensorsOfALayer * ScratchFile::room_for(1);
+    in_memory -= bytes;
+  }
+  return plan;
+}
+
+// Edited passes that enter forward_changed together.
+constexpr size_t kEditsTogether = 32;
 
 }  // namespace
 
@@ -175,14 +214,17 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
   for (const std::vector<int64_t>& unit : all_units) {
     const Layout shared = lay_out(model_, requests, unit, fed, nullptr, options_.share_prefixes);
     const std::vector<Target> targets = targets_of(requests, shared);
-    // From the lowest layer on whose record there is room for.
-    std::vector<bool> recorded = edited;
-    const auto record_mb = [&] {
-      return (RunRecord::bytes(model_.spec(), recorded, shared.packed.pack.num_rows()) + (1 << 20) - 1) >> 20;
-    };
-    if (recording) result.cache_mb_needed = std::max(result.cache_mb_needed, record_mb());
-    for (size_t l = 0; l < recorded.size() && record_mb() > options_.cache_mb; ++l) recorded[l] = false;
-    RunRecord record(recorded);
+    const RecordPlan plan = plan_record(model_.spec(), edited, shared.packed.pack.num_rows(), options_.cache_mb);
+    if (recording) result.cache_mb_needed = std::max(result.cache_mb_needed, plan.mb_needed);
+    std::unique_ptr<ScratchFile> scratch;
+    if (plan.beyond_bytes > 0 && !options_.scratch.empty() && result.scratch_problem.empty()) {
+      try {
+        scratch = std::make_unique<ScratchFile>(options_.scratch, plan.beyond_bytes);
+      } catch (const IoError& error) {
+        result.scratch_problem = error.what();
+      }
+    }
+    RunRecord record = scratch ? RunRecord(edited, plan.beyond, scratch.get()) : RunRecord(plan.within);
     std::vector<TargetResult> base_results;  // of `targets`; empty until the base run was computed
 
     const auto run_result = [&](int64_t index) -> RunResult* {
@@ -192,52 +234,68 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
     const auto view_of = [](int64_t index, const Layout& layout) {
       return UnitRun{index, layout.requests, &layout.fed, &layout.packed, {}};
     };
-    // `changes_only`: from the record instead of from the bottom.
-    const auto run_one = [&](int64_t index, const Layout& layout, bool changes_only, bool skipped) {
-      progress.check();
-      const Intervention* intervention = index < 0 ? nullptr : interventions[static_cast<size_t>(index)];
-      RunResult* run = skipped ? nullptr : run_result(index);
-      UnitRun view = view_of(index, layout);
-      if (run != nullptr && observer.begin) observer.begin(view);
-
-      LayerEdits edits;
-      Receipt unit_receipt;
-      std::vector<Request> unit_requests;
-      if (intervention != nullptr) {
-        for (const int64_t r : layout.requests) unit_requests.push_back(requests[static_cast<size_t>(r)]);
-        edits = scoped_edits(*intervention, routed, unit_requests, layout.requests, layout.fed, layout.packed);
-      }
-      std::vector<TargetResult> results;
-      if (changes_only) {
-        const ChangedRows changed = forward_changed(model_, layout.packed.pack, record, edits, &unit_receipt);
-        result.rows_computed += changed.row_layers;
-        results = reread(model_, targets, base_results, changed);
-      } else {
-        ForwardOptions options;
-        if (intervention != nullptr) options.edits = &edits;
-        if (run != nullptr) {
-          options.receipt = &unit_receipt;
-          options.on_decision = observer.on_decision;
-          options.tap = observer.tap;
-        }
-        if (index < 0 && recording) options.record = &record;
-        const at::Tensor h_TD = forward(model_, layout.packed.pack, options);
-        result.rows_computed += layout.packed.pack.num_rows() * model_.spec().num_layers;
-        results = read_targets(model_, h_TD, &layout == &shared ? targets : targets_of(requests, layout));
-        if (index < 0) base_results = results;
-      }
-      if (run == nullptr) return;
-      if (intervention != nullptr) recount_scope(*intervention, unit_requests, layout.fed, 1, unit_receipt);
-      run->receipt += unit_receipt;
+    const auto edits_of = [&](int64_t index, const Layout& layout) {
+      return scoped_edits(*interventions[static_cast<size_t>(index)], routed, layout.copies, layout.requests, layout.fed, layout.packed);
+    };
+    const auto finish = [&](int64_t index, const Layout& layout, Receipt& unit_receipt, std::span<const TargetResult> results) {
+      RunResult& run = *run_result(index);
+      if (index >= 0) recount_scope(*interventions[static_cast<size_t>(index)], layout.copies, layout.fed, 1, unit_receipt);
+      run.receipt += unit_receipt;
       const std::vector<Score> scores = scores_of(requests, layout, results);
       for (size_t i = 0; i < layout.requests.size(); ++i) {
-        run->scores[static_cast<size_t>(layout.requests[i])] = scores[i];
-        run->receipt.tokens += static_cast<int64_t>(layout.fed[i].ids.size());
+        run.scores[static_cast<size_t>(layout.requests[i])] = scores[i];
+        run.receipt.tokens += static_cast<int64_t>(layout.fed[i].ids.size());
         result.rows_fed += static_cast<int64_t>(layout.fed[i].ids.size()) * model_.spec().num_layers;
       }
+      UnitRun view = view_of(index, layout);
       view.scores = scores;
       if (observer.done) observer.done(view);
       progress("scoring", ++finished, total);
+    };
+    // From the bottom.
+    const auto run_whole = [&](int64_t index, const Layout& layout, bool skipped) {
+      progress.check();
+      const bool wanted = !skipped && run_result(index) != nullptr;
+      if (wanted && observer.begin) observer.begin(view_of(index, layout));
+      LayerEdits edits;
+      Receipt unit_receipt;
+      ForwardOptions options;
+      if (index >= 0) {
+        edits = edits_of(index, layout);
+        options.edits = &edits;
+      } else if (recording) {
+        options.record = &record;
+      }
+      if (wanted) {
+        options.receipt = &unit_receipt;
+        options.on_decision = observer.on_decision;
+        options.tap = observer.tap;
+      }
+      const at::Tensor h_TD = forward(model_, layout.packed.pack, options);
+      result.rows_computed += layout.packed.pack.num_rows() * model_.spec().num_layers;
+      const std::vector<TargetResult> results = read_targets(model_, h_TD, &layout == &shared ? targets : targets_of(requests, layout));
+      if (index < 0) base_results = results;
+      if (wanted) finish(index, layout, unit_receipt, results);
+    };
+    // From the record.
+    const auto run_changes = [&](std::span<const int64_t> group) {
+      progress.check();
+      std::vector<LayerEdits> edits(group.size());
+      std::vector<Receipt> receipts(group.size());
+      std::vector<EditedPass> passes;
+      for (size_t i = 0; i < group.size(); ++i) {
+        if (observer.begin) observer.begin(view_of(group[i], shared));
+        edits[i] = edits_of(group[i], shared);
+        passes.push_back({&edits[i], &receipts[i]});
+      }
+      forward_changed(model_, shared.packed.pack, record, passes, options_.unit_rows,
+                      [&](std::span<const size_t> which, std::span<const ChangedRows> changed) {
+                        const auto results = reread(model_, targets, base_results, changed);
+                        for (size_t i = 0; i < which.size(); ++i) {
+                          result.rows_computed += changed[i].row_layers;
+                          finish(group[which[i]], shared, receipts[which[i]], results[i]);
+                        }
+                      });
     };
 
     // What a continued run has stored is left out; the record is made as long as one run starts from it.
@@ -253,16 +311,21 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       if (!own && skip(static_cast<int64_t>(i), shared)) continue;
       (!own && recording && first_layer[i] >= record.first_layer ? from_record : from_bottom).push_back(static_cast<int64_t>(i));
     }
-    if ((options_.base_run && !base_skipped) || !from_record.empty()) run_one(-1, shared, false, base_skipped);
-    for (const int64_t i : from_record) run_one(i, shared, true, false);
+    if ((options_.base_run && !base_skipped) || !from_record.empty()) run_whole(-1, shared, base_skipped);
+    std::stable_sort(from_record.begin(), from_record.end(), [&](int64_t a, int64_t b) {
+      return first_layer[static_cast<size_t>(a)] < first_layer[static_cast<size_t>(b)];
+    });
+    const size_t together = options_.batch_edits ? kEditsTogether : 1;
+    for (size_t begin = 0; begin < from_record.size(); begin += together)
+      run_changes(std::span(from_record).subspan(begin, std::min(together, from_record.size() - begin)));
     for (const int64_t i : from_bottom) {
       const Intervention& intervention = *interventions[static_cast<size_t>(i)];
       if (!needs_own_layout(intervention)) {
-        run_one(i, shared, false, false);
+        run_whole(i, shared, false);
         continue;
       }
       const Layout layout = lay_out(model_, requests, unit, fed, &intervention, options_.share_prefixes);
-      if (!skip(i, layout)) run_one(i, layout, false, false);
+      if (!skip(i, layout)) run_whole(i, layout, false);
     }
   }
   return result;

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "fare/core/progress.h"
@@ -22,7 +24,11 @@ struct ScorerOptions {
   int64_t unit_rows = 4096;    // rows of a unit; larger units keep the matrix products busy and cost memory
   bool share_prefixes = true;  // off: every request is computed on its own rows
   bool resume = true;          // off: every intervention is computed whole, not only what it changes
+  // Several interventions go through each product together, `unit_rows` rows at most: scores then depend in the last bits on
+  // which interventions a run has. Off: one by one, for runs that leave some out when they are continued.
+  bool batch_edits = false;
   int64_t cache_mb = 2048;     // for what a unit's base run leaves to the interventions; lower layers go without first
+  std::filesystem::path scratch;  // folder of a file that takes what cache_mb has no room for; empty = none
   bool base_run = true;        // off: only the interventions are scored
 };
 
@@ -56,7 +62,8 @@ struct ScorerResult {
   int64_t rows_computed = 0;        // rows of the packs, times share of layers run: the work that was done
   int64_t rows_fed = 0;             // rows without any sharing or resuming
   int64_t cache_mb_needed = 0;      // what holds every unit's record; interventions of the layers that cache_mb has no
-                                    // room for were computed whole
+                                    // room for were computed whole, or their record lay in the scratch file
+  std::string scratch_problem;      // why that could not be used and they were computed whole; empty = it could
 };
 
 class Scorer {

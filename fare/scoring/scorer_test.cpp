@@ -129,6 +129,61 @@ TEST_P(ScorerTest, PackingResumingAndUnitsDoNotShow) {
   EXPECT_EQ(usual.cache_mb_needed, 1);
 }
 
+TEST_P(ScorerTest, InterventionsComputedTogetherEqualThoseComputedAlone) {
+  std::vector<Intervention> edits;
+  for (const int layer : {2, 0, 1})
+    for (int expert = 0; expert < 4; ++expert) {
+      const std::string where = R"("layers": [)" + std::to_string(layer) + R"(], "experts": [)" + std::to_string(expert) + "]";
+      edits.push_back(edit(R"({"op": "mask", "mode": "refill", )" + where + "}"));
+      edits.push_back(edit(R"({"op": "add_logit", "values": [1.5], )" + where + R"(, "where": {"phase": "generated"}})"));
+    }
+  edits.push_back(edit(R"({"op": "set_top_k", "k": 3, "layers": [1]})"));
+  edits.push_back(edit(""));
+  std::vector<const Intervention*> all, part;
+  for (const Intervention& one : edits) all.push_back(&one);
+  for (size_t i = 0; i < all.size(); i += 3) part.push_back(all[i]);
+  for (const int64_t unit_rows : {4096, 64}) {
+    ScorerOptions together, alone;
+    together.unit_rows = alone.unit_rows = unit_rows;
+    together.batch_edits = true;
+    const ScorerResult usual = run(together, all), again = run(together, all), single = run(alone, all), fewer = run(alone, part);
+    EXPECT_EQ(usual.rows_computed, single.rows_computed);
+    for (size_t i = 0; i < all.size(); ++i) {
+      EXPECT_LE(largest_gap(usual.edited[i].scores, single.edited[i].scores), 1e-5) << i;
+      EXPECT_EQ(largest_gap(usual.edited[i].scores, again.edited[i].scores), 0) << i;
+      expect_equal(usual.edited[i].receipt, single.edited[i].receipt);
+    }
+    // One by one, no bit depends on which others run: a run that is continued gives the same.
+    for (size_t i = 0; i < part.size(); ++i)
+      EXPECT_EQ(largest_gap(fewer.edited[i].scores, single.edited[3 * i].scores), 0) << i;
+  }
+}
+
+TEST_P(ScorerTest, ARecordInAScratchFileGivesTheSameBytes) {
+  const Intervention low = edit(R"({"op": "add_logit", "layers": [0], "experts": [1], "values": [2]})"),
+                     late = edit(R"({"op": "mask", "layers": [2], "experts": [0], "mode": "refill"})");
+  const std::vector<const Intervention*> all = {&low, &late};
+  const ScorerResult usual = run({}, all);
+  const TestFolder folder;
+  ScorerOptions scratch, none, broken;
+  scratch.cache_mb = none.cache_mb = broken.cache_mb = 0;
+  scratch.scratch = folder.path();
+  broken.scratch = folder.path() / "missing";
+  broken.unit_rows = 7;  // many units: the problem is met once
+  const ScorerResult kept = run(scratch, all), whole = run(none, all), fallen_back = run(broken, all);
+  EXPECT_EQ(kept.rows_computed, usual.rows_computed);
+  EXPECT_GT(whole.rows_computed, usual.rows_computed);
+  EXPECT_EQ(kept.scratch_problem, "");
+  EXPECT_NE(fallen_back.scratch_problem.find("missing"), std::string::npos);
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_EQ(largest_gap(kept.edited[i].scores, usual.edited[i].scores), 0);
+    EXPECT_LE(largest_gap(whole.edited[i].scores, usual.edited[i].scores), 1e-5);
+    EXPECT_LE(largest_gap(fallen_back.edited[i].scores, usual.edited[i].scores), 1e-5);
+    expect_equal(kept.edited[i].receipt, usual.edited[i].receipt);
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
 TEST_P(ScorerTest, UnitsHoldEveryRequestOnceAndKeepTheirSize) {
   ScorerOptions options;
   options.unit_rows = 40;
