@@ -98,7 +98,9 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
 
   const auto checkpoint = Checkpoint::open(flags.common.model);
   CommonFlags common = flags.common;
-  if (const auto stored = RunFolder::stored(flags.common.out, "matmul"); stored && common.matmul == "auto")
+  Ranks& ranks = *common.ranks;
+  const bool first = ranks.rank() == 0;
+  if (const auto stored = first ? RunFolder::stored(flags.common.out, "matmul") : std::nullopt; stored && common.matmul == "auto")
     common.matmul = std::get<std::string>(*stored);
   const auto model = open_model(common, progress);
   const std::string dtype = model->execution().dtype == at::kBFloat16 ? "bf16" : "f32";
@@ -118,9 +120,9 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   settings.push_back({"dtype", dtype, ""});
   settings.push_back({"matmul", backend_name(model->execution().backend), ""});
   for (const auto& [flag, value] : reading_choices(flags.common)) settings.push_back({flag, value, ""});
-  const RunFolder folder(flags.common.out, "diagnose", settings);
-  log_to_file(progress, folder.path() / "log.txt");
-  Store store(folder.rows_path());
+  const std::filesystem::path folder = first ? RunFolder(flags.common.out, "diagnose", settings).path() : "";
+  if (first) log_to_file(progress, folder / "log.txt");
+  Store store(flags.common.out, ranks);
 
   const auto tokenizer = Tokenizer::open(flags.common.model);
   const TextEncoder encoder(*tokenizer);
@@ -144,16 +146,17 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   info.limit = flags.common.limit;
   info.versions = versions();
   info.commit = commit();
-  Diagnosis result = diagnose(scorer, study, &store, folder.path(), options, info, progress);
+  Diagnosis result = diagnose(scorer, study, &store, folder, options, info, progress);
   for (const std::string& failure : result.failures) warn(failure);
   if (!result.failures.empty()) {
-    warn("no verdict: a required self-check failed; the rows computed so far are kept in " + folder.rows_path().string());
+    warn("no verdict: a required self-check failed; the rows computed so far are kept in " + store.path().string());
     return 1;
   }
+  if (!first) return 0;
   put_calibration(result.report, flags.calibration);
-  write_report(folder.path(), result.report);
+  write_report(folder, result.report);
   fmt::print("{}\n{}\n", result.report["headline"]["sentence"].get<std::string>(),
-             (folder.path() / "report.html").string());
+             (folder / "report.html").string());
   int64_t skipped = 0;
   for (const Study::SourceFile& file : study.files) skipped += file.skipped;
   for (const std::string& warning : result.warnings) warn(warning);
@@ -163,8 +166,9 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
 
 }  // namespace
 
-void add_diagnose_command(CLI::App& program, int& exit_status, const std::vector<std::string>& arguments) {
+void add_diagnose_command(CLI::App& program, int& exit_status, Ranks& ranks, const std::vector<std::string>& arguments) {
   auto flags = std::make_shared<DiagnoseFlags>();
+  flags->common.ranks = &ranks;
   CLI::App* command = program.add_subcommand("diagnose", "Is stereotype preference under the router's control, and at what cost?");
   add_model_flags(*command, flags->common);
   command->add_option("--pairs", flags->files.pairs, "Pairs of a user's own (JSON lines, docs/study-data.md)");

@@ -102,7 +102,9 @@ int evaluate(EvalFlags& flags) {
   const Intervention* edits = intervention ? &*intervention : nullptr;
 
   const fs::path folder_path = run_folder_of(flags.common.out);
-  keep_stored_choices(flags.common, folder_path);
+  Ranks& ranks = *flags.common.ranks;
+  const bool first = ranks.rank() == 0;
+  if (first) keep_stored_choices(flags.common, folder_path);
   const auto model = open_model(flags.common, progress);
   if (edits != nullptr) edits->check(model->routed());
   if (flags.prefix_token && (*flags.prefix_token < 0 || *flags.prefix_token >= model->spec().vocab_size))
@@ -111,19 +113,20 @@ int evaluate(EvalFlags& flags) {
 
   std::vector<std::string> task_names;
   for (const LoadedBenchmark& task : set.tasks) task_names.push_back(task.task->info.name);
-  const RunFolder folder(folder_path, "eval", settings_of(flags, set, *model, edits));
+  if (first) RunFolder(folder_path, "eval", settings_of(flags, set, *model, edits));
   EvaluationOptions options;
   options.profiles = profiles;
   options.scorer.max_length = flags.common.max_length;
   options.scorer.unit_rows = flags.unit_rows;
   options.prefix_token = flags.prefix_token;
   options.seed = flags.common.seed;
-  options.model_name = model_name(flags.common.model, folder_path);
+  if (first) options.model_name = model_name(flags.common.model, folder_path);
   options.program_version = FARE_VERSION;
   options.limit = flags.limit;
-  const int64_t start = first_start(folder.path());
-  Store store(folder.rows_path());
+  const int64_t start = first ? first_start(folder_path) : 0;
+  Store store(folder_path, ranks);
   const Evaluation evaluation = run_evaluation(set, *model, *tokenizer, edits, options, start, &store, progress);
+  if (!first) return 0;
   if (evaluation.num_units_stored > 0)
     progress.say(fmt::format("{} of {} units were there from an earlier run", evaluation.num_units_stored, evaluation.num_units));
 
@@ -143,8 +146,9 @@ int evaluate(EvalFlags& flags) {
 
 }  // namespace
 
-void add_eval_command(CLI::App& program, int& exit_status) {
+void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   auto flags = std::make_shared<EvalFlags>();
+  flags->common.ranks = &ranks;
   CLI::App* command = program.add_subcommand("eval", "Named benchmarks, results in the layout of lm-evaluation-harness");
   add_model_flags(*command, flags->common);
   command->add_option("--tasks", flags->tasks, "Tasks and groups, separated by commas (fare tasks lists them)")

@@ -3,8 +3,12 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
 #include <cstdlib>
-#include <set>
 
 #include "fare/core/error.h"
 #include "fare/core/parallel.h"
@@ -30,6 +34,29 @@ bool stored_as_bfloat16(const std::filesystem::path& folder) {
   return true;
 }
 
+// The machine and the processors this process may use: ranks that say the same share them.
+std::string place() {
+  char host[HOST_NAME_MAX + 1] = {};
+  ::gethostname(host, HOST_NAME_MAX);
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  ::sched_getaffinity(0, sizeof allowed, &allowed);
+  std::string text = host;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &allowed)) text += fmt::format(" {}", cpu);
+  return text;
+}
+
+// Threads of each rank: equal everywhere, since results are equal at equal thread counts.
+int threads_of_rank(Ranks& ranks) {
+  const std::string own = place();
+  const std::vector<std::string> places = ranks.exchange(own);
+  const int share = physical_cores() / static_cast<int>(std::count(places.begin(), places.end(), own));
+  int least = INT_MAX;
+  for (const std::string& other : ranks.exchange(std::to_string(std::max(1, share)))) least = std::min(least, std::stoi(other));
+  return least;
+}
+
 }  // namespace
 
 void add_model_flags(CLI::App& command, CommonFlags& flags) {
@@ -49,7 +76,8 @@ void add_model_flags(CLI::App& command, CommonFlags& flags) {
                    "Leave the factor of mscale_all_dim out of the softmax scale (DeepSeek-V2), as transformers did before July 2026");
   command.add_option("--max-length", flags.max_length, "Context length in tokens; 0 = the model's own")
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--threads", flags.threads, "0 = all physical cores this process may use")->check(CLI::NonNegativeNumber);
+  command.add_option("--threads", flags.threads, "Of each process; 0 = all physical cores it may use, divided by the ranks that "
+                                              "share them")->check(CLI::NonNegativeNumber);
 }
 
 void add_output_flag(CLI::App& command, CommonFlags& flags, bool required) {
@@ -82,13 +110,20 @@ std::filesystem::path data_folder(const CommonFlags& flags) {
 }
 
 std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& progress) {
-  at::set_num_threads(flags.threads > 0 ? flags.threads : physical_cores());
+  Ranks& ranks = *flags.ranks;
+  const int threads = flags.threads > 0 ? flags.threads : threads_of_rank(ranks);
+  at::set_num_threads(threads);
   Execution execution;
-  const bool bf16 = flags.dtype == "bf16" || (flags.dtype == "auto" && fast_bfloat16() && stored_as_bfloat16(flags.model));
+  std::string dtype = flags.dtype, matmul = flags.matmul;
+  if (ranks.rank() == 0) {
+    if (dtype == "auto") dtype = fast_bfloat16() && stored_as_bfloat16(flags.model) ? "bf16" : "f32";
+    if (matmul == "auto") matmul = backend_name(faster_backend());
+  }
+  dtype = from_first(ranks, dtype);
+  matmul = from_first(ranks, matmul);
+  const bool bf16 = dtype == "bf16";
   execution.dtype = bf16 ? at::kBFloat16 : at::kFloat;
-  execution.backend = flags.matmul == "mkl"      ? MatmulBackend::kMkl
-                      : flags.matmul == "onednn" ? MatmulBackend::kOneDnn
-                                                 : faster_backend();
+  execution.backend = matmul == "mkl" ? MatmulBackend::kMkl : MatmulBackend::kOneDnn;
   execution.head = flags.head == "stored" ? Execution::Head::kStored : flags.head == "tied" ? Execution::Head::kTied : Execution::Head::kAsk;
   execution.correction_bias = !flags.ignore_correction_bias;
   execution.scale_factor = !flags.ignore_scale_factor;
@@ -96,7 +131,8 @@ std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& prog
   progress.say(fmt::format("{}: {}, {} layers, {} experts, top {}; {} on {} threads, products by {}", flags.model.string(),
                            model->spec().model_type, model->spec().num_layers, model->spec().router.num_experts,
                            model->spec().router.top_k, bf16 ? "bf16" : "f32", at::get_num_threads(),
-                           bf16 ? "onednn" : backend_name(execution.backend)));
+                           bf16 ? "onednn" : matmul));
+  if (ranks.size() > 1) progress.say(fmt::format("{} ranks divide the work", ranks.size()));
   if (!execution.scale_factor && model->spec().attention_scale_factor == 1)
     progress.say("--ignore-scale-factor changes nothing: this model's softmax scale has no such factor");
   return model;

@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "fare/core/progress.h"
+#include "fare/core/ranks.h"
 #include "fare/models/model.h"
 
 namespace fare::cli {
 
 struct CommonFlags {
+  Ranks* ranks = nullptr;  // the processes of this run; set by the command, never null when it runs
   std::filesystem::path model;
   std::filesystem::path out;
   std::string device = "cpu";
@@ -46,8 +48,9 @@ std::vector<std::pair<std::string, std::string>> reading_choices(const CommonFla
 // `flags.data`, else $FARE_DATA, else ./data.
 std::filesystem::path data_folder(const CommonFlags& flags);
 
-// Sets the number of threads (default: all physical cores this process may use) and opens the model in the working type
-// and with the backend asked for; says the choice through `progress`.
+// Sets the number of threads (default: all physical cores this process may use, divided by the ranks that may use the same
+// ones; the same on every rank) and opens the model in the working type and with the backend asked for, auto being decided
+// by rank 0 for all; says the choice through `progress`.
 std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& progress);
 
 }  // namespace fare::cli

@@ -99,10 +99,12 @@ int generate_texts(const GenerateFlags& flags) {
   std::optional<Intervention> intervention;
   if (!flags.intervention.empty()) intervention = Intervention::read(flags.intervention);
   if (fs::is_directory(out)) throw IoError(out.string() + ": is a folder; --out names the file of texts");
+  const bool first = flags.common.ranks->rank() == 0;
   std::optional<AtomicFile> output;  // opened first: a folder that cannot be written stops here
-  if (!out.empty()) output.emplace(out);
+  if (!out.empty() && first) output.emplace(out);
 
   const auto model = open_model(flags.common, progress);
+  if (!first) return 0;  // texts are not divided: the first rank writes them alone
   const bool needed = !flags.stop.empty() || std::any_of(lines.begin(), lines.end(), [](const PromptLine& l) { return !l.has_ids; });
   const auto tokenizer = open_tokenizer(flags.common.model, needed, progress);
   const std::vector<Prompt> prompts = encode_prompts(lines, flags, *model, tokenizer.get());
@@ -131,8 +133,9 @@ int generate_texts(const GenerateFlags& flags) {
 
 }  // namespace
 
-void add_generate_command(CLI::App& program, int& exit_status) {
+void add_generate_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   auto flags = std::make_shared<GenerateFlags>();
+  flags->common.ranks = &ranks;
   CLI::App* command = program.add_subcommand("generate", "Continuations of prompts, under an optional intervention");
   add_model_flags(*command, flags->common);
   command->add_option("--prompts", flags->prompts, "JSON lines: id, prompt or prompt_ids")->required();

@@ -3,8 +3,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "fare/core/ranks.h"
+
 namespace fare::cli {
 
-void add_generate_command(CLI::App& program, int& exit_status);
+void add_generate_command(CLI::App& program, int& exit_status, Ranks& ranks);
 
 }  // namespace fare::cli

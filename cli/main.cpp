@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "cli/eval.h"
 #include "cli/generate.h"
 #include "cli/lab.h"
+#include "cli/launch.h"
 #include "cli/process.h"
 #include "cli/report.h"
 #include "cli/score.h"
@@ -43,19 +45,19 @@ std::string unknown_argument(const CLI::App& program) {
   return text + "\n";
 }
 
-int run(int argc, char** argv) {
+int run(int argc, char** argv, fare::Ranks& ranks) {
   CLI::App program("Fairness-aware routing diagnosis of Mixture-of-Experts language models", "fare");
   program.set_version_flag("--version", std::string("fare ") + FARE_VERSION);
   program.require_subcommand(1);
   program.fallthrough(false);
   int status = kDone;
   const std::vector<std::string> command_line(argv, argv + argc);
-  fare::cli::add_diagnose_command(program, status, command_line);
+  fare::cli::add_diagnose_command(program, status, ranks, command_line);
   fare::cli::add_calibrate_command(program, status);
-  fare::cli::add_score_command(program, status);
-  fare::cli::add_eval_command(program, status);
+  fare::cli::add_score_command(program, status, ranks);
+  fare::cli::add_eval_command(program, status, ranks);
   fare::cli::add_tasks_command(program, status);
-  fare::cli::add_generate_command(program, status);
+  fare::cli::add_generate_command(program, status, ranks);
   fare::add_lab_command(program, status);
   fare::cli::add_report_command(program, status);
   fare::cli::add_tokenize_command(program, status);
@@ -81,19 +83,27 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   fare::cli::settle_process(argv);
+  std::unique_ptr<fare::Ranks> ranks;
+  int status = kFailed;
+  std::string message;
   try {
-    return run(argc, argv);
+    ranks = fare::cli::join_ranks();
+    if (ranks->rank() > 0 && (argc < 2 || !fare::cli::divides_work(argv[1]))) return kDone;
+    status = run(argc, argv, *ranks);
+    if (status != kFailed) return status;
   } catch (const fare::UsageError& error) {
-    fmt::print(stderr, "fare: {}\n", error.what());
-    return kUsage;
+    status = kUsage;
+    message = fmt::format("fare: {}\n", error.what());
   } catch (const fare::Interrupted&) {
-    fmt::print(stderr, "\nfare: interrupted; finished work is kept\n");
-    return kInterrupted;
+    status = kInterrupted;
+    message = "\nfare: interrupted; finished work is kept\n";
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "fare: out of memory; use a smaller model, --dtype bf16, or fewer requests at once\n");
-    return kFailed;
+    message = "fare: out of memory; use a smaller model, --dtype bf16, or fewer requests at once\n";
   } catch (const std::exception& error) {
-    fmt::print(stderr, "fare: {}\n", error.what());
-    return kFailed;
+    message = fmt::format("fare: {}\n", error.what());
   }
+  // The others wait for this rank: they must not go on without it.
+  if (ranks != nullptr && ranks->size() > 1) fare::cli::fail_all(*ranks, status, message);
+  fmt::print(stderr, "{}", message);
+  return status;
 }

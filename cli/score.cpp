@@ -14,6 +14,7 @@
 #include "fare/routing/trace_file.h"
 #include "fare/scoring/encode.h"
 #include "fare/scoring/request_file.h"
+#include "fare/scoring/run_divided.h"
 #include "fare/scoring/score_file.h"
 #include "fare/scoring/scorer.h"
 #include "fare/scoring/trace_recorder.h"
@@ -88,6 +89,11 @@ std::vector<Run> planned_runs(const ScoreFlags& flags) {
   return runs;
 }
 
+bool replays(const Intervention& intervention) {
+  return std::any_of(intervention.edits.begin(), intervention.edits.end(),
+                     [](const Edit& edit) { return std::holds_alternative<ForceRoutes>(edit.op); });
+}
+
 void write_receipt(const Run& run, const Receipt& receipt) {
   const std::string name = run.intervention ? run.intervention->name : "";
   write_file(run.receipt, receipt.to_json(name, run.intervention ? run.intervention->sha256 : "").dump(2) + "\n");
@@ -102,9 +108,11 @@ int score(const ScoreFlags& flags) {
 
   const std::vector<RequestLine> lines = read_requests(flags.requests);
   std::vector<Run> runs = planned_runs(flags);
+  Ranks& ranks = *flags.common.ranks;
+  const bool first = ranks.rank() == 0;
   std::vector<std::unique_ptr<AtomicFile>> outputs;  // opened first: a folder that cannot be written stops here
   for (const Run& run : runs)
-    outputs.push_back(run.scores.empty() ? nullptr : std::make_unique<AtomicFile>(run.scores));
+    outputs.push_back(run.scores.empty() || !first ? nullptr : std::make_unique<AtomicFile>(run.scores));
 
   const auto model = open_model(flags.common, progress);
   ScorerOptions options;
@@ -122,6 +130,12 @@ int score(const ScoreFlags& flags) {
   for (const Run& run : runs)
     if (run.intervention) interventions.push_back(&*run.intervention);
   for (const Intervention* intervention : interventions) intervention->check(model->routed());
+
+  // Traces are one file, and replayed routes name rows of the whole run: such a run is not divided.
+  const bool whole = ranks.size() == 1 || !flags.trace.empty() ||
+                     std::any_of(interventions.begin(), interventions.end(), [](const Intervention* one) { return replays(*one); });
+  if (whole && ranks.size() > 1) progress.say("traces and replayed routes are not divided: the first rank computes alone");
+  if (whole && !first) return 0;
 
   // One trace recorder for each run that is traced.
   const RouteTable rows = flags.trace.empty() ? RouteTable{}
@@ -157,7 +171,9 @@ int score(const ScoreFlags& flags) {
     };
   }
 
-  const ScorerResult result = scorer.run(requests, interventions, observer, progress);
+  const ScorerResult result = whole ? scorer.run(requests, interventions, observer, progress)
+                                    : run_divided(scorer, requests, interventions, ranks, progress);
+  if (!first) return 0;
   if (result.cache_mb_needed > options.cache_mb)
     warn(fmt::format("--cache-mb {} is less than the {} that all layers take: interventions in lower layers were computed whole",
                      options.cache_mb, result.cache_mb_needed));
@@ -184,8 +200,9 @@ int score(const ScoreFlags& flags) {
 
 }  // namespace
 
-void add_score_command(CLI::App& program, int& exit_status) {
+void add_score_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   auto flags = std::make_shared<ScoreFlags>();
+  flags->common.ranks = &ranks;
   CLI::App* command = program.add_subcommand("score", "Log-probabilities of continuations, under an optional intervention");
   add_model_flags(*command, flags->common);
   command->add_option("--requests", flags->requests, "JSON lines: id, context + continuation or context_ids + continuation_ids")

@@ -155,10 +155,12 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   for (const Need& need : needs)
     progress.say(fmt::format("before the test split is opened: {}: {} needed, {} there", need.what, need.needed, need.have));
   const std::string thresholds = thresholds_text(options, study, families, fixed);
-  std::filesystem::create_directories(folder / "interventions");
-  for (const SearchCandidate& candidate : searched.candidates)
-    write_file(folder / "interventions" / (candidate.name + ".json"), candidate.intervention.to_json().dump(2) + "\n");
-  settle_thresholds(folder / "thresholds.json", thresholds);
+  if (!folder.empty()) {
+    std::filesystem::create_directories(folder / "interventions");
+    for (const SearchCandidate& candidate : searched.candidates)
+      write_file(folder / "interventions" / (candidate.name + ".json"), candidate.intervention.to_json().dump(2) + "\n");
+    settle_thresholds(folder / "thresholds.json", thresholds);
+  }
 
   parts.begin("test split");
   const TestOutcomes test = open_test(measurer, searched);
@@ -185,7 +187,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   const Masking masking = mask_groups(measurer, scores, profile, test, signs, options);
   parts.end();
 
-  if (read_file(folder / "thresholds.json") != thresholds)
+  if (!folder.empty() && read_file(folder / "thresholds.json") != thresholds)
     throw ModelMismatch((folder / "thresholds.json").string() + ": changed while the test split was open");
   const Verdict verdict = decide(evidence, options.thresholds);
 

@@ -31,7 +31,8 @@ struct Diagnosis {
 
 // Runs every part built, keeps rows in `store` (may be null) and writes thresholds.json and interventions/*.json into
 // `folder` before the test split is opened. A thresholds.json that is already there must be the same, byte for byte
-// (ModelMismatch otherwise): the test split is opened once, under one set of thresholds.
+// (ModelMismatch otherwise): the test split is opened once, under one set of thresholds. An empty `folder`: nothing is
+// written or compared, as on every rank but the first.
 Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const std::filesystem::path& folder,
                    const DiagnosisOptions& options, const RunInfo& info, const Progress& progress);
 

@@ -1,6 +1,8 @@
 #include "fare/diagnosis/measure.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "fare/benchmarks/pair_scores.h"
@@ -11,12 +13,15 @@
 #include "fare/models/run_record.h"
 #include "fare/scoring/head.h"
 #include "fare/scoring/scope.h"
+#include "fare/store/computed_rows.h"
 
 namespace fare {
 namespace {
 
 // Fed tokens of a batch of items computed together, prefix sharing not deducted.
 constexpr int64_t kBatchTokens = 8192;
+// Interventions computed together, on one rank: enough that the run without edits, which each part repeats, weighs little.
+constexpr size_t kInterventionsOfPart = 64;
 // Base log-probabilities of neutral text are kept up to this size; above it they are computed again for each edit.
 constexpr int64_t kKeptLogProbabilityBytes = int64_t{512} << 20;
 
@@ -90,9 +95,19 @@ std::vector<std::vector<Task>> batches_of(std::vector<Task> tasks) {
   return batches;
 }
 
-Json margins_json(const Margins& margins) {
-  Json value = {{"sum", margins.sum}, {"mean", margins.mean}};
-  value["shared"] = margins.shared ? Json(*margins.shared) : Json(nullptr);
+// The row of a task. `scores`: of its requests.
+Json value_of(const Task& task, const Score* scores) {
+  if (task.pair == nullptr) {
+    std::vector<double> logprobs;
+    for (size_t c = 0; c < task.utility->choices.size(); ++c) logprobs.push_back(scores[c].logprob_nats);
+    const UtilityOutcome outcome = outcome_of(task.utility->item, logprobs);
+    if (!std::isfinite(outcome.margin)) throw NumericError("utility item " + task.item() + ": its log-likelihoods are not finite");
+    return {{"correct", outcome.correct}, {"margin", outcome.margin}};
+  }
+  const PairDelta delta = pair_delta(result_of(task.pair->stereo, scores[0]), result_of(task.pair->anti, scores[1]));
+  if (!std::isfinite(delta.sum)) throw NumericError("pair " + task.item() + ": its log-likelihoods are not finite");
+  Json value = {{"sum", delta.sum}, {"mean", delta.per_token.value_or(delta.sum)}};
+  value["shared"] = delta.shared ? Json(*delta.shared) : Json(nullptr);
   return value;
 }
 
@@ -124,52 +139,85 @@ std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Int
   for (const Intervention* intervention : interventions) keys.push_back(intervention_key(intervention));
 
   const auto batches = batches_of(tasks);
-  int64_t done = 0;
-  const int64_t total = static_cast<int64_t>(batches.size() * interventions.size());
+  std::vector<std::string> batch_names;
+  // A unit's name says what it holds: part, items and intervention.
+  for (const std::vector<Task>& batch : batches) {
+    Sha256 hash;
+    hash.add(items.part);
+    for (const Task& task : batch) hash.add(task.item());
+    batch_names.push_back(items.part + "/" + hash.hex().substr(0, 16) + "/");
+  }
+  const auto unit_name = [&](size_t b, size_t i) { return batch_names[b] + (keys[i].empty() ? "base" : keys[i]); };
+  const auto row_key = [&](const Task& task, size_t i) {
+    return RowKey{fingerprint_, keys[i], items.part, task.item(), task.pair != nullptr ? "margin" : "accuracy", 0};
+  };
+
+  // What is not stored, in parts of one batch and a few interventions. Equal edits are run once.
+  struct Part {
+    size_t batch = 0;
+    std::vector<size_t> slots;  // of interventions; a null or empty one is the base
+  };
+  std::vector<Part> parts;
+  std::vector<double> costs;
+  std::set<std::string> claimed;
   for (size_t b = 0; b < batches.size(); ++b) {
+    double tokens = 0;
+    for (const Task& task : batches[b]) tokens += static_cast<double>(fed_tokens(task));
+    size_t room = 0;
+    for (size_t i = 0; i < interventions.size(); ++i) {
+      const std::string name = unit_name(b, i);
+      if (finished_.contains(name) || !claimed.insert(name).second) continue;
+      if (room == 0) {
+        parts.push_back({b, {}});
+        costs.push_back(tokens);
+        room = kInterventionsOfPart;
+      }
+      parts.back().slots.push_back(i);
+      costs.back() += tokens;
+      --room;
+    }
+  }
+
+  const auto compute = [&](size_t p, int64_t started) {
     progress_.check();
-    const std::vector<Task>& batch = batches[b];
+    const Part& part = parts[p];
+    const std::vector<Task>& batch = batches[part.batch];
     std::vector<Request> requests;
     std::vector<size_t> first_request;
     for (const Task& task : batch) {
       first_request.push_back(requests.size());
       for (const Request* request : task.requests()) requests.push_back(*request);
     }
-    // The unit's name says what it holds: part, items and intervention.
-    Sha256 batch_hash;
-    batch_hash.add(items.part);
-    for (const Task& task : batch) batch_hash.add(task.item());
-    const std::string batch_name = items.part + "/" + batch_hash.hex().substr(0, 16) + "/";
-    const auto row_key = [&](const Task& task, size_t i) {
-      return RowKey{fingerprint_, keys[i], items.part, task.item(), task.pair != nullptr ? "margin" : "accuracy", 0};
-    };
-    const auto keep = [&](size_t i, const Score* scores) {
-      std::vector<Row> rows;
-      for (size_t t = 0; t < batch.size(); ++t) {
-        const Task& task = batch[t];
-        const Score* own = scores + first_request[t];
-        Json value;
-        if (task.pair != nullptr) {
-          const PairDelta delta = pair_delta(result_of(task.pair->stereo, own[0]), result_of(task.pair->anti, own[1]));
-          Margins margins{delta.sum, delta.per_token.value_or(delta.sum), delta.shared};
-          outcomes[i].pairs[task.slot] = margins;
-          value = margins_json(margins);
-        } else {
-          std::vector<double> logprobs;
-          for (size_t c = 0; c < task.utility->choices.size(); ++c) logprobs.push_back(own[c].logprob_nats);
-          const UtilityOutcome outcome = outcome_of(task.utility->item, logprobs);
-          outcomes[i].utility[task.slot] = outcome;
-          value = {{"correct", outcome.correct}, {"margin", outcome.margin}};
-        }
-        rows.push_back({row_key(task, i), value.dump()});
-      }
-      return rows;
-    };
-    const auto read_back = [&](size_t i) {
+    std::vector<const Intervention*> edits;
+    bool base_wanted = false;
+    for (const size_t i : part.slots) {
+      if (keys[i].empty()) base_wanted = true;
+      else edits.push_back(interventions[i]);
+    }
+    UnitObserver observer;
+    observer.skip = [&](const UnitRun& run) { return run.intervention < 0 && !base_wanted; };
+    const ScorerResult result = scorer_.run(requests, edits, observer, Progress{nullptr, nullptr, progress_.cancelled});
+    rows_computed_ += result.rows_computed;
+    std::vector<UnitRows> units;
+    size_t next_edited = 0;
+    for (const size_t i : part.slots) {
+      const RunResult& run = keys[i].empty() ? result.base : result.edited[next_edited++];
+      UnitRows unit{unit_name(part.batch, i), {}};
+      for (size_t t = 0; t < batch.size(); ++t)
+        unit.rows.push_back({row_key(batch[t], i), value_of(batch[t], &run.scores[first_request[t]]).dump()});
+      units.push_back(std::move(unit));
+    }
+    progress_(items.part, started, static_cast<int64_t>(parts.size()));
+    return units;
+  };
+  const int64_t before = rows_computed_;
+  const ComputedRows computed(store_, costs, compute);
+  if (store_ != nullptr) finished_.merge(claimed);
+  share_rows_computed(before);
+  for (const std::vector<Task>& batch : batches) {
+    for (size_t i = 0; i < interventions.size(); ++i) {
       for (const Task& task : batch) {
-        const auto text = store_->get(row_key(task, i));
-        FARE_CHECK(text.has_value(), "a finished unit misses a row");
-        const Json value = Json::parse(*text);
+        const Json value = Json::parse(computed.at(row_key(task, i)));
         if (task.pair != nullptr) {
           Margins margins{value.at("sum").get<double>(), value.at("mean").get<double>(), std::nullopt};
           if (!value.at("shared").is_null()) margins.shared = value.at("shared").get<double>();
@@ -178,55 +226,17 @@ std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Int
           outcomes[i].utility[task.slot] = {value.at("correct").get<double>(), value.at("margin").get<double>()};
         }
       }
-    };
-    const auto unit_name = [&](size_t i) { return batch_name + (keys[i].empty() ? "base" : keys[i]); };
-    const auto finished = [&](size_t i) { return store_ != nullptr && finished_.contains(unit_name(i)); };
-
-    // Interventions whose unit is stored are read; the others are run together. Equal edits are run once.
-    std::vector<const Intervention*> todo;
-    std::vector<size_t> todo_slot;
-    std::map<std::string, size_t> first_with_key;
-    std::vector<std::pair<size_t, size_t>> copies;  // (slot, slot to copy from)
-    bool base_wanted = false;
-    for (size_t i = 0; i < interventions.size(); ++i) {
-      if (const auto [found, inserted] = first_with_key.emplace(keys[i], i); !inserted) {
-        copies.emplace_back(i, found->second);
-        continue;
-      }
-      if (finished(i)) {
-        read_back(i);
-      } else if (keys[i].empty()) {
-        base_wanted = true;
-      } else {
-        todo.push_back(interventions[i]);
-        todo_slot.push_back(i);
-      }
     }
-    if (!todo.empty() || base_wanted) {
-      UnitObserver observer;
-      observer.skip = [&](const UnitRun& run) { return run.intervention < 0 && !base_wanted; };
-      const ScorerResult result = scorer_.run(requests, todo, observer, Progress{nullptr, nullptr, progress_.cancelled});
-      rows_computed_ += result.rows_computed;
-      const auto store_unit = [&](size_t i, const RunResult& run) {
-        const std::vector<Row> rows = keep(i, run.scores.data());
-        if (store_ != nullptr) {
-          store_->put_unit(unit_name(i), rows);
-          finished_.insert(unit_name(i));
-        }
-      };
-      if (base_wanted) store_unit(first_with_key.at(""), result.base);
-      for (size_t e = 0; e < todo.size(); ++e) store_unit(todo_slot[e], result.edited[e]);
-    }
-    for (const auto& [to, from] : copies) {
-      for (const Task& task : batch) {
-        if (task.pair != nullptr) outcomes[to].pairs[task.slot] = outcomes[from].pairs[task.slot];
-        else outcomes[to].utility[task.slot] = outcomes[from].utility[task.slot];
-      }
-    }
-    done += static_cast<int64_t>(interventions.size());
-    progress_(items.part, done, total);
   }
   return outcomes;
+}
+
+Ranks& Measurer::ranks() { return store_ != nullptr ? store_->ranks() : alone_; }
+
+void Measurer::share_rows_computed(int64_t before) {
+  int64_t all_ranks = 0;
+  for (const std::string& rows : ranks().exchange(std::to_string(rows_computed_ - before))) all_ranks += std::stoll(rows);
+  rows_computed_ = before + all_ranks;
 }
 
 void Measurer::observe(std::span<const Request> requests, const UnitObserver& observer) {
@@ -286,53 +296,60 @@ const Measurer::Neutral& Measurer::neutral(int64_t max_tokens) {
 }
 
 std::vector<Dose> Measurer::doses(std::span<const Intervention* const> interventions, int64_t max_tokens) {
-  std::vector<Dose> doses(interventions.size());
   if (study_.neutral.empty()) throw NumericError("dose: the study has no neutral text");
-  const DecoderSpec& spec = scorer_.model().spec();
   const Neutral& text = neutral(max_tokens);
-  for (size_t i = 0; i < interventions.size(); ++i) {
+  const int64_t before = rows_computed_;
+  std::vector<std::string> handed = divide(ranks(), std::vector<double>(interventions.size(), 1), [&](size_t i, int64_t) {
     progress_.check();
-    const Intervention* intervention = interventions[i];
-    if (intervention == nullptr || intervention->edits.empty()) continue;
-    intervention->check(model_);
-    const LayerEdits edits =
-        scoped_edits(*intervention, model_, text.requests, text.indices, text.fed, text.packed);
-    const ChangedRows changed = forward_changed(scorer_.model(), text.packed.pack, *text.record, edits, nullptr);
-    rows_computed_ += changed.row_layers;
-
-    // Rows that did not change add nothing. `where`: into text.rows; `row`: of changed.h_AD.
-    std::vector<int64_t> where;
-    std::vector<int32_t> row;
-    for (size_t t = 0; t < text.rows.size(); ++t) {
-      const auto found = std::lower_bound(changed.rows.begin(), changed.rows.end(), text.rows[t]);
-      if (found == changed.rows.end() || *found != text.rows[t]) continue;
-      where.push_back(static_cast<int64_t>(t));
-      row.push_back(static_cast<int32_t>(found - changed.rows.begin()));
-    }
-    const at::NoGradGuard no_grad;
-    double kl = 0, change = 0;
-    const int64_t block = std::clamp<int64_t>((int64_t{16} << 20) / spec.vocab_size, 16, 1024);
-    for (int64_t begin = 0; begin < static_cast<int64_t>(where.size()); begin += block) {
-      const size_t count = static_cast<size_t>(std::min<int64_t>(block, static_cast<int64_t>(where.size()) - begin));
-      const std::span<const int64_t> which(where.data() + begin, count);
-      const at::Tensor edited = log_probabilities(scorer_.model(), changed.h_AD, std::span(row.data() + begin, count));
-      std::vector<int32_t> rows;
-      std::vector<int64_t> followed_by;
-      for (const int64_t t : which) {
-        rows.push_back(text.rows[static_cast<size_t>(t)]);
-        followed_by.push_back(text.targets[static_cast<size_t>(t)]);
-      }
-      const at::Tensor base = text.log_p.defined()
-                                  ? text.log_p.index_select(0, at::tensor(at::ArrayRef<int64_t>(which.data(), count)))
-                                  : log_probabilities(scorer_.model(), text.record->h_TD, rows);
-      const at::Tensor difference = base - edited;
-      kl += (base.exp() * difference).sum(at::kDouble).item<double>();
-      change += difference.gather(1, at::tensor(followed_by).unsqueeze(1)).sum(at::kDouble).item<double>();
-    }
-    const double n = static_cast<double>(text.rows.size());
-    doses[i] = {std::max(0.0, kl / n), change / n};
-  }
+    const Dose dose = dose_of(interventions[i], text);
+    return std::string(reinterpret_cast<const char*>(&dose), sizeof dose);
+  });
+  share_rows_computed(before);
+  std::vector<Dose> doses(interventions.size());
+  for (size_t i = 0; i < doses.size(); ++i) std::memcpy(&doses[i], handed[i].data(), sizeof doses[i]);
   return doses;
+}
+
+Dose Measurer::dose_of(const Intervention* intervention, const Neutral& text) {
+  if (intervention == nullptr || intervention->edits.empty()) return {};
+  const DecoderSpec& spec = scorer_.model().spec();
+  intervention->check(model_);
+  const LayerEdits edits =
+      scoped_edits(*intervention, model_, text.requests, text.indices, text.fed, text.packed);
+  const ChangedRows changed = forward_changed(scorer_.model(), text.packed.pack, *text.record, edits, nullptr);
+  rows_computed_ += changed.row_layers;
+
+  // Rows that did not change add nothing. `where`: into text.rows; `row`: of changed.h_AD.
+  std::vector<int64_t> where;
+  std::vector<int32_t> row;
+  for (size_t t = 0; t < text.rows.size(); ++t) {
+    const auto found = std::lower_bound(changed.rows.begin(), changed.rows.end(), text.rows[t]);
+    if (found == changed.rows.end() || *found != text.rows[t]) continue;
+    where.push_back(static_cast<int64_t>(t));
+    row.push_back(static_cast<int32_t>(found - changed.rows.begin()));
+  }
+  const at::NoGradGuard no_grad;
+  double kl = 0, change = 0;
+  const int64_t block = std::clamp<int64_t>((int64_t{16} << 20) / spec.vocab_size, 16, 1024);
+  for (int64_t begin = 0; begin < static_cast<int64_t>(where.size()); begin += block) {
+    const size_t count = static_cast<size_t>(std::min<int64_t>(block, static_cast<int64_t>(where.size()) - begin));
+    const std::span<const int64_t> which(where.data() + begin, count);
+    const at::Tensor edited = log_probabilities(scorer_.model(), changed.h_AD, std::span(row.data() + begin, count));
+    std::vector<int32_t> rows;
+    std::vector<int64_t> followed_by;
+    for (const int64_t t : which) {
+      rows.push_back(text.rows[static_cast<size_t>(t)]);
+      followed_by.push_back(text.targets[static_cast<size_t>(t)]);
+    }
+    const at::Tensor base = text.log_p.defined()
+                                ? text.log_p.index_select(0, at::tensor(at::ArrayRef<int64_t>(which.data(), count)))
+                                : log_probabilities(scorer_.model(), text.record->h_TD, rows);
+    const at::Tensor difference = base - edited;
+    kl += (base.exp() * difference).sum(at::kDouble).item<double>();
+    change += difference.gather(1, at::tensor(followed_by).unsqueeze(1)).sum(at::kDouble).item<double>();
+  }
+  const double n = static_cast<double>(text.rows.size());
+  return {std::max(0.0, kl / n), change / n};
 }
 
 }  // namespace fare

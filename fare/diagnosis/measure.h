@@ -18,7 +18,7 @@ namespace fare {
 
 class Measurer : public OutcomeSource {
  public:
-  // `store` may be null (nothing is kept). Everything referenced must outlive this object.
+  // `store` may be null (nothing is kept). What is costly is divided over the store's ranks. Everything referenced must outlive this object.
   Measurer(const Scorer& scorer, const Study& study, Store* store, const Progress& progress);
   ~Measurer() override;
 
@@ -35,15 +35,19 @@ class Measurer : public OutcomeSource {
   // Watches a run of requests without edits (routes, hidden states); nothing is stored.
   void observe(std::span<const Request> requests, const UnitObserver& observer);
 
-  int64_t rows_computed() const { return rows_computed_; }  // rows times layers
+  int64_t rows_computed() const { return rows_computed_; }  // rows times layers, of all ranks
 
  private:
   struct Neutral;  // the text behind doses, with its base run
   const Neutral& neutral(int64_t max_tokens);
+  Dose dose_of(const Intervention* intervention, const Neutral& text);
+  Ranks& ranks();
+  void share_rows_computed(int64_t before);  // adds what the other ranks computed since
 
   const Scorer& scorer_;
   const Study& study_;
   Store* store_;
+  OneRank alone_;
   const Progress& progress_;
   RoutedModel model_;
   std::string fingerprint_;

@@ -79,8 +79,10 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
   FareBlock block;
   const std::vector<size_t> rescored = rescored_sample(pool.requests.size(), options.seed);
   block.rescored = rescored.size();
+  OneRank alone;
+  Ranks& ranks = store != nullptr ? store->ranks() : alone;
   if (!rescored.empty())
-    block.largest_rescoring_difference_nats = rescoring_difference(scorer, pool, rescored, intervention, scores, progress);
+    block.largest_rescoring_difference_nats = rescoring_difference(scorer, pool, rescored, intervention, scores, ranks, progress);
 
   RunDescription run = describe(model, tokenizer, options, scorer.max_length(), start_microseconds);
   std::vector<TaskResults> task_results;

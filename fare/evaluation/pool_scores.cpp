@@ -6,7 +6,9 @@
 #include "fare/core/error.h"
 #include "fare/core/json.h"
 #include "fare/core/sha256.h"
-#include "fare/evaluation/receipt_row.h"
+#include "fare/routing/receipt_sums.h"
+#include "fare/scoring/score_file.h"
+#include "fare/store/computed_rows.h"
 
 namespace fare {
 namespace {
@@ -39,26 +41,6 @@ class NearTies {
   RouterSpec router_;
   std::vector<uint8_t> rows_;
 };
-
-std::string score_json(const Score& score, bool near_tie) {
-  return Json{{"logprob_nats", score.logprob_nats},
-              {"is_greedy", score.is_greedy},
-              {"token_logprobs_nats", score.token_logprobs_nats},
-              {"context_tokens", score.context_tokens},
-              {"truncated_tokens", score.truncated_tokens},
-              {"near_tie", near_tie}}
-      .dump();
-}
-
-Score score_from(const Json& json) {
-  Score score;
-  score.logprob_nats = json.at("logprob_nats").get<double>();
-  score.is_greedy = json.at("is_greedy").get<bool>();
-  score.token_logprobs_nats = json.at("token_logprobs_nats").get<std::vector<double>>();
-  score.context_tokens = json.at("context_tokens").get<int64_t>();
-  score.truncated_tokens = json.at("truncated_tokens").get<int64_t>();
-  return score;
-}
 
 void check_finite(const Request& request, const Score& score) {
   if (!std::isfinite(score.logprob_nats))
@@ -95,75 +77,88 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
   const std::set<std::string> stored = store != nullptr ? store->units() : std::set<std::string>{};
   const auto units = scorer.units(pool.requests);
   result.num_units = static_cast<int64_t>(units.size());
+  const auto key = [&](const std::string& task, const std::string& item) {
+    return RowKey{fingerprint, edits, task, item, "loglikelihood", 0};
+  };
+  const auto receipt_key = [&](const std::string& unit_name) { return RowKey{fingerprint, edits, "", unit_name, kUnitItem, 0}; };
 
-  for (size_t u = 0; u < units.size(); ++u) {
-    progress.check();
-    const std::vector<int64_t>& unit = units[u];
-    Sha256 unit_hash;
-    unit_hash.add(edits);
-    for (const int64_t r : unit) unit_hash.add(pool.items[static_cast<size_t>(r)]);
-    const std::string unit_name = "eval/" + unit_hash.hex();
-    const auto key = [&](const std::string& task, const std::string& item) {
-      return RowKey{fingerprint, edits, task, item, "loglikelihood", 0};
-    };
-    const RowKey receipt_key{fingerprint, edits, "", unit_name, kUnitItem, 0};
-    if (stored.contains(unit_name)) {
-      for (const int64_t r : unit) {
-        const size_t i = static_cast<size_t>(r);
-        const Json value = stored_row(*store, key(task_names[*pool.tasks[i].begin()], pool.items[i]));
-        result.scores[i] = score_from(value);
-        result.near_tie[i] = value.at("near_tie").get<bool>() ? 1 : 0;
-      }
-      result.receipt += receipt_from(stored_row(*store, receipt_key));
-      ++result.num_units_stored;
-    } else {
-      std::vector<Request> requests;
-      for (const int64_t r : unit) requests.push_back(pool.requests[static_cast<size_t>(r)]);
-      ScorerOptions options = scorer.options();
-      options.base_run = intervention == nullptr;
-      const Scorer unit_scorer(scorer.model(), options);
-      std::vector<uint8_t> near_tie(requests.size());
-      UnitObserver observer;
-      NearTies ties(scorer.model().spec().router);
-      ties.watch(observer, near_tie);
-      std::vector<const Intervention*> interventions;
-      if (intervention != nullptr) interventions.push_back(intervention);
-      const ScorerResult scored = unit_scorer.run(requests, interventions, observer, {nullptr, nullptr, progress.cancelled});
-      const RunResult& run = intervention != nullptr ? scored.edited.front() : scored.base;
-
-      std::vector<Row> rows{{receipt_key, receipt_sums(run.receipt).dump()}};
-      for (size_t i = 0; i < requests.size(); ++i) {
-        const size_t r = static_cast<size_t>(unit[i]);
-        check_finite(requests[i], run.scores[i]);
-        result.scores[r] = run.scores[i];
-        result.near_tie[r] = near_tie[i];
-        for (const size_t task : pool.tasks[r])
-          rows.push_back({key(task_names[task], pool.items[r]), score_json(run.scores[i], near_tie[i] != 0)});
-      }
-      result.receipt += run.receipt;
-      if (store != nullptr) store->put_unit(unit_name, rows);
+  std::vector<std::string> names;
+  std::vector<size_t> todo;
+  std::vector<double> costs;
+  for (const std::vector<int64_t>& unit : units) {
+    Sha256 hash;
+    hash.add(edits);
+    double tokens = 0;
+    for (const int64_t r : unit) {
+      const Request& request = pool.requests[static_cast<size_t>(r)];
+      hash.add(pool.items[static_cast<size_t>(r)]);
+      tokens += static_cast<double>(request.context.size() + request.continuation.size());
     }
-    progress("scoring", static_cast<int64_t>(u) + 1, result.num_units);
+    names.push_back("eval/" + hash.hex());
+    if (stored.contains(names.back())) continue;
+    todo.push_back(names.size() - 1);
+    costs.push_back(tokens);
+  }
+  result.num_units_stored = result.num_units - static_cast<int64_t>(todo.size());
+
+  ScorerOptions options = scorer.options();
+  options.base_run = intervention == nullptr;
+  const Scorer unit_scorer(scorer.model(), options);
+  std::vector<const Intervention*> interventions;
+  if (intervention != nullptr) interventions.push_back(intervention);
+  const auto compute = [&](size_t part, int64_t started) {
+    progress.check();
+    const size_t u = todo[part];
+    std::vector<Request> requests;
+    for (const int64_t r : units[u]) requests.push_back(pool.requests[static_cast<size_t>(r)]);
+    std::vector<uint8_t> near_tie(requests.size());
+    UnitObserver observer;
+    NearTies ties(scorer.model().spec().router);
+    ties.watch(observer, near_tie);
+    const ScorerResult scored = unit_scorer.run(requests, interventions, observer, {nullptr, nullptr, progress.cancelled});
+    const RunResult& run = intervention != nullptr ? scored.edited.front() : scored.base;
+    std::vector<Row> rows{{receipt_key(names[u]), receipt_sums(run.receipt).dump()}};
+    for (size_t i = 0; i < requests.size(); ++i) {
+      const size_t r = static_cast<size_t>(units[u][i]);
+      check_finite(requests[i], run.scores[i]);
+      Json value = score_json(run.scores[i]);
+      value["near_tie"] = near_tie[i] != 0;
+      for (const size_t task : pool.tasks[r])
+        rows.push_back({key(task_names[task], pool.items[r]), value.dump()});
+    }
+    progress("scoring", result.num_units_stored + started, result.num_units);
+    return std::vector<UnitRows>{{names[u], rows}};
+  };
+  const ComputedRows computed(store, costs, compute);
+  for (size_t u = 0; u < units.size(); ++u) {
+    for (const int64_t r : units[u]) {
+      const size_t i = static_cast<size_t>(r);
+      const Json value = Json::parse(computed.at(key(task_names[*pool.tasks[i].begin()], pool.items[i])));
+      result.scores[i] = score_from(value);
+      result.near_tie[i] = value.at("near_tie").get<bool>() ? 1 : 0;
+    }
+    result.receipt += receipt_from(Json::parse(computed.at(receipt_key(names[u]))));
   }
   return result;
 }
 
 double rescoring_difference(const Scorer& scorer, const RequestPool& pool, const std::vector<size_t>& requests,
-                            const Intervention* intervention, const PoolScores& scores, const Progress& progress) {
+                            const Intervention* intervention, const PoolScores& scores, Ranks& ranks, const Progress& progress) {
   ScorerOptions options = scorer.options();
   options.base_run = intervention == nullptr;
   options.share_prefixes = false;
   options.unit_rows = 1;  // a unit holds at least one request
   const Scorer alone(scorer.model(), options);
-  std::vector<Request> chosen;
-  for (const size_t r : requests) chosen.push_back(pool.requests[r]);
   std::vector<const Intervention*> interventions;
   if (intervention != nullptr) interventions.push_back(intervention);
-  const ScorerResult scored = alone.run(chosen, interventions, {}, {nullptr, nullptr, progress.cancelled});
-  const RunResult& run = intervention != nullptr ? scored.edited.front() : scored.base;
+  const std::vector<double> costs(requests.size(), 1);
+  const auto again = divide(ranks, costs, [&](size_t i, int64_t) {
+    const ScorerResult scored = alone.run({&pool.requests[requests[i]], 1}, interventions, {}, {nullptr, nullptr, progress.cancelled});
+    return score_json((intervention != nullptr ? scored.edited.front() : scored.base).scores.front()).dump();
+  });
   double largest = 0;
   for (size_t i = 0; i < requests.size(); ++i)
-    largest = std::max(largest, std::abs(run.scores[i].logprob_nats - scores.scores[requests[i]].logprob_nats));
+    largest = std::max(largest, std::abs(score_from(Json::parse(again[i])).logprob_nats - scores.scores[requests[i]].logprob_nats));
   return largest;
 }
 

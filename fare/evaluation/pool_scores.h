@@ -17,6 +17,8 @@ namespace fare {
 // A route is a near tie when the selection scores of the last chosen and the first left-out expert differ by at most this.
 inline constexpr double kRoutingNearTie = 1e-5;
 
+inline constexpr char kUnitItem[] = "unit";  // the `scoring` of the row that holds a unit's receipt
+
 struct PoolScores {
   std::vector<Score> scores;        // per request of the pool
   std::vector<GeneratedText> texts; // per prompt of the pool
@@ -37,8 +39,8 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
                       const Intervention* intervention, Store* store, const Progress& progress);
 
 // The largest absolute difference of log-likelihood (nats) between `scores` and the same requests run one at a time
-// without shared prefixes.
+// without shared prefixes; divided over the ranks.
 double rescoring_difference(const Scorer& scorer, const RequestPool& pool, const std::vector<size_t>& requests,
-                            const Intervention* intervention, const PoolScores& scores, const Progress& progress);
+                            const Intervention* intervention, const PoolScores& scores, Ranks& ranks, const Progress& progress);
 
 }  // namespace fare

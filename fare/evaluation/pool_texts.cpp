@@ -5,7 +5,8 @@
 #include "fare/benchmarks/generation.h"
 #include "fare/core/error.h"
 #include "fare/core/sha256.h"
-#include "fare/evaluation/receipt_row.h"
+#include "fare/routing/receipt_sums.h"
+#include "fare/store/computed_rows.h"
 
 namespace fare {
 namespace {
@@ -66,53 +67,64 @@ void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const Requ
   const std::string edits = intervention != nullptr ? sha256_hex(intervention->to_json().at("edits").dump()) : "";
   const std::set<std::string> stored = store != nullptr ? store->units() : std::set<std::string>{};
   const auto units = units_of(pool);
-  scores.num_units += static_cast<int64_t>(units.size());
-  for (size_t u = 0; u < units.size(); ++u) {
-    progress.check();
-    const std::string& task = task_names[pool.prompts[units[u].begin].task];
-    Sha256 unit_hash;
-    unit_hash.add(edits);
-    std::vector<std::string> items;
-    for (size_t p = units[u].begin; p < units[u].end; ++p) unit_hash.add(items.emplace_back(item_of(pool.prompts[p])));
-    const std::string unit_name = "eval/texts/" + unit_hash.hex();
-    const auto key = [&](const std::string& item) {
-      return RowKey{fingerprint, edits, task, item, "generation", options.seed};
-    };
-    const RowKey receipt_key{fingerprint, edits, "", unit_name, kUnitItem, 0};
-    if (stored.contains(unit_name)) {
-      for (size_t i = 0; i < items.size(); ++i)
-        scores.texts[units[u].begin + i] = text_from(stored_row(*store, key(items[i])));
-      scores.receipt += receipt_from(stored_row(*store, receipt_key));
-      ++scores.num_units_stored;
-    } else {
-      const GenerationSettings settings = generation_settings(pool.prompts[units[u].begin].settings);
-      GenerateOptions generate_options;
-      generate_options.max_new_tokens = settings.max_new_tokens;
-      generate_options.sampling = {settings.temperature, settings.top_p};
-      generate_options.seed = options.seed;
-      generate_options.stop = settings.until;
-      if (const auto eos = tokenizer.eos_text(); eos && !eos->empty()) generate_options.stop.push_back(*eos);
-      generate_options.eos = end_tokens(model.checkpoint());
-      generate_options.max_length = options.max_length;
-      generate_options.unit_rows = options.unit_rows;
-      std::vector<Prompt> prompts;
-      for (size_t p = units[u].begin; p < units[u].end; ++p) prompts.push_back(pool.prompts[p].prompt);
-      GenerateResult result;
-      try {
-        result = generate(model, &tokenizer, prompts, generate_options, intervention,
-                          {nullptr, nullptr, progress.cancelled});
-      } catch (const ModelMismatch& error) {
-        throw ModelMismatch("task " + task + ": " + error.what());
-      }
-      std::vector<Row> rows{{receipt_key, receipt_sums(result.receipt).dump()}};
-      for (size_t i = 0; i < items.size(); ++i) {
-        scores.texts[units[u].begin + i] = result.texts[i];
-        rows.push_back({key(items[i]), text_json(result.texts[i])});
-      }
-      scores.receipt += result.receipt;
-      if (store != nullptr) store->put_unit(unit_name, rows);
+  const auto task_of = [&](const Unit& unit) { return task_names[pool.prompts[unit.begin].task]; };
+  const auto key = [&](const Unit& unit, const std::string& item) {
+    return RowKey{fingerprint, edits, task_of(unit), item, "generation", options.seed};
+  };
+  const auto receipt_key = [&](const std::string& unit_name) { return RowKey{fingerprint, edits, "", unit_name, kUnitItem, 0}; };
+
+  std::vector<std::string> items, names;  // of every prompt, of every unit
+  std::vector<size_t> todo;
+  std::vector<double> costs;
+  for (const Unit& unit : units) {
+    Sha256 hash;
+    hash.add(edits);
+    double tokens = 0;
+    for (size_t p = unit.begin; p < unit.end; ++p) {
+      hash.add(items.emplace_back(item_of(pool.prompts[p])));
+      tokens += static_cast<double>(pool.prompts[p].prompt.ids.size()) + generation_settings(pool.prompts[p].settings).max_new_tokens;
     }
-    progress("writing", static_cast<int64_t>(u) + 1, static_cast<int64_t>(units.size()));
+    names.push_back("eval/texts/" + hash.hex());
+    if (stored.contains(names.back())) continue;
+    todo.push_back(names.size() - 1);
+    costs.push_back(tokens);
+  }
+  scores.num_units += static_cast<int64_t>(units.size());
+  scores.num_units_stored += static_cast<int64_t>(units.size() - todo.size());
+
+  const auto compute = [&](size_t part, int64_t started) {
+    progress.check();
+    const Unit& unit = units[todo[part]];
+    const std::string& name = names[todo[part]];
+    const GenerationSettings settings = generation_settings(pool.prompts[unit.begin].settings);
+    GenerateOptions generate_options;
+    generate_options.max_new_tokens = settings.max_new_tokens;
+    generate_options.sampling = {settings.temperature, settings.top_p};
+    generate_options.seed = options.seed;
+    generate_options.stop = settings.until;
+    if (const auto eos = tokenizer.eos_text(); eos && !eos->empty()) generate_options.stop.push_back(*eos);
+    generate_options.eos = end_tokens(model.checkpoint());
+    generate_options.max_length = options.max_length;
+    generate_options.unit_rows = options.unit_rows;
+    std::vector<Prompt> prompts;
+    for (size_t p = unit.begin; p < unit.end; ++p) prompts.push_back(pool.prompts[p].prompt);
+    GenerateResult result;
+    try {
+      result = generate(model, &tokenizer, prompts, generate_options, intervention, {nullptr, nullptr, progress.cancelled});
+    } catch (const ModelMismatch& error) {
+      throw ModelMismatch("task " + task_of(unit) + ": " + error.what());
+    }
+    std::vector<Row> rows{{receipt_key(name), receipt_sums(result.receipt).dump()}};
+    for (size_t p = unit.begin; p < unit.end; ++p)
+      rows.push_back({key(unit, items[p]), text_json(result.texts[p - unit.begin])});
+    progress("writing", static_cast<int64_t>(units.size() - todo.size()) + started, static_cast<int64_t>(units.size()));
+    return std::vector<UnitRows>{{name, rows}};
+  };
+  const ComputedRows computed(store, costs, compute);
+  for (size_t u = 0; u < units.size(); ++u) {
+    for (size_t p = units[u].begin; p < units[u].end; ++p)
+      scores.texts[p] = text_from(Json::parse(computed.at(key(units[u], items[p]))));
+    scores.receipt += receipt_from(Json::parse(computed.at(receipt_key(names[u]))));
   }
 }
 

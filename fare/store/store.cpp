@@ -1,6 +1,8 @@
 #include "fare/store/store.h"
 
+#include <algorithm>
 #include <limits>
+#include <string_view>
 
 #include "fare/core/error.h"
 #include "fare/store/sqlite.h"
@@ -63,6 +65,45 @@ std::string shortened(const std::string& value) { return value.size() <= 200 ? v
 int64_t pragma(sqlite3* db, const std::string& path, const char* sql) {
   SqlStatement statement(db, path, sql);
   return statement.step() ? statement.integer(0) : 0;
+}
+
+// The store of a rank that is not the first.
+constexpr std::string_view kRankFile = "rows.rank", kStoreEnding = ".sqlite";
+std::string rank_file(int rank) { return std::string(kRankFile) + std::to_string(rank) + std::string(kStoreEnding); }
+
+std::vector<std::filesystem::path> rank_files(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(kRankFile) && name.ends_with(kStoreEnding)) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+void remove_store(const std::filesystem::path& file) {
+  std::error_code ignored;
+  for (const char* ending : {"", "-wal", "-shm"}) std::filesystem::remove(file.string() + ending, ignored);
+}
+
+// Rows as texts that ranks exchange, and back: eight texts each.
+constexpr size_t kTextsOfRow = 8;
+
+void add_row(std::vector<std::string>& texts, const std::string& unit, const Row& row) {
+  const RowKey& key = row.key;
+  for (const std::string& text : {unit, key.model, key.intervention, key.task, key.item, key.scoring, std::to_string(key.seed), row.value_json})
+    texts.push_back(text);
+}
+
+std::vector<UnitRows> units_from(const std::string& bytes) {
+  std::vector<UnitRows> units;
+  const std::vector<std::string> texts = split_texts(bytes);
+  for (size_t i = 0; i + kTextsOfRow <= texts.size(); i += kTextsOfRow) {
+    const std::string* t = &texts[i];
+    if (units.empty() || units.back().unit != t[0]) units.push_back({t[0], {}});
+    units.back().rows.push_back({{t[1], t[2], t[3], t[4], t[5], std::stoull(t[6])}, t[7]});
+  }
+  return units;
 }
 
 std::string immutable_uri(const std::string& path) {
@@ -192,7 +233,33 @@ struct Store::Connection {
 Store::Store(const std::filesystem::path& path, Mode mode)
     : path_(path), connection_(std::make_unique<Connection>(path, mode)) {}
 
-Store::~Store() = default;
+Store::Store(const std::filesystem::path& folder, Ranks& ranks)
+    : ranks_(&ranks), path_(folder / (ranks.rank() == 0 ? "rows.sqlite" : rank_file(ranks.rank()))) {
+  std::string rows;
+  if (ranks.rank() == 0) {
+    connection_ = std::make_unique<Connection>(path_, Mode::kReadWrite);
+    for (const std::filesystem::path& file : rank_files(folder)) {
+      { const Store settled(file); }  // one that was killed while it was made becomes a store without rows
+      merge(file);
+      remove_store(file);
+    }
+    if (ranks.size() > 1) rows = all_rows();
+  }
+  rows = from_first(ranks, rows);
+  if (ranks.rank() == 0) return;
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);  // where the ranks' machines share no files
+  if (failed) throw IoError(folder.string() + ": cannot be made: " + failed.message());
+  remove_store(path_);
+  connection_ = std::make_unique<Connection>(path_, Mode::kReadWrite);
+  put_units(units_from(rows));
+}
+
+Store::~Store() {
+  if (ranks_->rank() == 0 || num_unshared_ > 0) return;
+  connection_.reset();
+  remove_store(path_);
+}
 
 bool Store::has(const RowKey& key) const { return get(key).has_value(); }
 
@@ -238,12 +305,36 @@ bool Store::insert(const std::string& unit, const Row& row, const std::string& s
   return false;
 }
 
-void Store::put_unit(const std::string& unit, const std::vector<Row>& rows) {
+void Store::put_units(const std::vector<UnitRows>& units) {
   const std::lock_guard lock(mutex_);
   FARE_CHECK(connection_->insert != nullptr, connection_->path + ": opened for reading only");
   connection_->transaction([&] {
-    for (const Row& row : rows) insert(unit, row, "unit " + unit);
+    for (const UnitRows& unit : units)
+      for (const Row& row : unit.rows) insert(unit.unit, row, "unit " + unit.unit);
   });
+}
+
+std::string Store::all_rows() const {
+  std::vector<std::string> texts;
+  for_each({}, [&](const Row& row, const std::string& unit) { add_row(texts, unit, row); });
+  return join_texts(texts);
+}
+
+void Store::compute_units(std::span<const double> costs,
+                          const std::function<std::vector<UnitRows>(size_t, int64_t)>& compute) {
+  std::vector<std::string> texts;  // of this rank's rows, for the others
+  claim_parts(*ranks_, costs, [&](size_t part, int64_t started) {
+    const std::vector<UnitRows> units = compute(part, started);
+    put_units(units);
+    if (ranks_->size() == 1) return;
+    num_unshared_ += static_cast<int64_t>(units.size());
+    for (const UnitRows& unit : units)
+      for (const Row& row : unit.rows) add_row(texts, unit.unit, row);
+  });
+  const std::vector<std::string> all = ranks_->exchange(join_texts(texts));
+  for (size_t r = 0; r < all.size(); ++r)
+    if (static_cast<int>(r) != ranks_->rank()) put_units(units_from(all[r]));
+  num_unshared_ = 0;
 }
 
 int64_t Store::merge(const std::filesystem::path& other) {

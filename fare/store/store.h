@@ -9,8 +9,11 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
+
+#include "fare/core/ranks.h"
 
 namespace fare {
 
@@ -32,6 +35,12 @@ struct Row {
   std::string value_json;  // stored and compared as bytes
 };
 
+// The rows of a unit of work, stored whole or not at all.
+struct UnitRows {
+  std::string unit;
+  std::vector<Row> rows;
+};
+
 // Rows that agree with every part that is set; an empty filter means all.
 struct RowFilter {
   std::optional<std::string> model, intervention, task, scoring;
@@ -46,6 +55,10 @@ class Store {
   enum class Mode { kReadWrite, kReadOnly };  // kReadWrite makes the file when there is none
 
   explicit Store(const std::filesystem::path& path, Mode mode = Mode::kReadWrite);
+  // The store of a run that several ranks share, each calling this in turn. Rank 0 keeps `folder`/rows.sqlite, into which
+  // it first takes rows.rankN.sqlite: what ranks of a run that was killed had finished. The others keep a copy of all rows
+  // in such a file; it goes when the object does, unless it holds rows that no other rank has. `ranks` must outlive this.
+  Store(const std::filesystem::path& folder, Ranks& ranks);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -62,7 +75,16 @@ class Store {
   // Stores all rows of a unit of work, or none. Rows that are there with the same value are left as they are; a row that
   // is there with another value is a FormatError naming the key and both values, and nothing is stored.
   // When the function returns, the rows survive the death of the process.
-  void put_unit(const std::string& unit, const std::vector<Row>& rows);
+  void put_unit(const std::string& unit, const std::vector<Row>& rows) { put_units({{unit, rows}}); }
+  // Several units as one transaction: all or none.
+  void put_units(const std::vector<UnitRows>& units);
+
+  // Divides parts of work over the ranks, the costliest first, and returns when every part's units are stored and can be
+  // read on every rank. `compute` gives the units of a part, which are stored together; `started` counts the parts begun
+  // so far on all ranks. What was finished when `compute` throws, here or on another rank, is kept.
+  void compute_units(std::span<const double> costs,
+                     const std::function<std::vector<UnitRows>(size_t part, int64_t started)>& compute);
+  Ranks& ranks() const { return *ranks_; }
 
   // Takes over every row of another store, under the rule of put_unit, as one transaction. Returns how many were new.
   int64_t merge(const std::filesystem::path& other);
@@ -73,7 +95,11 @@ class Store {
  private:
   struct Connection;
   bool insert(const std::string& unit, const Row& row, const std::string& source) const;
+  std::string all_rows() const;
 
+  OneRank alone_;
+  Ranks* ranks_ = &alone_;
+  int64_t num_unshared_ = 0;  // units that other ranks do not have yet
   std::filesystem::path path_;
   mutable std::recursive_mutex mutex_;
   std::unique_ptr<Connection> connection_;

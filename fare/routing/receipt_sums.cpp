@@ -1,6 +1,4 @@
-#include "fare/evaluation/receipt_row.h"
-
-#include "fare/core/error.h"
+#include "fare/routing/receipt_sums.h"
 
 namespace fare {
 
@@ -29,12 +27,6 @@ Receipt receipt_from(const Json& json) {
                                          .experts_removed = r.at("experts_removed").get<std::set<int32_t>>(),
                                          .changed = r.at("changed").get<bool>()};
   return receipt;
-}
-
-Json stored_row(Store& store, const RowKey& key) {
-  const auto text = store.get(key);
-  FARE_CHECK(text.has_value(), "a finished unit misses a row: " + key.text());
-  return Json::parse(*text);
 }
 
 }  // namespace fare
