@@ -9,8 +9,11 @@
 #include <vector>
 
 #include "cli/console.h"
+#include "cli/chat_flags.h"
 #include "cli/flags.h"
 #include "fare/core/error.h"
+#include "fare/core/sha256.h"
+#include "fare/evaluation/chat_requests.h"
 #include "fare/evaluation/evaluation.h"
 #include "fare/evaluation/result_table.h"
 #include "fare/store/run_folder.h"
@@ -28,7 +31,7 @@ struct EvalFlags {
   std::vector<fs::path> config_tasks;
   fs::path intervention;
   int64_t unit_rows = 4096;
-  bool accept_changed_data = false, allow_no_effect = false;
+  bool chat_template = false, accept_changed_data = false, allow_no_effect = false;
 };
 
 Profiles profiles_of(const std::vector<std::string>& names) {
@@ -52,7 +55,7 @@ void keep_stored_choices(CommonFlags& flags, const fs::path& folder) {
 }
 
 std::vector<Setting> settings_of(const EvalFlags& flags, const BenchmarkSet& set, const Model& model,
-                                 const Intervention* intervention) {
+                                 const Intervention* intervention, const ChatTemplate* chat_template) {
   const bool bf16 = model.execution().dtype == at::kBFloat16;
   std::vector<std::string> profiles;
   const Profiles wanted = profiles_of(flags.metrics);
@@ -77,6 +80,7 @@ std::vector<Setting> settings_of(const EvalFlags& flags, const BenchmarkSet& set
   if (flags.limit) settings.push_back({"limit", *flags.limit, ""});
   if (flags.num_fewshot) settings.push_back({"num-fewshot", *flags.num_fewshot, ""});
   if (flags.prefix_token) settings.push_back({"prefix-token", int64_t{*flags.prefix_token}, ""});
+  if (chat_template != nullptr) settings.push_back({"chat-template", true, "sha256:" + sha256_hex(chat_template->source())});
   if (flags.accept_changed_data) settings.push_back({"accept-changed-data", true, ""});
   if (intervention != nullptr)
     settings.push_back({"intervention", flags.intervention.string(), "sha256:" + intervention->sha256});
@@ -95,7 +99,7 @@ std::string model_name(const fs::path& model, const fs::path& folder) {
 int evaluate(EvalFlags& flags) {
   const Progress progress = console(flags.common);
   const Profiles profiles = profiles_of(flags.metrics);
-  const BenchmarkSet set = load_benchmarks(
+  BenchmarkSet set = load_benchmarks(
       {flags.tasks, flags.config_tasks, {data_folder(flags.common), flags.accept_changed_data, std::nullopt, profiles.fair}, flags.limit, flags.num_fewshot});
   std::optional<Intervention> intervention;
   if (!flags.intervention.empty()) intervention = Intervention::read(flags.intervention);
@@ -110,10 +114,15 @@ int evaluate(EvalFlags& flags) {
   if (flags.prefix_token && (*flags.prefix_token < 0 || *flags.prefix_token >= model->spec().vocab_size))
     throw UsageError(fmt::format("--prefix-token {} lies outside the vocabulary of {}", *flags.prefix_token, model->spec().vocab_size));
   const auto tokenizer = Tokenizer::open(flags.common.model);
+  std::unique_ptr<ChatTemplate> chat_template;
+  if (flags.chat_template) {
+    chat_template = open_chat_template(flags.common.model, {}, "--chat-template");
+    apply_chat_template(*chat_template, *tokenizer, set);
+  }
 
   std::vector<std::string> task_names;
   for (const LoadedBenchmark& task : set.tasks) task_names.push_back(task.task->info.name);
-  if (first) RunFolder(folder_path, "eval", settings_of(flags, set, *model, edits));
+  if (first) RunFolder(folder_path, "eval", settings_of(flags, set, *model, edits, chat_template.get()));
   EvaluationOptions options;
   options.profiles = profiles;
   options.scorer.max_length = flags.common.max_length;
@@ -123,6 +132,7 @@ int evaluate(EvalFlags& flags) {
   if (first) options.model_name = model_name(flags.common.model, folder_path);
   options.program_version = FARE_VERSION;
   options.limit = flags.limit;
+  if (chat_template) options.chat_template = chat_template->source();
   const int64_t start = first ? first_start(folder_path) : 0;
   Store store(folder_path, ranks);
   const Evaluation evaluation = run_evaluation(set, *model, *tokenizer, edits, options, start, &store, progress);
@@ -159,6 +169,8 @@ void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_option("--limit", flags->limit, "Only the first N documents of each task")->check(CLI::PositiveNumber);
   command->add_option("--num-fewshot", flags->num_fewshot, "Examples before each question; the task's own by default")
       ->check(CLI::NonNegativeNumber);
+  command->add_flag("--chat-template", flags->chat_template,
+                    "Put questions through the checkpoint's chat template: description as system message, examples as turns");
   command->add_option("--metrics", flags->metrics, "compat (the harness's), fair (FARE's own) or both; default both")
       ->delimiter(',');
   command->add_option("--intervention", flags->intervention, "Intervention file (fare-intervention/1)");

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "cli/chat_flags.h"
 #include "cli/console.h"
 #include "cli/flags.h"
 #include "fare/core/error.h"
@@ -23,13 +24,13 @@ namespace fs = std::filesystem;
 
 struct GenerateFlags {
   CommonFlags common;
-  fs::path prompts, intervention;
+  fs::path prompts, intervention, chat_template;
   int64_t max_new_tokens = 256, samples = 1, unit_rows = 4096;
   std::optional<double> temperature;
   double top_p = 1;
   std::vector<std::string> stop;
   std::optional<int32_t> prefix_token;
-  bool allow_no_effect = false;
+  bool chat = false, allow_no_effect = false;
 };
 
 GenerateOptions options_of(const GenerateFlags& flags) {
@@ -56,7 +57,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const fs::path& folder, bool needed, c
 }
 
 std::vector<Prompt> encode_prompts(const std::vector<PromptLine>& lines, const GenerateFlags& flags, const Model& model,
-                                   const Tokenizer* tokenizer) {
+                                   const Tokenizer* tokenizer, const ChatTemplate* chat_template) {
   const int64_t vocab_size = model.spec().vocab_size;
   if (flags.prefix_token && *flags.prefix_token >= vocab_size)
     throw ModelMismatch(fmt::format("--prefix-token {} lies outside the vocabulary of {}", *flags.prefix_token, vocab_size));
@@ -68,7 +69,11 @@ std::vector<Prompt> encode_prompts(const std::vector<PromptLine>& lines, const G
     Prompt prompt;
     prompt.id = line.id;
     try {
-      prompt.ids = line.has_ids ? line.prompt_ids : encoder->prompt(line.id, line.prompt);
+      if (line.chat)  // a template writes BOS itself
+        prompt.ids = tokenizer->ids(render_chat(*chat_template, *line.chat, tokenizer->bos_text(), tokenizer->eos_text()), false);
+      else prompt.ids = line.has_ids ? line.prompt_ids : encoder->prompt(line.id, line.prompt);
+    } catch (const FormatError& error) {
+      throw FormatError(flags.prompts.string(), where, error.what());
     } catch (const UsageError& error) {
       throw FormatError(flags.prompts.string(), where, error.what());
     }
@@ -96,6 +101,14 @@ int generate_texts(const GenerateFlags& flags) {
   if (std::any_of(flags.stop.begin(), flags.stop.end(), [](const std::string& stop) { return stop.empty(); }))
     throw UsageError("--stop: an empty text would end every text at once");
   const std::vector<PromptLine> lines = read_prompts(flags.prompts);
+  const auto chat = std::find_if(lines.begin(), lines.end(), [](const PromptLine& line) { return line.chat.has_value(); });
+  if (chat != lines.end() && !flags.chat && flags.chat_template.empty())
+    throw UsageError(fmt::format("{}: line {} is a conversation ('messages'): say --chat for the checkpoint's chat template, or "
+                                 "--chat-template FILE", flags.prompts.string(), chat->line));
+  if (chat == lines.end() && (flags.chat || !flags.chat_template.empty()))
+    throw UsageError("--chat: " + flags.prompts.string() + " holds no conversation; put 'messages' in place of 'prompt'");
+  std::unique_ptr<ChatTemplate> chat_template;
+  if (chat != lines.end()) chat_template = open_chat_template(flags.common.model, flags.chat_template, "--chat");
   std::optional<Intervention> intervention;
   if (!flags.intervention.empty()) intervention = Intervention::read(flags.intervention);
   if (fs::is_directory(out)) throw IoError(out.string() + ": is a folder; --out names the file of texts");
@@ -104,14 +117,14 @@ int generate_texts(const GenerateFlags& flags) {
   if (!out.empty() && first) output.emplace(out);
 
   const auto model = open_model(flags.common, progress);
-  if (!first) return 0;  // texts are not divided: the first rank writes them alone
   const bool needed = !flags.stop.empty() || std::any_of(lines.begin(), lines.end(), [](const PromptLine& l) { return !l.has_ids; });
   const auto tokenizer = open_tokenizer(flags.common.model, needed, progress);
-  const std::vector<Prompt> prompts = encode_prompts(lines, flags, *model, tokenizer.get());
+  const std::vector<Prompt> prompts = encode_prompts(lines, flags, *model, tokenizer.get(), chat_template.get());
   GenerateOptions options = options_of(flags);
   options.eos = end_tokens(model->checkpoint());
-  const GenerateResult result =
-      generate(*model, tokenizer.get(), prompts, options, intervention ? &*intervention : nullptr, progress);
+  const GenerateResult result = generate_divided(*model, tokenizer.get(), prompts, options, intervention ? &*intervention : nullptr,
+                                                 *flags.common.ranks, progress);
+  if (!first) return 0;
 
   for (const GeneratedText& text : result.texts) {
     const std::string line = generated_line(prompts[static_cast<size_t>(text.prompt)].id, text, tokenizer != nullptr);
@@ -138,7 +151,9 @@ void add_generate_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   flags->common.ranks = &ranks;
   CLI::App* command = program.add_subcommand("generate", "Continuations of prompts, under an optional intervention");
   add_model_flags(*command, flags->common);
-  command->add_option("--prompts", flags->prompts, "JSON lines: id, prompt or prompt_ids")->required();
+  command->add_option("--prompts", flags->prompts, "JSON lines: id, and prompt, prompt_ids or messages")->required();
+  command->add_flag("--chat", flags->chat, "Conversations (\"messages\") through the checkpoint's chat template");
+  command->add_option("--chat-template", flags->chat_template, "The same with the template in this file (Jinja)");
   add_output_flag(*command, flags->common, false);
   command->add_option("--max-new-tokens", flags->max_new_tokens, "Tokens per text at most")->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/chat_flags.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/json.h"
@@ -70,17 +71,6 @@ std::vector<Text> texts_of_chats(const fs::path& path, const ChatTemplate& chat_
   return texts;
 }
 
-std::unique_ptr<ChatTemplate> open_chat_template(const TokenizeFlags& flags) {
-  if (!flags.chat_template.empty())
-    return ChatTemplate::parse(read_file(flags.chat_template), flags.chat_template.string());
-  auto found = ChatTemplate::of_folder(flags.tokenizer);
-  if (found == nullptr)
-    throw UsageError("--chat: " + flags.tokenizer.string() +
-                     " has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json); name one with "
-                     "--chat-template FILE");
-  return found;
-}
-
 // Plain lines; the id is the line's number.
 std::vector<Text> texts_of_stdin() {
   const std::string all((std::istreambuf_iterator<char>(std::cin)), std::istreambuf_iterator<char>());
@@ -118,7 +108,7 @@ void tokenize(const TokenizeFlags& flags) {
   if (!chat) texts = flags.input.empty() ? texts_of_stdin() : texts_of_file(flags.input);
   const std::string source = flags.input.empty() ? "stdin" : flags.input.string();
   const auto tokenizer = Tokenizer::open(flags.tokenizer);
-  if (chat) texts = texts_of_chats(flags.input, *open_chat_template(flags), *tokenizer);
+  if (chat) texts = texts_of_chats(flags.input, *open_chat_template(flags.tokenizer, flags.chat_template, "--chat"), *tokenizer);
   if (!flags.quiet)
     for (const auto& note : tokenizer->notes())
       std::fprintf(stderr, "fare tokenize: %s: %s\n", flags.tokenizer.c_str(), note.c_str());

@@ -8,6 +8,7 @@ within 1e-4 nats, metrics and standard errors; then the harness's table printer 
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 FARE = os.path.abspath(os.environ.get("FARE", "build/fare"))
 SOURCE = pathlib.Path(os.environ.get("FARE_SOURCE_DIR", pathlib.Path(__file__).parent.parent))
 DATA = pathlib.Path(os.environ.get("FARE_DATA") or SOURCE / "../shared/data").resolve()
+CHAT_LIMITS = {"crows_pairs_english": (8, None), "truthfulqa_mc1": (4, None), "mmlu_anatomy": (4, 2)}  # documents, examples
 LIMITS = {"crows_pairs_english": 60, "truthfulqa_mc1": 20, "truthfulqa_mc2": 20}
 NATS = 1e-4
 wrong = []
@@ -29,9 +31,9 @@ def skip(reason):
     sys.exit(77)
 
 
-def harness(lm_eval, make, model, name, limit):
+def harness(lm_eval, make, model, name, limit, **more):
     make.read_records_at_hand(DATA)
-    results = lm_eval.simple_evaluate(model=model, tasks=[name], limit=limit, bootstrap_iters=100)
+    results = lm_eval.simple_evaluate(model=model, tasks=[name], limit=limit, bootstrap_iters=100, **more)
     return results["results"][name], results["samples"][name]
 
 
@@ -103,9 +105,30 @@ def main():
             table = make_table(ours)
             if cells(table) != cells(run.stdout):
                 wrong.append(f"{name}: the harness prints another table\n{table}\n{run.stdout}")
+        # Through a chat template: requests as the harness makes them, examples as turns.
+        chat = folder / "chat"
+        shutil.copytree(model, chat)
+        shutil.copy(SOURCE / "tests/chat_templates/chatml_like.jinja", chat / "chat_template.jinja")
+        reference = HFLM(pretrained=str(chat), dtype="float32", softmax_dtype="float64", device="cpu", batch_size=8)
+        for name, (limit, shots) in CHAT_LIMITS.items():
+            out = folder / f"chat-{name}"
+            run = subprocess.run([FARE, "eval", "--model", chat, "--tasks", name, "--limit", str(limit), "--data", DATA, "--threads", "2",
+                                  "--dtype", "f32", "--metrics", "compat", "--chat-template", "--out", out,
+                                  *(["--num-fewshot", str(shots)] if shots else [])], capture_output=True, text=True)
+            if run.returncode != 0:
+                sys.exit(f"fare eval --chat-template --tasks {name} ended with status {run.returncode}:\n{run.stderr}")
+            results_path, = out.glob("*/results_*.json")
+            samples_path, = out.glob("*/samples_*.jsonl")
+            ours = json.loads(results_path.read_text(encoding="utf-8"))
+            if ours["chat_template"] != reference.tokenizer.chat_template or not ours["fewshot_as_multiturn"]:
+                wrong.append(f"{name}: the results do not name the template")
+            theirs, their_samples = harness(lm_eval, make, reference, name, limit, apply_chat_template=True, fewshot_as_multiturn=True,
+                                            num_fewshot=shots)
+            compare(f"{name}, chat", ours["results"][name],
+                    [json.loads(line) for line in samples_path.read_text(encoding="utf-8").splitlines()], theirs, their_samples)
     for line in wrong:
         print(line)
-    print(f"{len(LIMITS)} tasks compared, {len(wrong)} differences")
+    print(f"{len(LIMITS) + len(CHAT_LIMITS)} tasks compared, {len(wrong)} differences")
     sys.exit(1 if wrong else 0)
 
 

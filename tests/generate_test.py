@@ -228,6 +228,36 @@ def test_family(folder, family):
     return model, prompts
 
 
+def test_chat(folder, model):
+    """Conversations become the ids that transformers' apply_chat_template gives."""
+    template = (Path(__file__).parent / "chat_templates/chatml_like.jinja").read_text()
+    chats = [{"id": "a", "messages": [{"role": "user", "content": "Who are you?"}]},
+             {"id": "b", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Über 7 × 6?"},
+                                      {"role": "assistant", "content": "42"}, {"role": "user", "content": "Sure?"}]}]
+    lines = write_lines(folder / "chats.jsonl", chats)
+    generate(model, lines, folder / "c.jsonl", "--chat", status=2, says=["no chat template", "--chat-template"])
+    generate(model, lines, folder / "c.jsonl", status=2, says=["line 1", "--chat"])
+    (model / "chat_template.jinja").write_text(template)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    ids = {c["id"]: tokenizer(tokenizer.apply_chat_template(c["messages"], tokenize=False, add_generation_prompt=True),
+                              add_special_tokens=False).input_ids for c in chats}
+    as_ids = write_lines(folder / "chat_ids.jsonl", [{"id": i, "prompt_ids": p} for i, p in ids.items()])
+    expected = generate(model, as_ids, folder / "ci.jsonl", "--max-new-tokens", 6)
+    found = generate(model, lines, folder / "c.jsonl", "--max-new-tokens", 6, "--chat")
+    check("chats are the reference's ids", found == expected and [r["prompt_tokens"] for r in found] == [len(p) for p in ids.values()])
+    (folder / "own.jinja").write_text(template + "!")
+    other = generate(model, lines, folder / "c.jsonl", "--max-new-tokens", 6, "--chat-template", folder / "own.jinja")
+    check("a template of one's own", [r["prompt_tokens"] for r in other] == [len(p) + 1 for p in ids.values()])
+    generate(model, as_ids, folder / "c.jsonl", "--chat", status=2, says=["no conversation"])
+    for name, line, says in (("none", {"id": "a", "messages": []}, ["line 1", "messages"]),
+                             ("two", {"id": "a", "messages": chats[0]["messages"], "prompt": "x"}, ["line 1", "either"]),
+                             ("role", {"id": "a", "messages": [{"content": "x"}]}, ["line 1", "role"])):
+        generate(model, write_lines(folder / f"chat-{name}.jsonl", [line]), folder / "c.jsonl", "--chat", status=1, says=says)
+    (model / "chat_template.jinja").write_text("{{ raise_exception('no such talk') }}")
+    generate(model, lines, folder / "c.jsonl", "--chat", status=1, says=["chats.jsonl", "line 1", "no such talk"])
+    (model / "chat_template.jinja").unlink()
+
+
 def test_bad_input(folder, model, prompts):
     out = folder / "bad"
     out.mkdir()
@@ -267,6 +297,7 @@ def main():
             folder = Path(temporary) / family
             folder.mkdir()
             model, prompts = test_family(folder, family)
+        test_chat(folder, model)
         test_bad_input(folder, model, prompts)
     print(f"{len(failures)} failures")
     return 1 if failures else 0

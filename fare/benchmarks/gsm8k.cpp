@@ -72,10 +72,11 @@ LoadedTask load(const LoadOptions& options) {
     document.doc = {{"question", problem.question}, {"answer", problem.answer}};
     document.target = problem.answer;
     document.cluster = document.item;
-    std::string context;
+    auto primer = std::make_shared<Primer>();
     if (shots > 0)
-      for (const size_t i : sampler.draw(shots)) context += question_text(pool[i]) + " " + pool[i].answer + "\n\n";
-    document.requests = {{context + question_text(problem), "", RequestKind::kGenerate, false, generation_kwargs()}};
+      for (const size_t i : sampler.draw(shots)) primer->add_example(question_text(pool[i]), pool[i].answer);
+    document.primer = primer;
+    document.requests = {{primer->text + question_text(problem), "", RequestKind::kGenerate, false, generation_kwargs()}};
     task.documents.push_back(std::move(document));
   }
   return task;

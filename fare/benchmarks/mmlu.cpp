@@ -52,12 +52,13 @@ LoadedTask load(const LoadOptions& options, const MmluSubject& subject) {
   const auto questions = read_questions(file_of(subject, "test", subject.test_sha256, subject.num_test), options, task);
   std::string spoken = subject.name;
   std::replace(spoken.begin(), spoken.end(), '_', ' ');
-  std::string before = "The following are multiple choice questions (with answers) about " + spoken + ".\n\n";
+  const auto primer = std::make_shared<Primer>();
+  primer->describe("The following are multiple choice questions (with answers) about " + spoken + ".\n\n");
   if (const int64_t shots = options.num_fewshot.value_or(0); shots > 0) {
     const auto examples = read_questions(file_of(subject, "dev", subject.dev_sha256, kMmluExamples), options, task);
     for (int64_t i = 0; i < std::min<int64_t>(shots, static_cast<int64_t>(examples.size())); ++i) {
       const Question& example = examples[static_cast<size_t>(i)];
-      before += mmlu_question(example.text, example.choices, 0) + " " + kLetters[example.answer] + "\n\n";
+      primer->add_example(mmlu_question(example.text, example.choices, 0), kLetters[example.answer]);
     }
   }
   Duplicates duplicates;
@@ -74,11 +75,12 @@ LoadedTask load(const LoadOptions& options, const MmluSubject& subject) {
     document.cluster =
         document.item;  // within a subject questions stand for themselves; over subjects the subject is the cluster
     document.axis = subject.name;
+    document.primer = primer;
     std::string content = question.text;
     for (const auto& choice : question.choices) content += "\n" + choice;
     document.flags = {{"duplicate_of", duplicates.seen_before(content, document.item)}};
     for (size_t rotation = 0; rotation < (options.extra_requests ? kNumChoices : 1); ++rotation) {
-      const std::string context = before + mmlu_question(question.text, question.choices, rotation);
+      const std::string context = primer->text + mmlu_question(question.text, question.choices, rotation);
       for (const char* letter : kLetters)
         document.requests.push_back(
             {context, std::string(" ") + letter, RequestKind::kLoglikelihood, /*extra=*/rotation > 0});

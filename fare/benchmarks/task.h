@@ -4,9 +4,11 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fare/benchmarks/data_file.h"
@@ -27,6 +29,23 @@ struct MetricInfo {
   bool pooled = false;                   // no mean over documents: Task::pooled computes it
 };
 
+// What stands before a question: a description, then worked examples.
+struct Primer {
+  std::string text;    // as running text, the beginning of a request's context
+  std::string system;  // the description; with a chat template the system message
+  std::vector<std::pair<std::string, std::string>> examples;  // question and answer; with a chat template turns
+
+  void describe(const std::string& description) {
+    text += description;
+    system += description;
+  }
+  void add_example(const std::string& question, const std::string& answer, const std::string& delimiter = " ",
+                   const std::string& end = "\n\n") {
+    text += question + delimiter + answer + end;
+    examples.emplace_back(question, answer);
+  }
+};
+
 // One item. `doc` and `requests` are what the harness would have made of the record.
 struct Document {
   int64_t doc_id = 0;       // position among the task's documents, in file order
@@ -38,6 +57,7 @@ struct Document {
   std::string axis;         // bias axis or subject; "" where the data set has none
   OrderedJson flags = OrderedJson::object();  // facts about the item: direction, known flaws, sub-sets
   std::vector<TextRequest> requests;          // in the order in which the results are expected back
+  std::shared_ptr<const Primer> primer;       // its text begins every context; null = nothing does
   std::vector<size_t> pair;  // requests that make a minimal pair, stereotype side first; empty = none to use in studies
 };
 

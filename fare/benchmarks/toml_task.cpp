@@ -346,7 +346,8 @@ LoadedTask load(const LoadOptions& options, const Description& description) {
   LoadedFile self{description.path.filename().string(), description.sha256};
   const auto records = read_records(description.data, folder, options.accept_changed_data, task);
   const std::string path = task.files.back().path;
-  std::string before = description.description;
+  const auto primer = std::make_shared<Primer>();
+  primer->describe(description.description);
   if (const int64_t shots = options.num_fewshot.value_or(description.num_fewshot); shots > 0) {
     const auto examples = read_records(description.examples, folder, options.accept_changed_data, task);
     if (shots > static_cast<int64_t>(examples.size()))
@@ -354,7 +355,7 @@ LoadedTask load(const LoadOptions& options, const Description& description) {
                        description.examples.path + " has " + std::to_string(examples.size()));
     for (int64_t i = 0; i < shots; ++i) {
       const Item example = make_item(description, examples[static_cast<size_t>(i)], task.files.back().path);
-      before += example.question + description.target_delimiter + example.answer + description.fewshot_delimiter;
+      primer->add_example(example.question, example.answer, description.target_delimiter, description.fewshot_delimiter);
     }
   }
   task.files.push_back(std::move(self));
@@ -373,7 +374,8 @@ LoadedTask load(const LoadOptions& options, const Description& description) {
     if (!description.axis.empty()) document.axis = plain_field(record.fields, description.axis, path, record.where);
     document.doc = record.fields;
     document.gold = item.gold;
-    const std::string context = before + item.question;
+    document.primer = primer;
+    const std::string context = primer->text + item.question;
     switch (description.kind) {
       case Kind::kMultipleChoice:
         document.target = std::to_string(item.gold.front());

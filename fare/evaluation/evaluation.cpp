@@ -50,6 +50,8 @@ RunDescription describe(const Model& model, const Tokenizer& tokenizer, const Ev
   run.bos_token = token(tokenizer, tokenizer.bos_id());
   if (tokenizer.eos_id()) run.eot_token_id = *tokenizer.eos_id();
   run.max_length = max_length;
+  run.chat_template = options.chat_template;
+  run.fewshot_as_multiturn = options.chat_template.has_value();
   run.model_source = "fare";
   run.model_name = options.model_name;
   return run;

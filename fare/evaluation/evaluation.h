@@ -19,6 +19,7 @@ struct EvaluationOptions {
   std::string model_name;                  // as the user wrote it; names the folder of the results
   std::string program_version;
   std::optional<int64_t> limit;            // for the record
+  std::optional<std::string> chat_template; // the text of the template that requests went through; for the record
 };
 
 // What the results file says beside the scores.

@@ -8,6 +8,7 @@
 #include "fare/checkpoint/config_reader.h"
 #include "fare/core/error.h"
 #include "fare/models/forward.h"
+#include "fare/routing/receipt_sums.h"
 #include "fare/routing/selector.h"
 #include "fare/scoring/generation_pack.h"
 #include "fare/scoring/prefix_tree.h"
@@ -253,6 +254,26 @@ class UnitGenerator {
   std::vector<Segment> segments_;          // of all rows in the cache
 };
 
+Json text_json(const GeneratedText& text) {
+  return {{"token_ids", text.token_ids},
+          {"token_logprobs_nats", text.token_logprobs_nats},
+          {"text", text.text},
+          {"finish", static_cast<int>(text.finish)},
+          {"prompt_tokens", text.prompt_tokens},
+          {"truncated_tokens", text.truncated_tokens}};
+}
+
+GeneratedText text_from(const Json& json) {
+  GeneratedText text;
+  text.token_ids = json.at("token_ids").get<std::vector<int32_t>>();
+  text.token_logprobs_nats = json.at("token_logprobs_nats").get<std::vector<double>>();
+  text.text = json.at("text").get<std::string>();
+  text.finish = static_cast<Finish>(json.at("finish").get<int>());
+  text.prompt_tokens = json.at("prompt_tokens").get<int64_t>();
+  text.truncated_tokens = json.at("truncated_tokens").get<int64_t>();
+  return text;
+}
+
 // Prompts cut into units: neighbours share beginnings; a unit's rows are its prompts' and those its texts may get.
 std::vector<std::vector<int64_t>> units_of(std::span<const FedPrompt> prompts, const GenerateOptions& options) {
   std::vector<Sequence> sequences;
@@ -279,6 +300,13 @@ const char* finish_name(Finish finish) {
 
 GenerateResult generate(const Model& model, const Tokenizer* tokenizer, std::span<const Prompt> prompts,
                         const GenerateOptions& options, const Intervention* intervention, const Progress& progress) {
+  OneRank alone;
+  return generate_divided(model, tokenizer, prompts, options, intervention, alone, progress);
+}
+
+GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, std::span<const Prompt> prompts,
+                                const GenerateOptions& options, const Intervention* intervention, Ranks& ranks,
+                                const Progress& progress) {
   const at::NoGradGuard no_grad;
   check_options(options, tokenizer);
   if (intervention != nullptr) {
@@ -303,9 +331,39 @@ GenerateResult generate(const Model& model, const Tokenizer* tokenizer, std::spa
     }
   const int64_t total = static_cast<int64_t>(result.texts.size()) * options.max_new_tokens;
   int64_t done = 0;
-  for (const std::vector<int64_t>& unit : units_of(fed, options)) {
-    UnitGenerator generator(model, tokenizer, options, intervention, result.receipt);
-    generator.run(fed, unit, result.texts, progress, done, total);
+  const auto units = units_of(fed, options);
+  std::vector<double> costs;
+  for (const std::vector<int64_t>& unit : units) {
+    double rows = 0;
+    for (const int64_t p : unit)
+      rows += static_cast<double>(fed[static_cast<size_t>(p)].fed.num_context + options.samples * options.max_new_tokens);
+    costs.push_back(rows);
+  }
+  const auto text_of = [&](int64_t prompt, int64_t sample) -> GeneratedText& {
+    return result.texts[static_cast<size_t>(prompt * options.samples + sample)];
+  };
+  const auto parts = divide(ranks, costs, [&](size_t u, int64_t started) {
+    Receipt receipt;
+    UnitGenerator generator(model, tokenizer, options, intervention, receipt);
+    const Progress quiet{nullptr, nullptr, progress.cancelled};
+    generator.run(fed, units[u], result.texts, ranks.size() == 1 ? progress : quiet, done, total);
+    if (ranks.size() > 1) progress("generating", started, static_cast<int64_t>(units.size()));
+    Json part = {{"receipt", receipt_sums(receipt)}, {"texts", Json::array()}};
+    for (const int64_t p : units[u])
+      for (int64_t s = 0; s < options.samples; ++s) part["texts"].push_back(text_json(text_of(p, s)));
+    return part.dump();
+  });
+  for (size_t u = 0; u < units.size(); ++u) {
+    const Json part = Json::parse(parts[u]);
+    result.receipt += receipt_from(part.at("receipt"));
+    size_t next = 0;
+    for (const int64_t p : units[u])
+      for (int64_t s = 0; s < options.samples; ++s) {
+        GeneratedText& text = text_of(p, s);
+        text = text_from(part.at("texts")[next++]);
+        text.prompt = p;
+        text.sample = s;
+      }
   }
   return result;
 }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fare/core/progress.h"
+#include "fare/core/ranks.h"
 #include "fare/models/model.h"
 #include "fare/routing/intervention.h"
 #include "fare/routing/receipt.h"
@@ -61,6 +62,11 @@ struct GenerateResult {
 GenerateResult generate(const Model& model, const Tokenizer* tokenizer, std::span<const Prompt> prompts,
                         const GenerateOptions& options, const Intervention* intervention = nullptr,
                         const Progress& progress = {});
+
+// The same, to the last bit, with each unit of prompts continued by one of several ranks; on every rank.
+GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, std::span<const Prompt> prompts,
+                                const GenerateOptions& options, const Intervention* intervention, Ranks& ranks,
+                                const Progress& progress = {});
 
 // Tokens that end a text: eos_token_id of generation_config.json, else of config.json (an integer or a list); none where
 // neither has one. Throws FormatError.

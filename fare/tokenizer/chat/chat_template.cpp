@@ -9,7 +9,7 @@
 namespace fare {
 
 struct ChatTemplate::Parts {
-  std::string name;
+  std::string name, source;
   chat::Block block;
 };
 
@@ -37,6 +37,7 @@ std::unique_ptr<ChatTemplate> ChatTemplate::parse(std::string_view source, const
     throw FormatError(name, "byte " + std::to_string(*bad), "the template is not UTF-8");
   auto parts = std::make_unique<Parts>();
   parts->name = name;
+  parts->source = source;
   try {
     parts->block = chat::parse_template(source);
   } catch (const chat::SyntaxError& error) {
@@ -57,6 +58,8 @@ std::unique_ptr<ChatTemplate> ChatTemplate::of_folder(const std::filesystem::pat
   }
   return nullptr;
 }
+
+const std::string& ChatTemplate::source() const { return parts_->source; }
 
 std::string ChatTemplate::render(const OrderedJson& variables, std::time_t now) const {
   try {

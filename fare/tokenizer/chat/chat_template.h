@@ -31,6 +31,7 @@ class ChatTemplate {
   // `now` is what strftime_now shows, in local time.
   // Throws FormatError with the line: a value that does not fit, or what the template itself refuses (raise_exception).
   std::string render(const OrderedJson& variables, std::time_t now = std::time(nullptr)) const;
+  const std::string& source() const;  // as it was parsed
 
  private:
   struct Parts;
