@@ -2,7 +2,7 @@
 
     python bench/compare.py [--quick | --full] [--rows P1,P2,..] [--dtypes f32,bf16] [--threads N] [--write]
 
-P1, P4 scoring.py · P2 truthfulqa.py · P3 edits.py · P5 gradients_bench.cpp · P6 scoring.py, opening.py · P9 generation.py ·
+P1, P4 scoring.py · P2 truthfulqa.py · P3 edits.py · P5 gradients_bench.cpp · P6 scoring.py, opening.py · P8 ranks.py · P9 generation.py ·
 P10 scaling.py. Random OLMoE-shaped checkpoints: speed does not depend on what the weights say.
 """
 
@@ -17,13 +17,14 @@ import crows_pairs
 import edits
 import generation
 import opening
+import ranks
 import scaling
 import scoring
 import table
 import truthfulqa
 
 RACES = {"P1": scoring, "P2": truthfulqa, "P3": edits, "P9": generation}
-OTHERS = ("P5", "P6", "P10")
+OTHERS = ("P5", "P6", "P8", "P10")
 
 
 def data_folder():
@@ -91,6 +92,8 @@ def main():
         results["attribution"] = attribution(work.out / "micro.json")
     if "P6" in rows:
         results["opening"] = opening.measure(work)
+    if "P8" in rows:
+        results["ranks"] = ranks.measure(work)
     if "P10" in rows:
         results["scaling"] = scaling.measure(work)
     races = [name for name in RACES if name in rows]

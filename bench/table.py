@@ -90,6 +90,8 @@ def cost_table(results):
                          f"{v['fare_peak_over_weights']:.2f} | 1.15 |")
     if results.get("opening"):
         lines.append(f"| P6 | `fare validate` of a checkpoint of {results['opening']['bytes'] / 1e9:.1f} GB, s | {results['opening']['seconds']:.2f} | 1 |")
+    if results.get("ranks"):
+        lines.append(f"| P8 | two ranks of one core each, times as fast as one rank of one core | {results['ranks']['ratio']:.2f} | 1.8 |")
     return ["| | cost | measured | goal |", "|---|---|---|---|", *lines] if lines else []
 
 
