@@ -232,8 +232,7 @@ def test_chat(folder, model):
     """Conversations become the ids that transformers' apply_chat_template gives."""
     template = (Path(__file__).parent / "chat_templates/chatml_like.jinja").read_text()
     chats = [{"id": "a", "messages": [{"role": "user", "content": "Who are you?"}]},
-             {"id": "b", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Über 7 × 6?"},
-                                      {"role": "assistant", "content": "42"}, {"role": "user", "content": "Sure?"}]}]
+             {"id": "b", "messages": [{"role": "system", "content": "Brief."}, {"role": "user", "content": "7 × 6?"}]}]
     lines = write_lines(folder / "chats.jsonl", chats)
     generate(model, lines, folder / "c.jsonl", "--chat", status=2, says=["no chat template", "--chat-template"])
     generate(model, lines, folder / "c.jsonl", status=2, says=["line 1", "--chat"])
