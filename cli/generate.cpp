@@ -169,7 +169,7 @@ void add_generate_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_option("--intervention", flags->intervention, "Intervention file (fare-intervention/1)");
   command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty prompt")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--unit-rows", flags->unit_rows, "Rows computed together; larger is faster and takes more memory")
+  command->add_option("--unit-rows", flags->unit_rows, "Rows of the cache of keys and values; larger is faster and takes more memory")
       ->check(CLI::PositiveNumber)->capture_default_str();
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
   add_console_flags(*command, flags->common);

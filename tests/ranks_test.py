@@ -179,7 +179,7 @@ def test_score(folder):
     prompts.write_text("".join(json.dumps({"id": str(i), "prompt_ids": [3 + i, 5, 7]}) + "\n" for i in range(12)))
     for ranks in RANKS:
         out = folder / f"g{ranks}.jsonl"
-        run(ranks, *pinned("generate", "--model", model, "--prompts", prompts, "--max-new-tokens", 8, "--samples", 2, "--unit-rows", 64,
+        run(ranks, *pinned("generate", "--model", model, "--prompts", prompts, "--max-new-tokens", 8, "--samples", 2, "--unit-rows", 20,
                            "--out", out))
         texts.append((out.read_bytes(), out.with_suffix(".receipt.json").read_bytes()))
         compare(f"texts by {ranks} ranks", texts[-1], texts[0])

@@ -59,91 +59,134 @@ std::vector<FedPrompt> fed_prompts(std::span<const Prompt> prompts, int64_t room
 // A text that still grows.
 struct LiveText {
   size_t text = 0;       // index into the result
-  size_t prompt = 0;     // index into the unit
-  int32_t segment = -1;  // its last segment in the pack
+  const FedPrompt* prompt = nullptr;
+  int32_t segment = -1;  // its last segment in the cache
 };
 
-class UnitGenerator {
+// Rows that a prompt and all tokens its texts may get take.
+int64_t rows_of(const FedPrompt& prompt, const GenerateOptions& options) {
+  return prompt.fed.num_context + options.samples * options.max_new_tokens;
+}
+
+// Continues prompts with one cache of keys and values after another, each of `unit_rows` rows. Prompts enter as long as
+// there is room for all tokens their texts may get; when texts end early and half of them are gone, the next prompts enter
+// together, so that they share their beginnings and each pass over the weights serves many rows.
+class Continuation {
  public:
-  UnitGenerator(const Model& model, const Tokenizer* tokenizer, const GenerateOptions& options,
-                const Intervention* intervention, Receipt& receipt)
+  Continuation(const Model& model, const Tokenizer* tokenizer, const GenerateOptions& options,
+               const Intervention* intervention, Receipt& receipt)
       : model_(model), tokenizer_(tokenizer), options_(options), intervention_(intervention), receipt_(receipt),
         looks_back_(intervention == nullptr ? 0 : looks_back(*intervention)), routed_(model.routed()),
         cache_(model.spec().num_layers) {}
 
-  // texts[prompt * samples + sample] is filled for each of `prompts`' indices.
-  void run(std::span<const FedPrompt> all, std::span<const int64_t> prompts, std::vector<GeneratedText>& texts,
+  // texts[prompt * samples + sample] is filled for each of `waiting`: indices of prompts, neighbours sharing beginnings.
+  void run(std::span<const FedPrompt> all, std::span<const int64_t> waiting, std::vector<GeneratedText>& texts,
            const Progress& progress, int64_t& tokens_done, int64_t tokens_total) {
-    for (const int64_t p : prompts) {
-      prompts_.push_back(&all[static_cast<size_t>(p)]);
-      indices_.push_back(p);
-    }
     std::vector<LiveText> live;
-    at::Tensor logits = feed_prompts(texts, live);
-    for (int64_t step = 0; !live.empty(); ++step) {
+    size_t widest = 0;  // texts at once with this cache
+    at::Tensor logits;  // a row for each live text
+    while (!live.empty() || !waiting.empty()) {
       progress.check();
-      choose(logits, step, live, texts);
+      if (live.empty()) {
+        cache_ = KvCache(model_.spec().num_layers);
+        segments_.clear();
+        widest = 0;
+        logits = at::Tensor();
+      } else {
+        logits = feed_tokens(texts, live);
+      }
+      if (2 * live.size() <= widest || live.empty()) {
+        const size_t count = entering(all, waiting, texts, live);
+        if (count > 0) {
+          const at::Tensor entered = feed_prompts(all, waiting.first(count), texts, live);
+          logits = logits.defined() ? at::cat({logits, entered}) : entered;
+          waiting = waiting.subspan(count);
+        }
+      }
+      widest = std::max(widest, live.size());
+      choose(logits, live, texts);
       tokens_done += static_cast<int64_t>(live.size());
-      const size_t before = live.size();
-      std::erase_if(live, [&](const LiveText& one) { return ended(texts[one.text]); });
-      const auto left = options_.max_new_tokens - step - 1;
-      tokens_done += static_cast<int64_t>(before - live.size()) * left;
+      std::erase_if(live, [&](const LiveText& one) {
+        if (!ended(texts[one.text])) return false;
+        tokens_done += left(texts[one.text]);
+        return true;
+      });
       progress("generating", tokens_done, tokens_total);
-      if (!live.empty()) logits = feed_tokens(texts, live, step);
     }
   }
 
  private:
-  // All prompts of the unit, shared beginnings once. Gives logits of one row per live text.
-  at::Tensor feed_prompts(std::vector<GeneratedText>& texts, std::vector<LiveText>& live) {
-    std::vector<std::vector<uint32_t>> marks(prompts_.size());
+  // Tokens that a text may still get.
+  int64_t left(const GeneratedText& text) const { return options_.max_new_tokens - static_cast<int64_t>(text.token_ids.size()); }
+
+  // How many of the waiting prompts there is room for; at least one in an empty cache.
+  size_t entering(std::span<const FedPrompt> all, std::span<const int64_t> waiting, const std::vector<GeneratedText>& texts,
+                  const std::vector<LiveText>& live) const {
+    int64_t rows = cache_.num_rows();
+    for (const LiveText& one : live) rows += left(texts[one.text]);
+    size_t count = 0;
+    for (const int64_t p : waiting) {
+      rows += rows_of(all[static_cast<size_t>(p)], options_);
+      if (rows > options_.unit_rows && (count > 0 || !live.empty())) break;
+      ++count;
+    }
+    return count;
+  }
+
+  // Prompts, beginnings that these share once. Gives logits of one row for each of their texts, which become live.
+  at::Tensor feed_prompts(std::span<const FedPrompt> all, std::span<const int64_t> entered, std::vector<GeneratedText>& texts,
+                          std::vector<LiveText>& live) {
+    std::vector<std::vector<uint32_t>> marks(entered.size());
     std::vector<Sequence> sequences;
-    for (size_t i = 0; i < prompts_.size(); ++i) {
-      if (intervention_ != nullptr)
-        marks[i] = sharing_marks(*intervention_, prompts_[i]->request, prompts_[i]->fed, indices_[i]);
-      sequences.push_back({prompts_[i]->fed.ids, marks[i], rope_length(prompts_[i]->fed.num_context)});
+    for (size_t i = 0; i < entered.size(); ++i) {
+      const FedPrompt& prompt = all[static_cast<size_t>(entered[i])];
+      if (intervention_ != nullptr) marks[i] = sharing_marks(*intervention_, prompt.request, prompt.fed, entered[i]);
+      sequences.push_back({prompt.fed.ids, marks[i], rope_length(prompt.fed.num_context)});
     }
     // In prefix order, so that sharing is complete.
     std::vector<const FedPrompt*> prompts;
     std::vector<int64_t> indices;
     std::vector<Sequence> ordered;
     for (const int64_t i : prefix_order(sequences)) {
-      prompts.push_back(prompts_[static_cast<size_t>(i)]);
-      indices.push_back(indices_[static_cast<size_t>(i)]);
+      indices.push_back(entered[static_cast<size_t>(i)]);
+      prompts.push_back(&all[static_cast<size_t>(indices.back())]);
       ordered.push_back(sequences[static_cast<size_t>(i)]);
     }
-    prompts_ = prompts;
-    indices_ = indices;
 
     PackedSequences packed = pack_sequences(ordered);
     for (int32_t& times : packed.pack.multiplicity) times *= static_cast<int32_t>(options_.samples);
     std::vector<int32_t> last_rows;
     for (const auto& rows : packed.rows) last_rows.push_back(rows.back());
-    const std::vector<int32_t> segment_of = cut_after(packed.pack.segments, last_rows);
-    segments_ = packed.pack.segments;
+    std::vector<int32_t> segment_of = cut_after(packed.pack.segments, last_rows);
+    // They stand after what the cache holds.
+    const int32_t rows_before = static_cast<int32_t>(cache_.num_rows()), segments_before = static_cast<int32_t>(segments_.size());
+    for (const Segment& own : packed.pack.segments)
+      segments_.push_back({own.first_row + rows_before, own.num_rows, own.parent < 0 ? -1 : own.parent + segments_before});
+    for (int32_t& segment : segment_of) segment += segments_before;
+    packed.pack.segments = segments_;
 
     LayerEdits edits;
     std::vector<Request> requests;
     std::vector<FedRequest> fed;
     if (intervention_ != nullptr) {
-      for (const FedPrompt* prompt : prompts_) {
+      for (const FedPrompt* prompt : prompts) {
         requests.push_back(prompt->request);
         fed.push_back(prompt->fed);
       }
-      edits = scoped_edits(*intervention_, routed_, requests, indices_, fed, packed);
+      edits = scoped_edits(*intervention_, routed_, requests, indices, fed, packed);
     }
     Receipt receipt;
     const at::Tensor h_TD = run_pack(packed.pack, edits, receipt);
     if (intervention_ != nullptr) recount_scope(*intervention_, requests, fed, options_.samples, receipt);
     receipt_ += receipt;
     std::vector<int64_t> rows;
-    for (size_t i = 0; i < prompts_.size(); ++i) {
-      receipt_.tokens += prompts_[i]->fed.num_context * options_.samples;
-      for (int64_t s = 0; s < options_.samples; ++s) {
-        const size_t text = static_cast<size_t>(indices_[i] * options_.samples + s);
-        texts[text].prompt_tokens = prompts_[i]->fed.num_context;
-        texts[text].truncated_tokens = prompts_[i]->fed.truncated;
-        live.push_back({text, i, segment_of[i]});
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      receipt_.tokens += prompts[i]->fed.num_context * options_.samples;
+      for (int64_t sample = 0; sample < options_.samples; ++sample) {
+        const size_t text = static_cast<size_t>(indices[i] * options_.samples + sample);
+        texts[text].prompt_tokens = prompts[i]->fed.num_context;
+        texts[text].truncated_tokens = prompts[i]->fed.truncated;
+        live.push_back({text, prompts[i], segment_of[i]});
         rows.push_back(static_cast<int64_t>(i));
       }
     }
@@ -151,13 +194,14 @@ class UnitGenerator {
     return logits_PV.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows), at::kLong)).contiguous();
   }
 
-  // The token each live text got at `step`; logits of one row per live text.
-  at::Tensor feed_tokens(const std::vector<GeneratedText>& texts, std::vector<LiveText>& live, int64_t step) {
+  // The last token of each live text; logits of one row per live text.
+  at::Tensor feed_tokens(const std::vector<GeneratedText>& texts, std::vector<LiveText>& live) {
     Pack pack;
     std::vector<GeneratedRow> rows;
     int32_t row = static_cast<int32_t>(cache_.num_rows());
     for (LiveText& one : live) {
-      const FedPrompt& prompt = *prompts_[one.prompt];
+      const FedPrompt& prompt = *one.prompt;
+      const int64_t step = static_cast<int64_t>(texts[one.text].token_ids.size()) - 1;
       const int64_t position = prompt.fed.num_context + step;
       pack.token_ids.push_back(texts[one.text].token_ids.back());
       pack.positions.push_back(static_cast<int32_t>(position));
@@ -197,16 +241,15 @@ class UnitGenerator {
     return forward(model_, pack, options);
   }
 
-  void choose(const at::Tensor& logits, int64_t step, const std::vector<LiveText>& live,
-              std::vector<GeneratedText>& texts) const {
+  void choose(const at::Tensor& logits, const std::vector<LiveText>& live, std::vector<GeneratedText>& texts) const {
     const int64_t vocab_size = logits.size(1);
     const float* data = logits.const_data_ptr<float>();
     at::parallel_for(0, static_cast<int64_t>(live.size()), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         GeneratedText& text = texts[live[static_cast<size_t>(i)].text];
-        const std::string& id = prompts_[live[static_cast<size_t>(i)].prompt]->request.id;
+        const std::string& id = live[static_cast<size_t>(i)].prompt->request.id;
         const RandomStream noise(options_.seed, "generate/" + id, static_cast<uint32_t>(text.sample),
-                                 static_cast<uint32_t>(step));
+                                 static_cast<uint32_t>(text.token_ids.size()));
         const ChosenToken chosen = choose_token({data + i * vocab_size, static_cast<size_t>(vocab_size)},
                                                 options_.sampling, noise);
         text.token_ids.push_back(chosen.token);
@@ -249,9 +292,7 @@ class UnitGenerator {
   int64_t looks_back_;
   const RoutedModel routed_;
   KvCache cache_;
-  std::vector<const FedPrompt*> prompts_;  // of the unit
-  std::vector<int64_t> indices_;           // of them in the whole run
-  std::vector<Segment> segments_;          // of all rows in the cache
+  std::vector<Segment> segments_;  // of all rows in the cache
 };
 
 Json text_json(const GeneratedText& text) {
@@ -274,22 +315,23 @@ GeneratedText text_from(const Json& json) {
   return text;
 }
 
-// Prompts cut into units: neighbours share beginnings; a unit's rows are its prompts' and those its texts may get.
-std::vector<std::vector<int64_t>> units_of(std::span<const FedPrompt> prompts, const GenerateOptions& options) {
+// Prompts cut into parts that are continued each on its own: neighbours share beginnings, and a part fills a few caches.
+constexpr int64_t kCachesOfPart = 4;
+std::vector<std::vector<int64_t>> parts_of(std::span<const FedPrompt> prompts, const GenerateOptions& options) {
   std::vector<Sequence> sequences;
   for (const FedPrompt& prompt : prompts) sequences.push_back({prompt.fed.ids, {}, 0});
-  std::vector<std::vector<int64_t>> units;
+  std::vector<std::vector<int64_t>> parts;
   int64_t rows = 0;
   for (const int64_t i : prefix_order(sequences)) {
-    const int64_t own = prompts[static_cast<size_t>(i)].fed.num_context + options.samples * options.max_new_tokens;
-    if (units.empty() || rows + own > options.unit_rows) {
-      units.emplace_back();
+    const int64_t own = rows_of(prompts[static_cast<size_t>(i)], options);
+    if (parts.empty() || rows + own > kCachesOfPart * options.unit_rows) {
+      parts.emplace_back();
       rows = 0;
     }
-    units.back().push_back(i);
+    parts.back().push_back(i);
     rows += own;
   }
-  return units;
+  return parts;
 }
 
 }  // namespace
@@ -331,33 +373,32 @@ GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, 
     }
   const int64_t total = static_cast<int64_t>(result.texts.size()) * options.max_new_tokens;
   int64_t done = 0;
-  const auto units = units_of(fed, options);
+  const auto parts = parts_of(fed, options);
   std::vector<double> costs;
-  for (const std::vector<int64_t>& unit : units) {
+  for (const std::vector<int64_t>& part : parts) {
     double rows = 0;
-    for (const int64_t p : unit)
-      rows += static_cast<double>(fed[static_cast<size_t>(p)].fed.num_context + options.samples * options.max_new_tokens);
+    for (const int64_t p : part) rows += static_cast<double>(rows_of(fed[static_cast<size_t>(p)], options));
     costs.push_back(rows);
   }
   const auto text_of = [&](int64_t prompt, int64_t sample) -> GeneratedText& {
     return result.texts[static_cast<size_t>(prompt * options.samples + sample)];
   };
-  const auto parts = divide(ranks, costs, [&](size_t u, int64_t started) {
+  const auto written = divide(ranks, costs, [&](size_t i, int64_t started) {
     Receipt receipt;
-    UnitGenerator generator(model, tokenizer, options, intervention, receipt);
+    Continuation continuation(model, tokenizer, options, intervention, receipt);
     const Progress quiet{nullptr, nullptr, progress.cancelled};
-    generator.run(fed, units[u], result.texts, ranks.size() == 1 ? progress : quiet, done, total);
-    if (ranks.size() > 1) progress("generating", started, static_cast<int64_t>(units.size()));
+    continuation.run(fed, parts[i], result.texts, ranks.size() == 1 ? progress : quiet, done, total);
+    if (ranks.size() > 1) progress("generating", started, static_cast<int64_t>(parts.size()));
     Json part = {{"receipt", receipt_sums(receipt)}, {"texts", Json::array()}};
-    for (const int64_t p : units[u])
+    for (const int64_t p : parts[i])
       for (int64_t s = 0; s < options.samples; ++s) part["texts"].push_back(text_json(text_of(p, s)));
     return part.dump();
   });
-  for (size_t u = 0; u < units.size(); ++u) {
-    const Json part = Json::parse(parts[u]);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Json part = Json::parse(written[i]);
     result.receipt += receipt_from(part.at("receipt"));
     size_t next = 0;
-    for (const int64_t p : units[u])
+    for (const int64_t p : parts[i])
       for (int64_t s = 0; s < options.samples; ++s) {
         GeneratedText& text = text_of(p, s);
         text = text_from(part.at("texts")[next++]);

@@ -1,5 +1,5 @@
-// Continues prompts token by token under an optional intervention. All live texts of a unit move together, one pack a
-// step; shared beginnings of prompts are computed once and keys and values are kept.
+// Continues prompts token by token under an optional intervention. All live texts move together, one pack a step; keys and
+// values are kept, and where texts end early the next prompts take their place.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct GenerateOptions {
   std::vector<std::string> stop;  // a text ends once it holds one of these, and is cut before it
   std::vector<int32_t> eos;       // a text ends with one of these tokens
   int64_t max_length = 0;         // context length L; 0 = the model's max_positions
-  int64_t unit_rows = 4096;       // rows of a unit: its prompts and all tokens its texts may get
+  int64_t unit_rows = 4096;       // rows of the cache: prompts and all tokens that texts may still get
 };
 
 enum class Finish { kLength, kEos, kStop };
@@ -63,7 +63,7 @@ GenerateResult generate(const Model& model, const Tokenizer* tokenizer, std::spa
                         const GenerateOptions& options, const Intervention* intervention = nullptr,
                         const Progress& progress = {});
 
-// The same, to the last bit, with each unit of prompts continued by one of several ranks; on every rank.
+// The same, to the last bit, with each part of the prompts (a few caches' worth) continued by one of several ranks; on every rank.
 GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, std::span<const Prompt> prompts,
                                 const GenerateOptions& options, const Intervention* intervention, Ranks& ranks,
                                 const Progress& progress = {});
