@@ -110,7 +110,8 @@ std::filesystem::path data_folder(const CommonFlags& flags) {
 }
 
 std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& progress) {
-  Ranks& ranks = *flags.ranks;
+  OneRank alone;
+  Ranks& ranks = flags.ranks != nullptr ? *flags.ranks : alone;
   const int threads = flags.threads > 0 ? flags.threads : threads_of_rank(ranks);
   at::set_num_threads(threads);
   Execution execution;

@@ -16,7 +16,7 @@
 namespace fare::cli {
 
 struct CommonFlags {
-  Ranks* ranks = nullptr;  // the processes of this run; set by the command, never null when it runs
+  Ranks* ranks = nullptr;  // the processes of this run; set by commands that divide their work, null = this one alone
   std::filesystem::path model;
   std::filesystem::path out;
   std::string device = "cpu";
