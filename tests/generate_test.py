@@ -198,23 +198,26 @@ def test_family(folder, family):
             expected = hf(ids[r["id"]], value)
             check(f"eos of {file} {r['id']}", r["token_ids"] == expected or near_tie(ids[r["id"]], expected) < 1e-4, f"{r} {expected}")
             check("finish", (r["finish"] == "eos") == (r["token_ids"][-1] in (value if isinstance(value, list) else [value])), str(r))
-        # Texts that end early make room for others; each is written, and counted, as it is alone.
-        push = folder / "push.json"
-        push.write_text(json.dumps({"format": "fare-intervention/1", "name": "push", "edits": [
-            {"op": "add_logit", "layers": [1], "experts": [2], "values": [4.0], "affects": "selection_and_weight"}]}))
-        for more in ([], ["--intervention", push]):
-            crowd = ["--max-new-tokens", steps, "--samples", 3, "--temperature", 0.8, "--seed", 4, *more]
-            whole = generate(model, prompts, folder / "w.jsonl", *crowd)
-            check("some texts end early", 2 < sum(r["finish"] == "eos" for r in whole) < len(whole), str([r["finish"] for r in whole]))
-            for rows in (200, 330, 1):
-                part = generate(model, prompts, folder / "p.jsonl", *crowd, "--unit-rows", rows)
-                check(f"a crowd in {rows} rows", [(r["id"], r["token_ids"], r["finish"]) for r in part] == [
-                    (r["id"], r["token_ids"], r["finish"]) for r in whole])
-                receipts = [json.loads((folder / f"{n}.receipt.json").read_text()) for n in "wp"]
-                check(f"its receipt in {rows} rows", receipts[0]["tokens"] == receipts[1]["tokens"] and all(
-                    abs(v - receipts[1]["layers"]["1"][k]) < 1e-6 for k, v in receipts[0].get("layers", {}).get("1", {}).items()
-                    if isinstance(v, (int, float))), str(receipts))
         path.write_text(before) if before is not None else path.unlink()
+
+    # Texts that end early make room for others; each is written, and counted, as it is alone.
+    push = folder / "push.json"
+    push.write_text(json.dumps({"format": "fare-intervention/1", "name": "push", "edits": [
+        {"op": "add_logit", "layers": [1], "experts": [2], "values": [4.0], "affects": "selection_and_weight"}]}))
+    (model / "generation_config.json").write_text(json.dumps({"eos_token_id": list(range(40))}))
+    for more in ([], ["--intervention", push]):
+        crowd = ["--max-new-tokens", steps, "--samples", 3, "--temperature", 0.8, "--seed", 4, *more]
+        whole = generate(model, prompts, folder / "w.jsonl", *crowd)
+        check("texts end at many lengths", len({len(r["token_ids"]) for r in whole}) > 4, str([len(r["token_ids"]) for r in whole]))
+        for rows in (200, 330, 1):
+            part = generate(model, prompts, folder / "p.jsonl", *crowd, "--unit-rows", rows)
+            check(f"a crowd in {rows} rows", [(r["id"], r["token_ids"], r["finish"]) for r in part] == [
+                (r["id"], r["token_ids"], r["finish"]) for r in whole])
+            receipts = [json.loads((folder / f"{n}.receipt.json").read_text()) for n in "wp"]
+            check(f"its receipt in {rows} rows", receipts[0]["tokens"] == receipts[1]["tokens"] and all(
+                abs(v - receipts[1]["layers"]["1"][k]) < 1e-6 for k, v in receipts[0].get("layers", {}).get("1", {}).items()
+                if isinstance(v, (int, float))), str(receipts))
+    (model / "generation_config.json").unlink()
 
     # Text prompts, and texts that end one.
     texts = write_lines(folder / "texts.jsonl", [{"id": "t", "prompt": "The cat", "cluster": "c"}, {"id": "u", "prompt": "Über "}])
