@@ -26,8 +26,8 @@ class ReportCheck(unittest.TestCase):
         self.assertIn("report.experts[3]: field 's4' is missing", self.offences_after(lambda r: r["experts"][3].pop("s4")))
 
     def test_a_null_needs_a_reason(self):
-        self.assertIn("report.headline.mde_pp: null without 'mde_pp_reason'",
-                      self.offences_after(lambda r: r["headline"].pop("mde_pp_reason")))
+        self.assertIn("report.generation.metrics[0].samples: null without 'samples_reason'",
+                      self.offences_after(lambda r: r["generation"]["metrics"][0].pop("samples_reason")))
 
     def test_an_unknown_answer_is_refused(self):
         self.assertIn("report.stages[0].answer", self.offences_after(lambda r: r["stages"][0].update(answer="passed")))
