@@ -53,7 +53,7 @@ StudyItems from_tasks(const StudyFlags& flags, std::vector<Setting>& settings) {
   add("pairs", transfer, [&](const Task& task, const LoadedTask& loaded) {
     return keep_pairs(transfer_pairs(task, loaded, axes, kMostTransferPairs));
   });
-  add("utility", resolve_tasks(flags.utility_tasks), [&](const Task& task, const LoadedTask& loaded) {
+  if (!flags.utility_tasks.empty()) add("utility", resolve_tasks(flags.utility_tasks), [&](const Task& task, const LoadedTask& loaded) {
     auto utility = study_utility(task, loaded);
     const size_t count = utility.size();
     std::move(utility.begin(), utility.end(), std::back_inserter(items.utility));

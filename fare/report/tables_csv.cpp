@@ -135,11 +135,13 @@ std::string csv_of_rows(const OrderedJson& rows) {
 
 std::map<std::string, std::string> csv_tables(const Node& report) {
   std::map<std::string, std::string> files;
+  const bool whole = report.text("format") == "fare-report/1";  // else a report of some parts
   for (const auto& table : kTables) {
-    if (!report.has(table.part)) continue;  // a report of some parts
+    if (!whole && !report.has(table.part)) continue;
     const Node part = report.at(table.part);
     if (part.is_null()) continue;
     std::vector<Row> rows;
+    if (!whole && *table.list && !part.has(table.list)) continue;
     Node list = *table.list ? part.at(table.list) : part;
     if (list.has("rows")) list = list.at("rows");
     for (const Node& row : list.rows()) rows.push_back(flat_row(row.json()));
@@ -147,7 +149,7 @@ std::map<std::string, std::string> csv_tables(const Node& report) {
   }
   // The random draws of the dose control, with the candidate each belongs to.
   std::vector<Row> draws;
-  if (!report.has("dose_control")) return files;
+  if (!whole) return files;
   for (const Node& entry : report.rows("dose_control"))
     for (const Node& draw : entry.rows("draws")) {
       Row row = flat_row(draw.json());
