@@ -326,7 +326,7 @@ std::string sentence_of(const std::string& code, const Outcome& outcome, std::sp
     text = fmt::format("Costly: {} lowers stereotype preference by {} at a drop of {}, {:.2f} pp of utility per pp of shift.",
                        control, estimate_text(reach), estimate_text(*outcome.stop), rate);
   } else if (code == "does_not_transfer") {
-    text = fmt::format("Does not transfer: the shift of {} does not reach generated text ({} {}, n {}, p_BH {:.3f}; {}).",
+    text = fmt::format("Does not transfer: the shift of {} does not reach generated text ({} {}, n {}, p_BH {:.2g}; {}).",
                        estimate_text(reach), transfer.statistic, estimate_text(transfer), transfer.n.value_or(0),
                        transfer.p_bh.value_or(1), transfer.reason);
   } else if (code == "unresolved") {
@@ -344,7 +344,7 @@ std::string sentence_of(const std::string& code, const Outcome& outcome, std::sp
     }
   } else {
     text = fmt::format("{}: {} lowers stereotype preference by {} at a drop of {}, robustly, and the shift reaches generated "
-                       "text ({} {}, n {}, p_BH {:.3f}).",
+                       "text ({} {}, n {}, p_BH {:.2g}).",
                        code == "controllable" ? "Controllable" : "Controllable though insensitive", control,
                        estimate_text(reach), estimate_text(cost), transfer.statistic, estimate_text(transfer),
                        transfer.n.value_or(0), transfer.p_bh.value_or(1));
