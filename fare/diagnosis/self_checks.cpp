@@ -10,6 +10,7 @@
 #include <set>
 
 #include "fare/core/philox.h"
+#include "fare/routing/near_tie.h"
 #include "fare/scoring/prefix_tree.h"
 #include "fare/scoring/trace_recorder.h"
 #include "fare/stats/distributions.h"
@@ -21,7 +22,6 @@ namespace {
 constexpr size_t kPairs = 12;
 constexpr size_t kUtilityItems = 4;
 constexpr size_t kChoices = 2;
-constexpr double kNearTie = 1e-5;  // of selection scores
 
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
@@ -87,35 +87,6 @@ SelfCheck check_of(const std::string& name, double value, double limit, const st
 // log-probability of interest is.
 SelfCheck same_bits(const std::string& name, double value) { return check_of(name, value, 0, "nats"); }
 
-// Gap between the last score kept and the first left out; infinite when nothing is left out. Scores are changed.
-double boundary_gap(std::vector<float>& scores, int64_t kept) {
-  if (kept <= 0 || kept >= static_cast<int64_t>(scores.size())) return kNoLimit;
-  std::nth_element(scores.begin(), scores.begin() + kept, scores.end(), std::greater<>());
-  const double below = scores[static_cast<size_t>(kept)];
-  return *std::min_element(scores.begin(), scores.begin() + kept) - below;
-}
-
-// How close a row is to another selection.
-double selection_gap(const float* scores_E, const RouterSpec& spec) {
-  std::vector<float> select(scores_E, scores_E + spec.num_experts);
-  for (size_t e = 0; e < spec.selection_bias.size(); ++e) select[e] += spec.selection_bias[e];
-  double gap = kNoLimit;
-  if (spec.num_groups > 0) {
-    const size_t size = select.size() / static_cast<size_t>(spec.num_groups);
-    std::vector<float> best;
-    for (size_t g = 0; g < static_cast<size_t>(spec.num_groups); ++g)
-      best.push_back(*std::max_element(select.begin() + static_cast<int64_t>(g * size),
-                                       select.begin() + static_cast<int64_t>((g + 1) * size)));
-    std::vector<float> sorted = best;
-    std::sort(sorted.begin(), sorted.end(), std::greater<>());
-    const float least = sorted[static_cast<size_t>(spec.top_groups) - 1];
-    gap = boundary_gap(sorted, spec.top_groups);
-    for (size_t e = 0; e < select.size(); ++e)
-      if (best[e / size] < least) select[e] = 0;
-  }
-  return std::min(gap, boundary_gap(select, spec.top_k));
-}
-
 // A random edit of one layer: a normal draw for every expert's logit.
 Intervention random_edit(const RoutedModel& model, int64_t layer, uint64_t seed) {
   AddLogit add;
@@ -178,11 +149,11 @@ class Checker {
                              keep(layer, to_row, from_row, logits, ids, weights, slots);
                              const int64_t num_experts = model_.router.num_experts;
                              const int64_t rows = *std::max_element(from_row.begin(), from_row.end()) + 1;
-                             const at::Tensor scores_TE = router_scores(
-                                 at::from_blob(const_cast<float*>(logits), {rows, num_experts}, at::kFloat));
-                             const float* scores = scores_TE.const_data_ptr<float>();
+                             const std::vector<double> gaps = selection_gaps(
+                                 at::from_blob(const_cast<float*>(logits), {rows, num_experts}, at::kFloat),
+                                 scorer_.model().router(layer));
                              for (size_t i = 0; i < to_row.size(); ++i)
-                               if (selection_gap(scores + from_row[i] * num_experts, model_.router) <= kNearTie)
+                               if (gaps[static_cast<size_t>(from_row[i])] <= kRoutingNearTie)
                                  near_tie_.insert(request_of[static_cast<size_t>(to_row[i])]);
                            });
     base = scorer.run(requests_, {}, recorder.observer(), quiet_).base.scores;

@@ -89,8 +89,7 @@ StudyItems read_study(const StudyFiles& paths) {
     add("neutral", paths.neutral, items.neutral.size());
   }
   if (!paths.generation.empty()) {
-    items.generation = read_generation(paths.generation).items;
-    add("generation", paths.generation, items.generation.size());
+    add("generation", paths.generation, read_generation(paths.generation).items.size());
   }
   return items;
 }

@@ -84,7 +84,6 @@ struct StudyItems {
   std::vector<StudyPair> pairs;         // every kind and set
   std::vector<UtilityItem> utility;
   std::vector<std::string> neutral;
-  std::vector<GenerationItem> generation;  // prompts of a user's own; transfer_prompts.h makes use of them
   std::vector<Study::SourceFile> files;  // one per role; counts are completed by make_study
 };
 

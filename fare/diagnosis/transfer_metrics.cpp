@@ -15,6 +15,9 @@
 namespace fare {
 namespace {
 
+// With fewer changed clusters than this a percentile interval is not to be trusted (methods F1).
+constexpr int64_t kFewChangedClusters = 10;
+
 // Groups of all axes, numbered; an axis of one group has no range.
 struct GroupIndex {
   std::vector<int32_t> of_prompt;
@@ -96,8 +99,19 @@ void measure_range_change(const MetricValues& values, double alpha, const Diagno
   change.value = distribution.estimate.value();
   change.method = "cluster bootstrap, percentile";
   const auto wide = distribution.percentile(0.95), narrow = distribution.percentile(1 - 2 * alpha);
-  change.interval95 = wide.value();
-  change.interval90 = narrow.value();
+  // Where hardly a cluster changed, resampling says little about those that would: then only the range of the metric bounds
+  // its change, which is not equivalence.
+  int64_t changed = 0;
+  for (int64_t c = 0; c < clusters.num_clusters; ++c) {
+    const double* row = &table.cells[static_cast<size_t>(c) * width];
+    bool differs = false;
+    for (size_t k = 0; k < width; k += 3) differs |= row[k] != row[k + 1];
+    changed += differs;
+  }
+  const bool few = changed < kFewChangedClusters || !wide || !narrow;
+  change.interval95 = few ? stats::Interval{-values.largest, values.largest} : *wide;
+  change.interval90 = few ? stats::Interval{-values.largest, values.largest} : *narrow;
+  if (few) change.method = "range of the metric: fewer than 10 clusters changed";
   const auto se = distribution.replicate_sd();
   change.n_eff = static_cast<double>(clusters.num_clusters);
   if (se && *se > 0) change.mde = *stats::minimum_detectable_effect(*se, 1);

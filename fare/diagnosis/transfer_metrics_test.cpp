@@ -91,7 +91,10 @@ TEST(TransferMetrics, ASmallerGapBetweenGroupsIsFound) {
   const MetricChange none = measure_change(values, 0.1, 0.05, quick(), "t");
   EXPECT_EQ(none.value, 0);
   EXPECT_EQ(none.p, 1);
-  EXPECT_TRUE(none.equivalent);
+  EXPECT_FALSE(none.equivalent);  // nothing changed, and nothing bounds what could
+  for (size_t i = 0; i < values.edited.size(); ++i) values.edited[i] += 1e-3 * static_cast<double>(i % 7);
+  const MetricChange hardly = measure_change(values, 0.1, 0.05, quick(), "t");
+  EXPECT_TRUE(hardly.equivalent);
 }
 
 // p = 0.01, 0.04, 0.03 -> 0.03, 0.04, 0.04 (hand calculation).

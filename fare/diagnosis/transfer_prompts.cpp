@@ -15,6 +15,9 @@ bool is_of(const OpenPrompt& prompt, const PromptSource& source) {
   return prompt.source == source.name && prompt.family == source.family;
 }
 
+// A note names reasons until it is this long.
+constexpr size_t kLongNote = 300;
+
 // Tokens of an attribute written after the prompt; a space is put between the two where neither brings one.
 Request attribute_request(const TextEncoder& encoder, const OpenPrompt& open, const std::string& attribute) {
   const auto space = [](char c) { return c == ' ' || c == '\n' || c == '\t'; };
@@ -65,7 +68,7 @@ TransferPrompts make_transfer_prompts(OpenPrompts open, const Study& study, cons
     for (PromptSource& source : out.sources) {
       if (!is_of(prompt, source)) continue;
       ++source.skipped;
-      if (source.note.empty()) source.note = why;
+      if (source.note.find(why) == std::string::npos && source.note.size() < kLongNote) source.note += (source.note.empty() ? "" : "; ") + why;
     }
   };
   for (OpenPrompt& prompt : open.prompts) {

@@ -6,6 +6,7 @@
 #include "fare/core/error.h"
 #include "fare/core/json.h"
 #include "fare/core/sha256.h"
+#include "fare/routing/near_tie.h"
 #include "fare/routing/receipt_sums.h"
 #include "fare/scoring/score_file.h"
 #include "fare/store/computed_rows.h"
@@ -16,11 +17,15 @@ namespace {
 // Flags the rows of a pack whose route is a near tie in some layer, then the requests that hold such a row.
 class NearTies {
  public:
-  explicit NearTies(const RouterSpec& router) : router_(router) {}
+  explicit NearTies(const Model& model) : model_(model) {}
 
   void watch(UnitObserver& observer, std::vector<uint8_t>& flags_of_request) {
     observer.begin = [this](const UnitRun& run) { rows_.assign(static_cast<size_t>(run.packed->pack.num_rows()), 0); };
-    observer.on_decision = [this](int64_t, const at::Tensor& logits_TE, const Decision&) { add(logits_TE); };
+    observer.on_decision = [this](int64_t layer, const at::Tensor& logits_TE, const Decision&) {
+      const std::vector<double> gaps = selection_gaps(logits_TE, model_.router(layer));
+      for (size_t t = 0; t < gaps.size(); ++t)
+        if (gaps[t] <= kRoutingNearTie) rows_[t] = 1;
+    };
     observer.done = [this, &flags_of_request](const UnitRun& run) {
       for (size_t i = 0; i < run.requests.size(); ++i)
         for (const int32_t row : run.packed->rows[i])
@@ -29,16 +34,7 @@ class NearTies {
   }
 
  private:
-  void add(const at::Tensor& logits_TE) {
-    if (router_.top_k >= router_.num_experts) return;  // nothing is left out
-    const at::Tensor best_TK = std::get<0>(router_scores(logits_TE).topk(router_.top_k + 1, -1)).contiguous();
-    const float* best = best_TK.const_data_ptr<float>();
-    const int64_t width = router_.top_k + 1;
-    for (int64_t t = 0; t < best_TK.size(0); ++t)
-      if (best[t * width + width - 2] - best[t * width + width - 1] <= kRoutingNearTie) rows_[static_cast<size_t>(t)] = 1;
-  }
-
-  RouterSpec router_;
+  const Model& model_;
   std::vector<uint8_t> rows_;
 };
 
@@ -113,7 +109,7 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
     for (const int64_t r : units[u]) requests.push_back(pool.requests[static_cast<size_t>(r)]);
     std::vector<uint8_t> near_tie(requests.size());
     UnitObserver observer;
-    NearTies ties(scorer.model().spec().router);
+    NearTies ties(scorer.model());
     ties.watch(observer, near_tie);
     const ScorerResult scored = unit_scorer.run(requests, interventions, observer, {nullptr, nullptr, progress.cancelled});
     const RunResult& run = intervention != nullptr ? scored.edited.front() : scored.base;

@@ -14,9 +14,6 @@
 
 namespace fare {
 
-// A route is a near tie when the selection scores of the last chosen and the first left-out expert differ by at most this.
-inline constexpr double kRoutingNearTie = 1e-5;
-
 inline constexpr char kUnitItem[] = "unit";  // the `scoring` of the row that holds a unit's receipt
 
 struct PoolScores {
