@@ -29,10 +29,22 @@ out="$(realpath "$out")"
 build="$(sha256sum <"$fare")"
 if [[ -f $out/build.sha256 && "$(cat "$out/build.sha256")" != "$build" ]]; then
   say "the program has changed since the last demo: starting over"
-  rm -rf "$out/models" "$out/runs" "$out/scores" "$out/logs"
+  rm -rf "$out/models" "$out/runs" "$out/scores" "$out/logs" "$out/calibration"
 fi
 printf '%s\n' "$build" >"$out/build.sha256"
 mkdir -p "$out/models" "$out/runs" "$out/logs"
+
+# How often this build's verdicts are wrong, by the quick calibration: every report below shows it. Status 3: a mark was missed,
+# which the pages say.
+if [[ ! -f $out/calibration/calibration.json ]]; then
+  say "error rates on control models (a minute or two)"
+  calibrated=0
+  "$fare" calibrate --quick --threads "$cores" --out "$out/calibration" >"$out/logs/calibration.log" 2>&1 || calibrated=$?
+  if [[ $calibrated != 0 && $calibrated != 3 ]]; then
+    say "the calibration failed; see $out/logs/calibration.log" >&2
+    exit 1
+  fi
+fi
 
 # The parts, longest first. A part is one line; its progress goes to out/demo/logs.
 parts=(scores X9 X2 X5 X1)
@@ -45,7 +57,7 @@ control_part() {  # control_part ID: weights, then verdict; only in a subshell
   [[ -f $model/world.json ]] ||
     "$fare" lab make "$id" --pairs "${pairs[$id]}" --utility 2000 --threads "$threads" --out "$model"
   exec "$fare" diagnose --model "$model" --pairs "$model/pairs.jsonl" --utility "$model/utility.jsonl" \
-    --neutral "$model/neutral.jsonl" --generation "$model/generation.jsonl" --threads "$threads" --out "$run"
+    --neutral "$model/neutral.jsonl" --generation "$model/generation.jsonl" --calibration "$out/calibration/calibration.json" --threads "$threads" --out "$run"
 }
 
 scores_part() {  # real text, random weights: every score is chance, every step is the real one
