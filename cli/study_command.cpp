@@ -60,12 +60,11 @@ StudyItems from_tasks(const StudyFlags& flags, std::vector<Setting>& settings) {
     return count;
   });
   if (!flags.files.generation.empty()) {
-    items.generation = read_generation(flags.files.generation).items;
     Study::SourceFile file;
     file.role = "generation";
     file.name = flags.files.generation.filename().string();
     file.sha256 = file_hash(flags.files.generation);
-    file.items = static_cast<int64_t>(items.generation.size());
+    file.items = static_cast<int64_t>(read_generation(flags.files.generation).items.size());
     items.files.push_back(std::move(file));
   }
   if (!flags.files.neutral.empty()) {
@@ -81,7 +80,7 @@ StudyItems from_tasks(const StudyFlags& flags, std::vector<Setting>& settings) {
 }
 
 // Prompts whose texts are read: a user's own and, beside benchmarks as pairs, those of every benchmark at hand.
-OpenPrompts open_prompts(const StudyFlags& flags, const StudyItems& items, bool by_tasks, std::vector<Setting>& settings) {
+OpenPrompts open_prompts(const StudyFlags& flags, bool by_tasks, std::vector<Setting>& settings) {
   OpenPrompts open;
   if (by_tasks) open = benchmark_prompts(data_folder(flags.common), flags.common.seed, flags.common.limit);
   for (const PromptSource& source : open.sources) {
@@ -90,7 +89,7 @@ OpenPrompts open_prompts(const StudyFlags& flags, const StudyItems& items, bool 
     settings.push_back({"generation-task-" + source.name, source.name, source.files.empty() ? "not there" : "sha256:" + hash.hex()});
   }
   if (flags.files.generation.empty()) return open;
-  auto own = items.generation;
+  auto own = read_generation(flags.files.generation).items;
   if (flags.common.limit > 0 && static_cast<int64_t>(own.size()) > flags.common.limit) own.resize(static_cast<size_t>(flags.common.limit));
   OpenPrompts added = own_prompts(own, flags.files.generation.filename().string());
   std::move(added.prompts.begin(), added.prompts.end(), std::back_inserter(open.prompts));
@@ -159,7 +158,7 @@ OpenedStudy open_study(const StudyFlags& flags, const std::string& command, cons
   // Everything is read and checked before a model is opened.
   std::vector<Setting> settings;
   StudyItems items = opened.by_files ? read_study(flags.files) : from_tasks(flags, settings);
-  if (needs.prompts) opened.prompts = open_prompts(flags, items, !opened.by_files, settings);
+  if (needs.prompts) opened.prompts = open_prompts(flags, !opened.by_files, settings);
 
   const auto checkpoint = Checkpoint::open(flags.common.model);
   CommonFlags common = flags.common;
