@@ -57,7 +57,7 @@ TEST(SelfChecks, InBf16BatchingIsMeasuredWithoutALimit) {
   EXPECT_GE(routes.value, 0);
   EXPECT_LT(routes.value, 0.2);
   EXPECT_GT(scores.value, 1e-5);
-  EXPECT_LT(scores.value, 0.5);
+  EXPECT_LT(scores.value, 2);  // logits of this model reach a hundred, where bf16 rounds to halves
 }
 
 TEST(SelfChecks, AFailedRequiredCheckCountsAndAnAdvisoryOneDoesNot) {

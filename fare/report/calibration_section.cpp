@@ -57,7 +57,7 @@ std::string power_curve(const std::vector<Node>& cells) {
 }
 
 std::string coverage_forest(const std::vector<Node>& cells) {
-  Forest forest{"Coverage of the 95% interval", "share of samples whose interval holds the true shift", {}, {{0.95, "95%"}}};
+  Forest forest{"Coverage of the 95% interval", "share that holds the true shift", {}, {{0.95, "95%"}}};
   for (const Node& cell : cells)
     forest.rows.push_back({cell_name(cell) + ", " + fixed_text(cell.number("shift_pp"), 1) + " pp", cell.number("covered"),
                            Range{cell.number("covered_low"), cell.number("covered_high")}, "", cell.number("shift_pp") == 0, {}});
