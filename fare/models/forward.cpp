@@ -32,8 +32,13 @@ at::Tensor edited_weights(const at::Tensor& logits_TE, const at::Tensor& shift_T
   return chosen / chosen.sum(-1, true) * differentiable_weights(logits_TE, decision.before, spec).sum(-1, true);
 }
 
+struct DifferentiableLayer {
+  at::Tensor out_TD;
+  at::Tensor weights_TK;  // of the experts that ran; undefined where the layer is dense
+};
+
 // One layer, differentiable in h_TD. `decision` is null where the layer is dense.
-at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rotary& rotary, int64_t l,
+DifferentiableLayer differentiable_layer(const Model& model, const Pack& pack, const Rotary& rotary, int64_t l,
                                 const at::Tensor& h_TD, const Decision* decision, std::span<const ScopedEdit> edits) {
   const Family& family = model.family();
   const DecoderSpec& spec = model.spec();
@@ -45,7 +50,7 @@ at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rota
   const at::Tensor middle = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
   const at::Tensor x_ffn =
       rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
-  if (decision == nullptr) return middle + family.dense_output(l, x_ffn).to(at::kFloat);
+  if (decision == nullptr) return {middle + family.dense_output(l, x_ffn).to(at::kFloat), {}};
   const at::Tensor logits = family.router_logits(l, x_ffn);
   const at::Tensor weights =
       edits.empty() ? differentiable_weights(logits, decision->after, model.router(l))
@@ -53,7 +58,7 @@ at::Tensor differentiable_layer(const Model& model, const Pack& pack, const Rota
   at::Tensor out = middle + routed_output(x_ffn, {decision->after.ids_TK, weights}, spec.router.num_experts,
                                           [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
   const at::Tensor shared = family.shared_output(l, x_ffn);
-  return shared.defined() ? out + shared.to(at::kFloat) : out;
+  return {shared.defined() ? out + shared.to(at::kFloat) : out, weights};
 }
 
 // Edits that gradients are taken under, at one layer.
@@ -89,6 +94,14 @@ at::Tensor expert_dots(const Model& model, int64_t layer, const at::Tensor& x_TD
     dots_TE.select(1, e).index_copy_(0, rows, dot);
   }
   return dots_TE;
+}
+
+// u . E_e(x) of the experts that ran, which is the gradient of their weights; NaN elsewhere.
+at::Tensor dots_of_slots(const at::Tensor& ids_TK, const at::Tensor& weight_gradient_TK, int64_t num_experts) {
+  // Empty slots (id -1) go into a column of their own, which is then left out.
+  const at::Tensor column_TK = at::where(ids_TK >= 0, ids_TK, static_cast<int64_t>(num_experts)).to(at::kLong);
+  const at::Tensor dots = at::full({ids_TK.size(0), num_experts + 1}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+  return dots.scatter(1, column_TK, weight_gradient_TK).narrow(1, 0, num_experts).contiguous();
 }
 
 }  // namespace
@@ -209,6 +222,19 @@ void router_gradients(const Model& model, const Pack& pack, const HeadGradient& 
   for (int64_t l = spec.num_layers - 1; l >= 0; --l) {
     Saved& layer = saved[static_cast<size_t>(l)];
     const bool is_moe = spec.is_moe[static_cast<size_t>(l)];
+    const bool go_on = l > how.lowest_layer;  // nothing below that layer's router is asked for
+    const at::Tensor above_TD = gradient_TD;
+    at::Tensor weight_gradient_TK;
+    if (go_on) {
+      const at::Tensor leaf = layer.input_TD.detach().clone().requires_grad_(true);
+      const auto [out, weights] =
+          differentiable_layer(model, pack, rotary, l, leaf, is_moe ? &layer.decision : nullptr, edits_of(how, l));
+      std::vector<at::Tensor> asked = {leaf};
+      if (is_moe) asked.push_back(weights);
+      const auto gradients = torch::autograd::grad({out}, asked, {above_TD});
+      gradient_TD = gradients[0];
+      if (is_moe) weight_gradient_TK = gradients[1];
+    }
     if (is_moe) {
       const at::NoGradGuard no_grad;
       LayerGradient result;
@@ -219,16 +245,15 @@ void router_gradients(const Model& model, const Pack& pack, const HeadGradient& 
         result.logits_TE = layer.logits_TE + logit_shift(edits, layer.router_input_TD, spec.router.num_experts);
       result.route = layer.decision.after;
       // y_r is added to the residual stream, so its gradient is that of the layer's output.
-      result.output_gradient_TD = gradient_TD;
-      result.dots_TE = expert_dots(model, l, layer.router_input_TD, result.route, gradient_TD,
-                                   how.every_expert || spec.router.weight_mode == WeightMode::kRenormalised);
+      result.output_gradient_TD = above_TD;
+      const bool every_expert = how.every_expert || spec.router.weight_mode == WeightMode::kRenormalised;
+      result.dots_TE = go_on && !every_expert
+                           ? dots_of_slots(result.route.ids_TK, weight_gradient_TK, spec.router.num_experts)
+                           : expert_dots(model, l, layer.router_input_TD, result.route, above_TD, every_expert);
       if (how.edits == nullptr) result.dz_TE = logit_gradients(layer.logits_TE, result.route, result.dots_TE, model.router(l));
       visit(result);
     }
-    if (l <= how.lowest_layer) break;  // nothing below this layer's router is asked for
-    at::Tensor leaf = layer.input_TD.detach().clone().requires_grad_(true);
-    const at::Tensor out = differentiable_layer(model, pack, rotary, l, leaf, is_moe ? &layer.decision : nullptr, edits_of(how, l));
-    gradient_TD = torch::autograd::grad({out}, {leaf}, {gradient_TD})[0];
+    if (!go_on) break;
     layer = Saved();
   }
 }
