@@ -1,6 +1,6 @@
 """fare against the programs its users would otherwise run: one table, with sizes and figures in out/bench/compare.json.
 
-    python bench/compare.py [--quick | --full] [--rows P1,P2,..] [--dtypes f32,bf16] [--threads N] [--write]
+    python bench/compare.py [--quick | --full] [--add] [--rows P1,P2,..] [--dtypes f32,bf16] [--threads N] [--write]
 
 P1, P4 scoring.py · P2 truthfulqa.py · P3 edits.py · P5 gradients_bench.cpp · P6 scoring.py, opening.py · P8 ranks.py · P9 generation.py ·
 P10 scaling.py. Random OLMoE-shaped checkpoints: speed does not depend on what the weights say.
@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import sys
 
 import bench
 import crows_pairs
@@ -44,15 +45,17 @@ def attribution(micro):
     return {run["label"]: run["forwards"] for run in runs if run["name"].startswith("BM_RouterGradients") and "forwards" in run}
 
 
-def race(work, dtype, rows):
+def race(work, dtype, rows, wrong):
     shape = bench.SHAPES["small" if work.quick else "mid"]
     model = work.make_model("small" if work.quick else "mid", dtype, shape, words=not work.quick)
     setting = scoring.best_setting(work, model) if {"P1", "P2"} & set(rows) else (32, "eager")
     peers = bench.start_peers(work, model)
-    results = []
     for name in rows:
-        results.append(RACES[name].measure(work, model, peers, setting))
-        yield results[-1]
+        try:
+            yield RACES[name].measure(work, model, peers, setting)
+        except SystemExit as problem:  # its results are wrong: no row, and the others go on
+            print(problem, file=sys.stderr, flush=True)
+            wrong.append(f"{name} {dtype}")
     for peer in peers.values():
         peer.stop()
 
@@ -63,6 +66,7 @@ def main():
     thorough.add_argument("--quick", action="store_true", help="small model and sizes: a check that everything runs")
     thorough.add_argument("--full", action="store_true", help="peers run the whole work, once; hours")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--add", action="store_true", help="keep what the last run measured and this one does not")
     parser.add_argument("--rows", default="all", help=f"of {', '.join([*RACES, *OTHERS])} (default all)")
     parser.add_argument("--dtypes", default="f32,bf16")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -86,7 +90,9 @@ def main():
         return
 
     work = bench.Bench(options, data)
-    results = {"options": {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in vars(options).items()}, "rows": []}
+    results = {} if not options.add else json.loads((work.out / "compare.json").read_text(encoding="utf-8"))
+    results |= {"options": {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in vars(options).items()}}
+    results.setdefault("rows", [])
     save = lambda: (work.out / "compare.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     if "P5" in rows:
         results["attribution"] = attribution(work.out / "micro.json")
@@ -96,9 +102,10 @@ def main():
         results["ranks"] = ranks.measure(work)
     if "P10" in rows:
         results["scaling"] = scaling.measure(work)
-    races = [name for name in RACES if name in rows]
+    races, wrong = [name for name in RACES if name in rows], []
     for dtype in options.dtypes.split(",") if races else ():
-        for row in race(work, dtype, races):
+        for row in race(work, dtype, races, wrong):
+            results["rows"] = [other for other in results["rows"] if (other["name"], other["dtype"]) != (row.name, row.dtype)]
             results["rows"].append(dataclasses.asdict(row))
             save()
     results["rows"].sort(key=lambda row: row["name"])  # both types of a row together
@@ -109,6 +116,8 @@ def main():
         table.write(text)
         if results.get("scaling"):
             scaling.draw(results["scaling"], scaling.PICTURE)
+    if wrong:
+        raise SystemExit(f"not measured, because the results differ: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":

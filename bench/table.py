@@ -83,8 +83,6 @@ def cost_table(results):
     if results.get("attribution"):
         a = results["attribution"]
         lines += [f"| P5 | gradients of all layers and experts, {weights} weights, in forwards | {times:.1f} | 3 |" for weights, times in a.items()]
-    if results.get("ranks"):  # {"work": text, "ratio": time of one rank over that of two}
-        lines.append(f"| P8 | {results['ranks']['work']}: two ranks of one core, times as fast as one | {results['ranks']['ratio']:.2f} | 1.8 |")
     for row in results["rows"]:
         if row["name"] == "P1":
             v = row["values"]
