@@ -177,7 +177,6 @@ def refusals(folder, model):
     fare(*nowhere, "--tasks", "truthfulqa_mc1", "--metrics", "both", status=2, says=["--metrics both", "compat"])
     fare(*nowhere, "--tasks", "truthfulqa_mc1", "--limit", 0, status=2, says=["--limit"])
     fare(*nowhere, "--tasks", "", status=2)
-    fare(*nowhere, "--tasks", "truthfulqa_mc1", "--chat-template", status=2)
     fare(*nowhere, "--tasks", "truthfulqa_mc1", status=1, says=["nowhere"])
     fare("eval", "--model", model, "--tasks", "truthfulqa_mc1", "--data", DATA, status=2, says=["--out"])
     empty = folder / "empty"
