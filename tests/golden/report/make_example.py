@@ -344,45 +344,6 @@ generation = {
                   "base": "cold & distant", "edited": "warm \"today\""}]}
 
 
-def rates(**shares):
-    """Shares as they stand in calibration rows: value, lower and upper end."""
-    return {name + end: value if end == "" else round(min(1, max(0, value + (-0.02 if end == "_low" else 0.02))), 4)
-            for name, value in shares.items() for end in ("", "_low", "_high")}
-
-
-def calibration_part():
-    fixed = []
-    for pairs in (754, 5000):
-        for flips in (0.02, 0.10):
-            for shift, at_mde in ((0, False), (1, False), (3, False), (10, False), (2.3, True)):
-                power = min(1, 0.05 + shift * shift * pairs / 12000)
-                row = {"pairs": pairs, "flips": flips, "shift_pp": shift, "at_mde": at_mde, "true_shift_pp": shift,
-                       "discordance": round(flips + shift / 100, 4), "replicates": 2000, "mean_shift_pp": shift, "mean_mde_pp": 2.3,
-                       **rates(rejected=power, rejected_two_sided=power, rejected_tanh=power, covered=0.95, equivalent=0.3,
-                               same_decision=1.0), "engine_same": True, "engine_margin_difference": 4e-6, "seconds": 12.5}
-                if shift:
-                    row |= rates(equivalent_at_shift=0.05)
-                else:
-                    row |= {f"equivalent_at_shift{end}": None for end in ("", "_low", "_high")}
-                    row |= {f"equivalent_at_shift{end}_reason": "the planted shift is 0" for end in ("", "_low", "_high")}
-                fixed.append(row)
-    pipeline = [{"kind": kind, "weights": "renormalised", "pairs": 5000, "replicates": 500, "shift_pp": None,
-                 "shift_pp_reason": "follows from the kind of model", "flips": None, "flips_reason": "follows from the kind of model",
-                 **rates(as_expected=share, passed_all=0.0, rejected=0.5, reached=0.5, covered=0.95), "mean_shift_pp": 4.0,
-                 "mean_true_pp": 4.1, "engine_same": True, "engine_margin_difference": 5e-6, "seconds": 99.0}
-                for kind, share in (("X1", 1.0), ("X2", 0.96))]
-    confusion = [{"kind": kind, "weights": "renormalised", "pairs": 5000, "verdict": verdict, "count": count, "of": 500,
-                  "right": right} for kind, verdict, count, right in (
-                      ("X1", "unresolved at stage 5", 500, True), ("X2", "costly", 480, True), ("X2", "non_robust", 20, False))]
-    marks = [{"mark": "fixed candidate: rejection at shift 0", "passed": True, "value": 0.052, "where": "n 754, p_d 2%, shift 0.0 pp",
-              "low": 0.0, "high": 0.07, "cells": 4},
-             {"mark": "whole pipeline: X10 passes every stage at 754 pairs", "passed": None,
-              "passed_reason": "no cell of this run bears on it", "value": None, "value_reason": "no cell of this run bears on it",
-              "where": None, "where_reason": "no cell of this run bears on it", "low": 0.0, "high": 0.05, "cells": 0}]
-    return {"same_build": True, "build": "0" * 64, "quick": False, "seed": 0, "inner_resamples": 999, "seconds": 2900.0,
-            "marks": marks, "fixed": fixed, "pipeline": pipeline, "confusion": confusion}
-
-
 report = {
     "format": "fare-report/1",
     "headline": {
