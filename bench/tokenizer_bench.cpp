@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "fare/tokenizer/tokenizer.h"
+#include "fare/core/source_folder.h"
 
 namespace fare {
 namespace {
 
 std::filesystem::path data_folder() {
   if (const char* folder = std::getenv("FARE_DATA")) return folder;
-  return std::filesystem::path(FARE_SOURCE_DIR).parent_path() / "shared" / "data";
+  return source_folder().parent_path() / "shared" / "data";
 }
 
 // Lines of the CSV file as they stand: text like what the benchmark holds, no need to parse it.

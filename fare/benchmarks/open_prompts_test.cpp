@@ -12,6 +12,7 @@
 #include "fare/core/error.h"
 #include "fare/core/sha256.h"
 #include "fare/benchmarks/test_support.h"
+#include "fare/core/source_folder.h"
 
 namespace fare {
 namespace {
@@ -48,7 +49,7 @@ TEST(CutSentences, EndBeforeTheFirstDifference) {
 TEST(CutSentences, EqualTheReferenceOnAllOfCrowsPairsAndStereoSet) {
   FARE_NEED_DATA("crows-pairs");
   FARE_NEED_DATA("stereoset");
-  const Json golden = read_json_file(std::filesystem::path(FARE_SOURCE_DIR) / "tests/golden/open_prompts/cut_sentences.json");
+  const Json golden = read_json_file(source_folder() / "tests/golden/open_prompts/cut_sentences.json");
   LoadOptions load;
   load.data = testing::data_folder();
   const auto check = [&](const std::string& name, const std::vector<std::optional<CutSentences>>& all) {

@@ -6,6 +6,7 @@
 #include "fare/benchmarks/test_support.h"
 #include "fare/core/error.h"
 #include "fare/core/sha256.h"
+#include "fare/core/source_folder.h"
 
 namespace fare {
 namespace {
@@ -65,7 +66,7 @@ TEST(Registry, RequestsEqualTheHarnessOnes) {
   FARE_NEED_DATA("truthfulqa");
   FARE_NEED_DATA("bbq");
   FARE_NEED_DATA("mmlu");
-  const Json golden = read_json_file(std::filesystem::path(FARE_SOURCE_DIR) / "tests/golden/harness_requests/requests.json");
+  const Json golden = read_json_file(source_folder() / "tests/golden/harness_requests/requests.json");
   EXPECT_EQ(golden.size(), 13u + 18u + 57u);
   for (const auto& [entry, expected] : golden.items()) {
     const std::string name = entry.substr(0, entry.find('@'));  // "mmlu_anatomy@5": with five examples
@@ -89,7 +90,7 @@ TEST(Registry, RequestsEqualTheHarnessOnes) {
 }
 
 TEST(Registry, TheDataPageNamesEveryFile) {
-  const std::string page = read_file(std::filesystem::path(FARE_SOURCE_DIR) / "docs/data.md");
+  const std::string page = read_file(source_folder() / "docs/data.md");
   for (const auto& task : all_tasks()) {
     for (const auto& file : task.info.files) {
       if (file.path.starts_with("mmlu/")) continue;  // 114 files, one row for each half

@@ -11,12 +11,13 @@
 
 #include "fare/core/file.h"
 #include "fare/core/json.h"
+#include "fare/core/source_folder.h"
 
 namespace fare::testing {
 
 inline std::filesystem::path folder(const char* variable, const char* beside_source) {
   if (const char* chosen = std::getenv(variable); chosen != nullptr && *chosen != '\0') return chosen;
-  return std::filesystem::path(FARE_SOURCE_DIR) / ".." / "shared" / beside_source;
+  return source_folder() / ".." / "shared" / beside_source;
 }
 inline std::filesystem::path data_folder() { return folder("FARE_DATA", "data"); }
 

@@ -7,6 +7,7 @@
 #include "fare/benchmarks/sentiment.h"
 #include "fare/benchmarks/test_support.h"
 #include "fare/core/error.h"
+#include "fare/core/source_folder.h"
 
 namespace fare {
 namespace {
@@ -34,7 +35,7 @@ TEST(Sentiment, EqualsTheReferenceVectors) {
 TEST(Sentiment, EqualsTheReferenceImplementation) {
   FARE_NEED_DATA("lexicons/vader");
   const auto lexicon = SentimentLexicon::load(testing::data_folder());
-  const Json golden = read_json_file(std::filesystem::path(FARE_SOURCE_DIR) / "tests/golden/vader/sentiment.json");
+  const Json golden = read_json_file(source_folder() / "tests/golden/vader/sentiment.json");
   EXPECT_EQ(golden.size(), 424u);
   for (const auto& entry : golden) expect_sentiment(lexicon, entry["text"], entry);
 }

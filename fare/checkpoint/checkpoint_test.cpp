@@ -6,11 +6,12 @@
 #include "fare/checkpoint/safetensors_writer.h"
 #include "fare/checkpoint/shard_index.h"
 #include "fare/checkpoint/test_folder.h"
+#include "fare/core/source_folder.h"
 
 namespace fare {
 namespace {
 
-std::filesystem::path golden() { return std::filesystem::path(FARE_SOURCE_DIR) / "tests/golden/safetensors"; }
+std::filesystem::path golden() { return source_folder() / "tests/golden/safetensors"; }
 Json expected() { return read_json_file(golden() / "expected.json"); }
 
 constexpr const char* kIndex = "model.safetensors.index.json";

@@ -9,11 +9,12 @@
 #include "fare/checkpoint/safetensors_writer.h"
 #include "fare/checkpoint/test_folder.h"
 #include "fare/core/json.h"
+#include "fare/core/source_folder.h"
 
 namespace fare {
 namespace {
 
-std::filesystem::path golden() { return std::filesystem::path(FARE_SOURCE_DIR) / "tests/golden/safetensors"; }
+std::filesystem::path golden() { return source_folder() / "tests/golden/safetensors"; }
 
 std::string hex(const TensorView& tensor) {
   std::string text;

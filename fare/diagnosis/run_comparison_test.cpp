@@ -4,12 +4,13 @@
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/core/source_folder.h"
 
 namespace fare {
 namespace {
 
 OrderedJson example() {
-  return OrderedJson::parse(read_file(std::string(FARE_SOURCE_DIR) + "/tests/golden/report/example_report.json"));
+  return OrderedJson::parse(read_file(source_folder() / "tests/golden/report/example_report.json"));
 }
 
 // The example with the p of its two candidates set, and stage 3 answered yes.

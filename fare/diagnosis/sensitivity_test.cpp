@@ -3,12 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "fare/core/file.h"
+#include "fare/core/source_folder.h"
 #include "fare/diagnosis/control_study_test.h"
 
 namespace fare {
 namespace {
 
-Json golden() { return Json::parse(read_file(std::string(FARE_SOURCE_DIR) + "/tests/golden/sensitivity/cases.json")); }
+Json golden() { return Json::parse(read_file(source_folder() / "tests/golden/sensitivity/cases.json")); }
 
 TEST(RoutingDistance, EqualsTheReference) {
   for (const Json& one : golden().at("distances")) {

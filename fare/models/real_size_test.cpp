@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "fare/core/source_folder.h"
 #include "fare/models/model_size.h"
 #include "fare/models/registry.h"
 #include "fare/models/test_models.h"
@@ -96,7 +97,7 @@ Opened timed_open(const std::filesystem::path& folder) {
 }
 
 TEST(RealSize, OlmoeOpensWithoutReadingWeightsAndItsFirstLayerRuns) {
-  const Json config = read_json_file(std::filesystem::path(FARE_SOURCE_DIR) / "tests" / "configs" / "olmoe-1b-7b.json");
+  const Json config = read_json_file(source_folder() / "tests" / "configs" / "olmoe-1b-7b.json");
   Json small = config;  // as many tensors, 5000 times smaller
   small.update({{"hidden_size", 32}, {"intermediate_size", 16}, {"vocab_size", 64}});
   const TestFolder large_folder, small_folder;

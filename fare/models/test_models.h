@@ -18,13 +18,14 @@
 #include "fare/checkpoint/safetensors_writer.h"
 #include "fare/checkpoint/test_folder.h"
 #include "fare/core/json.h"
+#include "fare/core/source_folder.h"
 #include "fare/models/forward.h"
 #include "fare/models/model.h"
 
 namespace fare::testing {
 
 inline std::filesystem::path golden_folder() {
-  return std::filesystem::path(FARE_SOURCE_DIR) / "tests" / "golden" / "models";
+  return source_folder() / "tests" / "golden" / "models";
 }
 
 // The cases of every family, families in alphabetical order.

@@ -9,6 +9,7 @@
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/core/source_folder.h"
 #include "fare/report/html.h"
 #include "fare/report/svg.h"
 
@@ -16,7 +17,7 @@ namespace fare {
 namespace {
 
 OrderedJson example() {
-  return OrderedJson::parse(read_file(std::string(FARE_SOURCE_DIR) + "/tests/golden/report/example_report.json"));
+  return OrderedJson::parse(read_file(source_folder() / "tests/golden/report/example_report.json"));
 }
 
 size_t count(const std::string& text, const std::string& part) {

@@ -5,6 +5,7 @@
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/core/source_folder.h"
 
 namespace fare {
 namespace {
@@ -21,7 +22,7 @@ class RunFolder : public testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   static OrderedJson example() {
-    return OrderedJson::parse(read_file(std::string(FARE_SOURCE_DIR) + "/tests/golden/report/example_report.json"));
+    return OrderedJson::parse(read_file(source_folder() / "tests/golden/report/example_report.json"));
   }
 
   fs::path folder_;

@@ -7,6 +7,7 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/json.h"
+#include "fare/core/source_folder.h"
 #include "fare/routing/intervention.h"
 #include "fare/routing/receipt.h"
 #include "fare/routing/route_testing.h"
@@ -16,7 +17,7 @@ namespace {
 
 using namespace testing;
 
-const std::filesystem::path kDocs = std::filesystem::path(FARE_SOURCE_DIR) / "docs";
+const std::filesystem::path kDocs = source_folder() / "docs";
 
 std::set<std::string> keys(const Json& object) {
   std::set<std::string> names;

@@ -8,6 +8,7 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/json.h"
+#include "fare/core/source_folder.h"
 #include "fare/scoring/generated_file.h"
 #include "fare/scoring/prompt_file.h"
 #include "fare/scoring/request_file.h"
@@ -168,7 +169,7 @@ std::vector<std::string> keys_of(const OrderedJson& object) {
 
 // docs/examples and the `required` lists of docs/schemas are what is read and written here.
 TEST(Documents, ExamplesAndSchemasAreOfTheLinesWeReadAndWrite) {
-  const std::filesystem::path docs = std::filesystem::path(FARE_SOURCE_DIR) / "docs";
+  const std::filesystem::path docs = source_folder() / "docs";
   EXPECT_EQ(read_requests(docs / "examples/requests.jsonl").size(), 3u);
   EXPECT_EQ(read_prompts(docs / "examples/prompts.jsonl").size(), 2u);
   Score score;

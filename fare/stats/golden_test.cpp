@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "fare/core/json.h"
+#include "fare/core/source_folder.h"
 #include "fare/stats/clusters.h"
 #include "fare/stats/distributions.h"
 #include "fare/stats/divergence.h"
@@ -17,7 +18,7 @@ namespace fare::stats {
 namespace {
 
 const Json& golden() {
-  static const Json file = read_json_file(std::filesystem::path(FARE_SOURCE_DIR) / "fare/stats/golden/scipy.json");
+  static const Json file = read_json_file(source_folder() / "fare/stats/golden/scipy.json");
   return file;
 }
 

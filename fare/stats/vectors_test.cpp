@@ -10,6 +10,7 @@
 #include "fare/core/json.h"
 #include "fare/core/philox.h"
 #include "fare/core/python_random.h"
+#include "fare/core/source_folder.h"
 #include "fare/stats/bootstrap.h"
 #include "fare/stats/clusters.h"
 #include "fare/stats/distributions.h"
@@ -34,7 +35,7 @@ using Nested = std::vector<std::vector<double>>;
 
 std::filesystem::path vectors_path() {
   const char* folder = std::getenv("FARE_DESIGN");
-  const auto base = folder ? std::filesystem::path(folder) : std::filesystem::path(FARE_SOURCE_DIR) / "../shared/design";
+  const auto base = folder ? std::filesystem::path(folder) : source_folder() / "../shared/design";
   return base / "statistics-vectors.json";
 }
 

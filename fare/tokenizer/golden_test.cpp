@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "fare/core/json.h"
+#include "fare/core/source_folder.h"
 #include "fare/tokenizer/tokenizer.h"
 
 namespace fare {
@@ -15,7 +16,7 @@ using Offsets = std::vector<std::pair<size_t, size_t>>;
 
 std::vector<fs::path> golden_files() {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(fs::path(FARE_SOURCE_DIR) / "tests/golden/tokenizer"))
+  for (const auto& entry : fs::directory_iterator(source_folder() / "tests/golden/tokenizer"))
     if (entry.path().filename().string().starts_with("case_")) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;

@@ -9,6 +9,7 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/json.h"
+#include "fare/core/source_folder.h"
 #include "fare/tokenizer/tokenizer.h"
 
 namespace fare {
@@ -46,12 +47,12 @@ class Folder {
 };
 
 Json golden(const std::string& name) {
-  return read_json_file(fs::path(FARE_SOURCE_DIR) / "tests/golden/sentencepiece" / ("case_" + name + ".json"));
+  return read_json_file(source_folder() / "tests/golden/sentencepiece" / ("case_" + name + ".json"));
 }
 
 std::vector<std::string> golden_names() {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(fs::path(FARE_SOURCE_DIR) / "tests/golden/sentencepiece"))
+  for (const auto& entry : fs::directory_iterator(source_folder() / "tests/golden/sentencepiece"))
     if (const auto name = entry.path().stem().string(); name.starts_with("case_")) names.push_back(name.substr(5));
   std::sort(names.begin(), names.end());
   return names;

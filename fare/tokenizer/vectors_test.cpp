@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "fare/core/file.h"
+#include "fare/core/source_folder.h"
 #include "fare/tokenizer/tokenizer.h"
 
 namespace fare {
@@ -15,7 +16,7 @@ namespace fs = std::filesystem;
 
 fs::path data_folder() {
   if (const char* folder = std::getenv("FARE_DATA")) return folder;
-  return fs::path(FARE_SOURCE_DIR).parent_path() / "shared" / "data";
+  return source_folder().parent_path() / "shared" / "data";
 }
 
 std::vector<std::string> texts_of(const fs::path& path) {
