@@ -24,8 +24,13 @@ SHAPES = {  # random checkpoints
     "mid": dict(hidden=1024, layers=8, experts=64, top_k=8, expert_width=512, heads=16, vocab=50304),
     "small": dict(hidden=256, layers=4, experts=16, top_k=4, expert_width=256, heads=8, vocab=320),
 }
-# Share of the minutes that a row's rounds may take in one working type; its first round always runs.
+# Share of the minutes that a row's further rounds may take in one working type.
 SHARE = {"P1": 0.12, "P2": 0.10, "P3": 0.12, "P9": 0.03}
+# Seconds that a row takes with one round, preparations included, on two cores of the machine of docs/performance.md; bf16 takes
+# BF16 times these. A row that would not end in time is not begun.
+NEEDS = {"P1": 170, "P2": 300, "P3": 260, "P9": 75, "P6": 8, "P8": 100, "P10": 130}
+NEEDS_QUICK = {"P1": 12, "P2": 25, "P3": 20, "P9": 12, "P6": 3, "P8": 12, "P10": 25}
+BF16 = 0.65
 
 
 @dataclass
@@ -56,7 +61,27 @@ class Bench:
         self.quick, self.full, self.threads = options.quick, options.full, options.threads
         self.out = ROOT / "out" / "bench"
         self.out.mkdir(parents=True, exist_ok=True)
-        self.started = time.monotonic()
+        self.deadline = time.monotonic() + options.minutes * 60 if not options.full else float("inf")
+        self.pace = 1.0  # seconds that rows took over those of NEEDS, the last one's
+        self.not_begun = []
+
+    def seconds_left(self):
+        return self.deadline - time.monotonic()
+
+    def timed(self, name, dtype, measure):
+        """measure(), or None with a sentence where the row would not end before the deadline."""
+        usual = (NEEDS_QUICK if self.quick else NEEDS)[name] * (BF16 if dtype == "bf16" else 1)
+        if self.pace * usual > self.seconds_left():
+            self.not_begun.append(f"{name} {dtype}".strip())
+            print(f"NOT BEGUN: {name} {dtype}: about {self.pace * usual:.0f} s, and {max(0, self.seconds_left()):.0f} s are left of --minutes", flush=True)
+            return None
+        begin = time.monotonic()
+        try:
+            return measure()
+        finally:
+            took = time.monotonic() - begin
+            self.pace = max(0.5, took / usual) if name in SHARE and not self.quick else self.pace
+            print(f"   {name} {dtype} took {took:.0f} s", flush=True)
 
     def pick(self, quick, usual, full=None):
         """The size of a work, by how thorough this run is."""
@@ -103,7 +128,7 @@ class Bench:
         begin, rounds = time.monotonic(), []
         while len(rounds) < self.options.rounds:
             used, share = time.monotonic() - begin, SHARE[name] * self.options.minutes * 60
-            if rounds and used * (len(rounds) + 1) / len(rounds) > share:
+            if rounds and (used * (len(rounds) + 1) / len(rounds) > share or 3 * used / len(rounds) > self.seconds_left()):
                 break
             this = {"fare": fare()}
             for label, (peer, seconds) in peers.items():

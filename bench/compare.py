@@ -52,7 +52,8 @@ def race(work, dtype, rows, wrong):
     peers = bench.start_peers(work, model)
     for name in rows:
         try:
-            yield RACES[name].measure(work, model, peers, setting)
+            if row := work.timed(name, dtype, lambda: RACES[name].measure(work, model, peers, setting)):
+                yield row
         except SystemExit as problem:  # its results are wrong: no row, and the others go on
             print(problem, file=sys.stderr, flush=True)
             wrong.append(f"{name} {dtype}")
@@ -71,13 +72,13 @@ def main():
     parser.add_argument("--dtypes", default="f32,bf16")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, help="times that both sides run at most (default 3; quick 2, full 1)")
-    parser.add_argument("--minutes", type=float, default=20, help="no further rounds that would take more than this (default 20)")
-    parser.add_argument("--masks", type=int, help="masks of P3 (default 50; quick 12, full 100)")
+    parser.add_argument("--minutes", type=float, default=20, help="rows that would not end in this time are not begun, and are named (default 20; --full: no end)")
+    parser.add_argument("--masks", type=int, help="masks of P3 (default 30; quick 12, full 100)")
     parser.add_argument("--no-mklfix", action="store_true", help="leave out the f32 peer with MKL's fast path forced")
     parser.add_argument("--fare", type=pathlib.Path, default=bench.ROOT / "build" / "fare")
     options = parser.parse_args()
     options.rounds = options.rounds or (2 if options.quick else 1 if options.full else 3)
-    options.masks = options.masks or (12 if options.quick else 100 if options.full else 50)
+    options.masks = options.masks or (12 if options.quick else 100 if options.full else 30)
     rows = [*RACES, *OTHERS] if options.rows == "all" else options.rows.split(",")
     for flag, given, known in (("--rows", rows, {*RACES, *OTHERS}), ("--dtypes", options.dtypes.split(","), {"f32", "bf16"})):
         if unknown := set(given) - known:
@@ -96,18 +97,16 @@ def main():
     save = lambda: (work.out / "compare.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     if "P5" in rows:
         results["attribution"] = attribution(work.out / "micro.json")
-    if "P6" in rows:
-        results["opening"] = opening.measure(work)
-    if "P8" in rows:
-        results["ranks"] = ranks.measure(work)
-    if "P10" in rows:
-        results["scaling"] = scaling.measure(work)
+    for name, key, module in (("P6", "opening", opening), ("P8", "ranks", ranks), ("P10", "scaling", scaling)):
+        if name in rows:
+            results[key] = work.timed(name, "", lambda: module.measure(work))
     races, wrong = [name for name in RACES if name in rows], []
     for dtype in options.dtypes.split(",") if races else ():
         for row in race(work, dtype, races, wrong):
             results["rows"] = [other for other in results["rows"] if (other["name"], other["dtype"]) != (row.name, row.dtype)]
             results["rows"].append(dataclasses.asdict(row))
             save()
+    results["not_begun"] = work.not_begun
     results["rows"].sort(key=lambda row: row["name"])  # both types of a row together
     save()
     text = table.markdown(results)

@@ -85,9 +85,10 @@ def measure(bench, model, peers, _setting):
     few, part = sampled_places[:3], sentences if bench.quick else sampled
     crows_pairs.write_requests(bench.out / "part.jsonl", part)
     whole = net(timed_edits(bench, model, few, bench.out / "part.jsonl", "--no-resume"), statistics.median(opening)) / (len(few) + 1)
-    alone = net(timed_edits(bench, model, places, requests, "--no-batch-edits"), statistics.median(opening))
+    together, alone = (net(timed_edits(bench, model, places, bench.out / "part.jsonl", *flags), statistics.median(opening))
+                       for flags in ((), ("--no-batch-edits",)))
     whole, resumed = whole * tokens / crows_pairs.fed_tokens(part), row.fare_seconds / len(places)
     row.notes = [f"P3 {model.dtype}: {resumed:.3f} s a mask, the base run's share included; computed whole (`--no-resume`) {whole:.2f} s, "
-                 f"{whole / resumed:.1f} times as long; one by one (`--no-batch-edits`) {alone / row.fare_seconds:.2f} times; the masks change scores by up to {effect:.0e} nats per token; "
+                 f"{whole / resumed:.1f} times as long; one by one (`--no-batch-edits`) {alone / together:.2f} times; the masks change scores by up to {effect:.0e} nats per token; "
                  f"{sum(apart)} of {len(apart)} scores are more than 1e-4 from the peer's."]
     return row

@@ -5,9 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 build="${FARE_BUILD:-build}"
 python="${FARE_PYTHON:-.venv/bin/python}"
-quick=()
+quick=() minutes=24  # of everything here
 for argument in "$@"; do
-  if [[ $argument == --quick ]]; then quick=(--benchmark_min_time=0.05); fi
+  if [[ $argument == --quick ]]; then quick=(--benchmark_min_time=0.02) minutes=3.7; fi
 done
 status=0
 export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"  # as fare starts itself: spinning threads lose on a machine with other work
@@ -29,5 +29,6 @@ if ! "$python" -c 'import torch, transformers, tokenizers, safetensors, lm_eval'
   echo "SKIPPED: $python has no transformers or no lm_eval; run 'make setup' first"
   exit "$status"
 fi
-"$python" bench/compare.py --fare "$build/fare" "$@"
+left=$(awk -v all="$minutes" -v used="$SECONDS" 'BEGIN { print all - used / 60 }')
+"$python" bench/compare.py --fare "$build/fare" --minutes "$left" "$@"
 exit "$status"

@@ -106,6 +106,8 @@ def markdown(results):
     blocks = [[conditions(results)]]
     if results["rows"]:
         blocks += [speed_table(results["rows"], not results["options"]["quick"]), [f"* {note}" for row in results["rows"] for note in row["notes"]]]
+    if results.get("not_begun"):
+        blocks.append([f"Not begun, for lack of time: {', '.join(results['not_begun'])}."])
     blocks.append(cost_table(results))
     if results.get("scaling"):
         blocks += [scaling_table(results["scaling"]), ["![Time against size, both in doublings](images/scaling.svg)"]]

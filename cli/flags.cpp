@@ -61,7 +61,15 @@ int threads_of_rank(Ranks& ranks) {
 
 void add_model_flags(CLI::App& command, CommonFlags& flags) {
   command.add_option("--model", flags.model, "Checkpoint folder (config.json, safetensors)")->required();
-  command.add_option("--device", flags.device, "cpu")->check(CLI::IsMember({"cpu"}));
+  command.add_option("--device", flags.device, "cpu, cuda (a GPU), cuda:N, or cuda:N,M,.. (layers divided over several)")
+      ->check([](const std::string& text) {
+        try {
+          parse_devices(text, num_cuda_devices());
+        } catch (const UsageError& error) {
+          return std::string(error.what());
+        }
+        return std::string();
+      });
   command.add_option("--dtype", flags.dtype, "Working type; auto = bf16 only where the checkpoint is bf16 and the "
                                              "device is fast at it, else f32")
       ->check(CLI::IsMember({"f32", "bf16", "auto"}));
@@ -114,11 +122,13 @@ std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& prog
   Ranks& ranks = flags.ranks != nullptr ? *flags.ranks : alone;
   const int threads = flags.threads > 0 ? flags.threads : threads_of_rank(ranks);
   at::set_num_threads(threads);
+  const Devices devices = parse_devices(flags.device, num_cuda_devices());
+  const bool on_cpu = devices.front().is_cpu();
   Execution execution;
   std::string dtype = flags.dtype, matmul = flags.matmul;
   if (ranks.rank() == 0) {
-    if (dtype == "auto") dtype = fast_bfloat16() && stored_as_bfloat16(flags.model) ? "bf16" : "f32";
-    if (matmul == "auto") matmul = backend_name(faster_backend());
+    if (dtype == "auto") dtype = (!on_cpu || fast_bfloat16()) && stored_as_bfloat16(flags.model) ? "bf16" : "f32";
+    if (matmul == "auto") matmul = backend_name(on_cpu ? faster_backend() : MatmulBackend::kMkl);
   }
   dtype = from_first(ranks, dtype);
   matmul = from_first(ranks, matmul);
@@ -128,11 +138,13 @@ std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& prog
   execution.head = flags.head == "stored" ? Execution::Head::kStored : flags.head == "tied" ? Execution::Head::kTied : Execution::Head::kAsk;
   execution.correction_bias = !flags.ignore_correction_bias;
   execution.scale_factor = !flags.ignore_scale_factor;
+  execution.devices = devices;
   auto model = Model::open(flags.model, execution);
-  progress.say(fmt::format("{}: {}, {} layers, {} experts, top {}; {} on {} threads, products by {}", flags.model.string(),
+  progress.say(fmt::format("{}: {}, {} layers, {} experts, top {}; {} on {}, products by {}", flags.model.string(),
                            model->spec().model_type, model->spec().num_layers, model->spec().router.num_experts,
-                           model->spec().router.top_k, bf16 ? "bf16" : "f32", at::get_num_threads(),
-                           bf16 ? "onednn" : matmul));
+                           model->spec().router.top_k, bf16 ? "bf16" : "f32",
+                           on_cpu ? fmt::format("{} threads", at::get_num_threads()) : devices_text(devices),
+                           !on_cpu ? "LibTorch" : bf16 ? "onednn" : matmul));
   if (ranks.size() > 1) progress.say(fmt::format("{} ranks divide the work", ranks.size()));
   if (!execution.scale_factor && model->spec().attention_scale_factor == 1)
     progress.say("--ignore-scale-factor changes nothing: this model's softmax scale has no such factor");

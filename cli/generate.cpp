@@ -125,6 +125,7 @@ int generate_texts(const GenerateFlags& flags) {
   const GenerateResult result = generate_divided(*model, tokenizer.get(), prompts, options, intervention ? &*intervention : nullptr,
                                                  *flags.common.ranks, progress);
   if (!first) return 0;
+  if (!result.memory_problem.empty()) warn(result.memory_problem);
 
   for (const GeneratedText& text : result.texts) {
     const std::string line = generated_line(prompts[static_cast<size_t>(text.prompt)].id, text, tokenizer != nullptr);

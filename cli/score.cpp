@@ -176,12 +176,13 @@ int score(const ScoreFlags& flags) {
   const ScorerResult result = whole ? scorer.run(requests, interventions, observer, progress)
                                     : run_divided(scorer, requests, interventions, ranks, progress);
   if (!first) return 0;
+  if (!result.memory_problem.empty()) warn(result.memory_problem);
   if (!result.scratch_problem.empty())
     warn(fmt::format("--scratch {}; interventions in lower layers were computed whole", result.scratch_problem));
   else if (options.scratch.empty() && result.cache_mb_needed > options.cache_mb)
     warn(fmt::format("--cache-mb {} is less than the {} that all layers take: interventions in lower layers were computed whole "
-                     "(--scratch DIR keeps the rest in a file)",
-                     options.cache_mb, result.cache_mb_needed));
+                     "(--scratch DIR keeps the rest in a file; the least of use, for the highest edited layer alone, is {})",
+                     options.cache_mb, result.cache_mb_needed, result.cache_mb_least));
   int status = 0;
   for (size_t i = 0; i < runs.size(); ++i) {
     const RunResult& run = runs[i].intervention ? result.edited[i - (options.base_run ? 1 : 0)] : result.base;

@@ -319,6 +319,10 @@ def wrong_usage(f):
     refused("unknown flag", *f.score(), "--modle", "x", status=2, says=["--modle"], out=f.out)
     refused("no number", *f.score(), "--threads", "two", status=2, says=["--threads", "two"], out=f.out)
     refused("unknown dtype", *f.score(), "--dtype", "f64", status=2, says=["--dtype", "f64"], out=f.out)
+    for device in ("gpu", "cuda:", "cuda:-1", "cpu,cpu", "cuda:0,x"):
+        refused(f"device {device}", *f.score(), "--device", device, status=2, says=["--device", device, "accepted: cpu, cuda"], out=f.out)
+    refused("a device named twice", *f.score(), "--device", "cuda:1,1", status=2, says=["--device", "GPU 1 is named twice"], out=f.out)
+    refused("a device that is not there", *f.score(), "--device", "cuda:99", status=2, says=["--device", "cuda:99"], out=f.out)
     refused("unknown task", "eval", "--model", f.model, "--tasks", "fare_crow_pairs", "--data", f.folder, "--out", f.out, status=2,
             says=["fare_crow_pairs", "fare_crows_pairs"], out=f.out)
     refused("unknown control model", "lab", "make", "X77", "--out", f.out, status=2, says=["X77", "X1"], out=f.out)

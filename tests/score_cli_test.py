@@ -298,7 +298,7 @@ def test_trace_and_replay(folder, model, family):
     intervention(edits / "wide.json", {"op": "top_p", "layers": [1], "p": 0.7})
     score(model, file, folder / "all", "--interventions", edits, "--trace", "routes")
     for more, says in (([], []), (["--no-resume"], []), (["--no-batch-edits"], []), (["--cache-mb", "0", "--scratch", folder], []),
-                       (["--cache-mb", "0"], ["--cache-mb 0 is less than the", "--scratch DIR"]),
+                       (["--cache-mb", "0"], ["--cache-mb 0 is less than the", "--scratch DIR", "the least of use, for the highest edited layer alone, is 1"]),
                        (["--cache-mb", "0", "--scratch", folder / "none", "--unit-rows", "50"], ["none: no room for a scratch file"])):
         score(model, file, folder / "all2", "--interventions", edits, *more, says=says)
         check("resuming changes nothing", all(largest_gap(lines(folder / "all" / f"{n}.jsonl"), lines(folder / "all2" / f"{n}.jsonl")) <= 1e-5

@@ -37,7 +37,7 @@ void add_stand_ins(int64_t layer, const StandIns& stand_ins, const std::map<int3
       drawn.push_back(static_cast<int64_t>(stream.index(static_cast<uint64_t>(row), static_cast<uint64_t>(outputs_ND.size(0)))));
     const at::Tensor added = outputs_ND.index_select(0, at::tensor(at::ArrayRef<int64_t>(drawn))) *
                              at::tensor(at::ArrayRef<float>(one.weights)).unsqueeze(1);
-    h_TD.index_add_(0, at::tensor(at::ArrayRef<int64_t>(one.rows)), added);
+    h_TD.index_add_(0, at::tensor(at::ArrayRef<int64_t>(one.rows)).to(h_TD.device()), added.to(h_TD.device()));
   }
 }
 
@@ -47,7 +47,7 @@ at::Tensor replay_pass(const Model& model, const Pack& pack, const PassOptions& 
   const at::NoGradGuard no_grad;
   const DecoderSpec& spec = model.spec();
   const auto tap = [&](Site site, int64_t layer, const at::Tensor& value) {
-    if (options.tap) options.tap(site, layer, value);
+    if (options.tap) options.tap(site, layer, value.cpu());
   };
   const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
   at::Tensor h_TD = options.start_TD.defined() ? options.start_TD : model.embed(pack.token_ids);
@@ -77,7 +77,7 @@ at::Tensor replay_pass(const Model& model, const Pack& pack, const PassOptions& 
     add_experts(model, l, x_TD, decision, h_TD, options.tap);
     if (!removed.empty()) add_stand_ins(l, *options.stand_ins, removed, h_TD);
   }
-  return h_TD;
+  return h_TD.cpu();
 }
 
 }  // namespace fare

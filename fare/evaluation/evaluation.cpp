@@ -37,7 +37,7 @@ RunDescription describe(const Model& model, const Tokenizer& tokenizer, const Ev
   for (const std::string& name : model.checkpoint().names())
     config.model_num_parameters += model.checkpoint().raw_tensor(name).num_elements();
   config.model_dtype = bf16 ? "torch.bfloat16" : "torch.float32";
-  config.device = "cpu";
+  config.device = devices_text(model.execution().devices);
   if (options.limit) config.limit = *options.limit;
   config.random_seed = static_cast<int64_t>(options.seed);
   RunDescription run;

@@ -27,7 +27,7 @@ struct SegmentQueries {
   int32_t first = 0;
 };
 
-// q_TNd, k_RGd, v_RGv: float32, contiguous, CPU. Keys and values hold all R rows known so far; queries are the last T
+// q_TNd, k_RGd, v_RGv: float32, contiguous, all on one device. Keys and values hold all R rows known so far; queries are the last T
 // of them (T = R unless earlier rows come from a cache), or those that `queries` says, one per segment. `segments` covers
 // all R rows. Returns [T, N, v].
 // Every row is computed on its own in a fixed order: the result does not depend on what else is in the pack.
@@ -35,9 +35,10 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
                   const std::vector<Segment>& segments, const AttentionShape& shape,
                   std::span<const SegmentQueries> queries = {});
 
-// The same by plain tensor operations, differentiable; T = R.
-at::Tensor attend_differentiable(const at::Tensor& q_TNd, const at::Tensor& k_TGd, const at::Tensor& v_TGv,
-                                 const std::vector<Segment>& segments, const AttentionShape& shape);
+// The same by tensor operations: differentiable, and on any device.
+at::Tensor attend_by_operations(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Tensor& v_RGv,
+                                const std::vector<Segment>& segments, const AttentionShape& shape,
+                                std::span<const SegmentQueries> queries = {});
 
 // Row indices of a segment's whole path, from position 0 to its last row.
 std::vector<int32_t> path_rows(const std::vector<Segment>& segments, size_t segment);

@@ -38,7 +38,7 @@ TEST(Attention, KernelAndPlainOperationsAgreeOnTreesGroupsAndWindows) {
       for (const std::optional<int64_t> window : {std::optional<int64_t>(), {1}, {4}, {9}, {100}}) {
         const Inputs x = random_inputs(21, heads, kv_heads, head_dim, head_dim + 3);
         const AttentionShape shape{0.3, window};
-        EXPECT_TRUE(near(attend(x.q, x.k, x.v, tree(), shape), attend_differentiable(x.q, x.k, x.v, tree(), shape), 2e-6))
+        EXPECT_TRUE(near(attend(x.q, x.k, x.v, tree(), shape), attend_by_operations(x.q, x.k, x.v, tree(), shape), 2e-6))
             << heads << "/" << kv_heads << " heads, dimension " << head_dim << ", window " << window.value_or(-1);
       }
 }
@@ -48,7 +48,7 @@ TEST(Attention, ASinkByHand) {
   const float ln3 = std::log(3.0f);
   const at::Tensor q = at::ones({2, 2, 1}), v = at::tensor({4.0f, 8.0f}).view({2, 1, 1}), k = at::tensor({0.0f, ln3 / 2}).view({2, 1, 1});
   const AttentionShape shape{2.0, {}, at::tensor({std::log(4.0f), 0.0f})};
-  for (const at::Tensor& out : {attend(q, k, v, {{0, 2, -1}}, shape), attend_differentiable(q, k, v, {{0, 2, -1}}, shape)}) {
+  for (const at::Tensor& out : {attend(q, k, v, {{0, 2, -1}}, shape), attend_by_operations(q, k, v, {{0, 2, -1}}, shape)}) {
     EXPECT_NEAR(out[1][0][0].item<float>(), 4.0 / 8 + 8.0 * 3 / 8, 1e-5);
     EXPECT_NEAR(out[1][1][0].item<float>(), 4.0 / 5 + 8.0 * 3 / 5, 1e-5);
     EXPECT_NEAR(out[0][0][0].item<float>(), 4.0 / 5, 1e-6);  // the first query sees one key and the sink
@@ -61,7 +61,7 @@ TEST(Attention, SinksAreSeenThroughAnyWindowAndFarOnesShutOrLeaveAttention) {
   for (const std::optional<int64_t> window : {std::optional<int64_t>(), {1}, {4}}) {
     const AttentionShape shape{0.3, window, sinks}, plain{0.3, window};
     const at::Tensor out = attend(x.q, x.k, x.v, tree(), shape), without = attend(x.q, x.k, x.v, tree(), plain);
-    EXPECT_TRUE(near(out, attend_differentiable(x.q, x.k, x.v, tree(), shape), 2e-6)) << "window " << window.value_or(-1);
+    EXPECT_TRUE(near(out, attend_by_operations(x.q, x.k, x.v, tree(), shape), 2e-6)) << "window " << window.value_or(-1);
     EXPECT_EQ(out.select(1, 0).abs().max().item<float>(), 0);
     EXPECT_TRUE(at::equal(out.select(1, 2), without.select(1, 2)));
     EXPECT_FALSE(near(out.select(1, 1), without.select(1, 1), 1e-2));
@@ -108,7 +108,7 @@ TEST(Attention, LargeScoresDoNotOverflow) {
   x.q = x.q * 1e4;
   const at::Tensor out = attend(x.q, x.k, x.v, {{0, 6, -1}}, {1.0, {}});
   EXPECT_TRUE(at::isfinite(out).all().item<bool>());
-  EXPECT_TRUE(near(out, attend_differentiable(x.q, x.k, x.v, {{0, 6, -1}}, {1.0, {}}), 1e-5));
+  EXPECT_TRUE(near(out, attend_by_operations(x.q, x.k, x.v, {{0, 6, -1}}, {1.0, {}}), 1e-5));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "fare/core/error.h"
+#include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
 
 namespace fare {
@@ -76,32 +77,31 @@ at::Tensor combine(const Grouped& grouped, const std::vector<const void*>& entry
   return y_TD;
 }
 
-at::Tensor routed_output_differentiable(const at::Tensor& x_TD, const Route& route, const Grouped& grouped,
-                                        int64_t num_experts,
-                                        const std::function<ExpertWeights(int64_t)>& weights_of, MatmulBackend backend) {
-  const int64_t k = route.ids_TK.size(1);
-  // (row, slot) of each entry, to read the weight that multiplies it.
-  std::vector<int64_t> flat(grouped.row.size());
-  for (size_t i = 0; i < grouped.entry_TK.size(); ++i)
-    if (grouped.entry_TK[i] >= 0) flat[static_cast<size_t>(grouped.entry_TK[i])] = static_cast<int64_t>(i);
-  at::Tensor y_TD = at::zeros({x_TD.size(0), x_TD.size(1)}, at::kFloat);
-  const at::Tensor weights = route.weights_TK.reshape({route.weights_TK.size(0) * k});
+// By tensor operations: differentiable, and on any device. Every sum runs in slot order.
+at::Tensor routed_by_operations(const at::Tensor& x_TD, const Route& route, const Grouped& grouped, int64_t num_experts,
+                                const std::function<ExpertWeights(int64_t)>& weights_of, MatmulBackend backend) {
+  const auto on_device = [&](const std::vector<int64_t>& values) {
+    return at::tensor(at::ArrayRef<int64_t>(values), at::kLong).to(x_TD.device());
+  };
+  const int64_t num_rows = route.ids_TK.size(0), k = route.ids_TK.size(1), num_entries = grouped.first.back();
+  const at::Tensor sorted_x = x_TD.index_select(0, on_device(grouped.row));
+  std::vector<at::Tensor> outputs;
   for (int64_t e = 0; e < num_experts; ++e) {
     const int64_t begin = grouped.first[static_cast<size_t>(e)], count = grouped.first[static_cast<size_t>(e + 1)] - begin;
-    if (count == 0) continue;
-    const at::Tensor rows = at::tensor(at::ArrayRef<int64_t>(grouped.row.data() + begin, static_cast<size_t>(count)));
-    const at::Tensor slots = at::tensor(at::ArrayRef<int64_t>(flat.data() + begin, static_cast<size_t>(count)));
-    const at::Tensor output = expert_output(x_TD.index_select(0, rows), weights_of(e), backend);
-    y_TD = y_TD.index_add(0, rows, output.to(at::kFloat) * weights.index_select(0, slots).unsqueeze(1));
+    if (count > 0) outputs.push_back(expert_output(sorted_x.narrow(0, begin, count), weights_of(e), backend));
   }
-  return y_TD;
+  outputs.push_back(at::zeros({1, x_TD.size(1)}, x_TD.options()));  // for absent slots
+  std::vector<int64_t> entry_TK = grouped.entry_TK;
+  std::replace(entry_TK.begin(), entry_TK.end(), int64_t{-1}, num_entries);
+  const at::Tensor output_TKD = at::cat(outputs).index_select(0, on_device(entry_TK)).view({num_rows, k, x_TD.size(1)});
+  return at::bmm(route.weights_TK.to(x_TD.device()).unsqueeze(1), output_TKD.to(at::kFloat)).squeeze(1);
 }
 
 // [M, I] in x's type.
 at::Tensor clamped_activation(const at::Tensor& x_MD, const ClampedGate& gate, MatmulBackend backend) {
   const at::Tensor pairs = linear(x_MD, gate.weight_JD, gate.bias_J, backend);
   const int64_t num_rows = pairs.size(0), width = pairs.size(1) / 2;
-  if (at::GradMode::is_enabled() && x_MD.requires_grad()) {
+  if (needs_operations(x_MD)) {
     const at::Tensor both = pairs.view({num_rows, width, 2});
     const at::Tensor g = both.select(-1, 0).clamp_max(gate.limit), u = both.select(-1, 1).clamp(-gate.limit, gate.limit);
     return g * at::sigmoid(g * gate.alpha) * (u + 1);
@@ -118,10 +118,11 @@ at::Tensor clamped_activation(const at::Tensor& x_MD, const ClampedGate& gate, M
 }  // namespace
 
 at::Tensor expert_output(const at::Tensor& x_MD, const ExpertWeights& w, MatmulBackend backend) {
+  if (w.down_DI.device() != x_MD.device()) return expert_output(x_MD.to(w.down_DI.device()), w, backend).to(x_MD.device());
   if (w.clamped) return linear(clamped_activation(x_MD, *w.clamped, backend), w.down_DI, w.down_bias_D, backend);
   const at::Tensor gate = linear(x_MD, w.gate_ID, w.gate_bias_I, backend);
   const at::Tensor up = linear(x_MD, w.up_ID, w.up_bias_I, backend);
-  if (at::GradMode::is_enabled() && x_MD.requires_grad())
+  if (needs_operations(x_MD))
     return linear(at::silu(gate) * up, w.down_DI, w.down_bias_D, backend);
   // Both are fresh tensors that nobody else holds.
   if (gate.scalar_type() == at::kFloat)
@@ -135,8 +136,8 @@ at::Tensor expert_output(const at::Tensor& x_MD, const ExpertWeights& w, MatmulB
 at::Tensor routed_output(const at::Tensor& x_TD, const Route& route, int64_t num_experts,
                          const std::function<ExpertWeights(int64_t)>& weights_of, MatmulBackend backend) {
   const Grouped grouped = group_by_expert(route, num_experts);
-  if (at::GradMode::is_enabled() && (x_TD.requires_grad() || route.weights_TK.requires_grad()))
-    return routed_output_differentiable(x_TD, route, grouped, num_experts, weights_of, backend);
+  if (needs_operations(x_TD) || needs_operations(route.weights_TK))
+    return routed_by_operations(x_TD, route, grouped, num_experts, weights_of, backend);
 
   std::vector<int64_t> busy;  // experts with rows, most rows first
   for (int64_t e = 0; e < num_experts; ++e)

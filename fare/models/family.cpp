@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "fare/core/error.h"
+#include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
 
 namespace fare {
@@ -46,7 +47,7 @@ at::Tensor Family::project_linear(const at::Tensor& x_TD, const std::string& nam
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType out_type) {
   const at::Tensor x_float = x.to(at::kFloat);
-  if (at::GradMode::is_enabled() && x.requires_grad())
+  if (needs_operations(x))
     return (x_float * at::rsqrt(x_float.pow(2).mean(-1, true) + eps) * weight).to(out_type);
   FARE_CHECK(out_type == at::kFloat || out_type == at::kBFloat16, "norms are written as float32 or bfloat16");
   const at::Tensor from = x_float.contiguous(), scale = weight.contiguous();

@@ -37,28 +37,30 @@ struct DifferentiableLayer {
   at::Tensor weights_TK;  // of the experts that ran; undefined where the layer is dense
 };
 
-// One layer, differentiable in h_TD. `decision` is null where the layer is dense.
+// One layer, differentiable in h_TD; what is decided about routes lies in host memory, as h_TD and what is returned do.
+// `decision` is null where the layer is dense.
 DifferentiableLayer differentiable_layer(const Model& model, const Pack& pack, const Rotary& rotary, int64_t l,
                                 const at::Tensor& h_TD, const Decision* decision, std::span<const ScopedEdit> edits) {
   const Family& family = model.family();
   const DecoderSpec& spec = model.spec();
   const at::ScalarType working = model.execution().dtype;
+  const at::Tensor h_here = h_TD.to(model.device(l));
   const at::Tensor x =
-      rms_norm(h_TD, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
-  const Projected p = family.project(l, x, rotary);
-  const at::Tensor heads = attend_differentiable(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(model, l));
-  const at::Tensor middle = h_TD + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
+      rms_norm(h_here, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
+  const Projected p = family.project(l, x, rotary.to(model.device(l)));
+  const at::Tensor heads = attend_by_operations(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(model, l));
+  const at::Tensor middle = h_here + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
   const at::Tensor x_ffn =
       rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
-  if (decision == nullptr) return {middle + family.dense_output(l, x_ffn).to(at::kFloat), {}};
-  const at::Tensor logits = family.router_logits(l, x_ffn);
+  if (decision == nullptr) return {(middle + family.dense_output(l, x_ffn).to(at::kFloat)).cpu(), {}};
+  const at::Tensor logits = family.router_logits(l, x_ffn).cpu();
   const at::Tensor weights =
       edits.empty() ? differentiable_weights(logits, decision->after, model.router(l))
                     : edited_weights(logits, logit_shift(edits, x_ffn, spec.router.num_experts), *decision, model.router(l));
   at::Tensor out = middle + routed_output(x_ffn, {decision->after.ids_TK, weights}, spec.router.num_experts,
                                           [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
   const at::Tensor shared = family.shared_output(l, x_ffn);
-  return {shared.defined() ? out + shared.to(at::kFloat) : out, weights};
+  return {(shared.defined() ? out + shared.to(at::kFloat) : out).cpu(), weights};
 }
 
 // Edits that gradients are taken under, at one layer.
@@ -146,9 +148,9 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
   RunRecord* const record = options.record;
   FARE_CHECK(record == nullptr || (options.edits == nullptr && options.cache == nullptr), "only a plain run is recorded");
   const auto tap = [&](Site site, int64_t layer, const at::Tensor& value) {
-    if (options.tap) options.tap(site, layer, value);
+    if (options.tap) options.tap(site, layer, value.cpu());
   };
-  const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
+  Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
 
   at::Tensor h_TD = model.embed(pack.token_ids);
   for (int64_t l = 0; l < spec.num_layers; ++l) {
@@ -157,6 +159,7 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
     const bool above = kept != nullptr && l > record->first_layer;  // of an edited layer
     const bool edited_later = kept != nullptr && record->edited[static_cast<size_t>(l)];
     if (above) kept->input_TD = record->keep(l, h_TD);
+    rotary = rotary.to(model.device(l));
     h_TD = after_attention(model, l, h_TD, rotary, pack.segments, {}, [&](const at::Tensor& k_TGd, const at::Tensor& v_TGv) {
       if (above) kept->k_TGd = record->keep(l, k_TGd), kept->v_TGv = record->keep(l, v_TGv);
       if (options.cache == nullptr) return std::pair(k_TGd, v_TGv);
@@ -186,6 +189,7 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
     add_experts(model, l, x_TD, decision, h_TD, options.tap);
   }
   if (options.cache != nullptr) options.cache->num_rows_ += pack.num_rows();
+  h_TD = h_TD.cpu();
   if (record != nullptr) record->h_TD = h_TD;
   return h_TD;
 }

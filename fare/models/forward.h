@@ -17,7 +17,7 @@
 
 namespace fare {
 
-// Named intermediates, all [T, ..]. Taps observe, they never change anything.
+// Named intermediates, all [T, ..] and in host memory. Taps observe, they never change anything.
 enum class Site {
   kLayerInput,    // residual stream before the layer, float32 [T, D]
   kRouterInput,   // output of the norm before the MoE block, working type [T, D]
@@ -54,7 +54,7 @@ struct ForwardOptions {
   struct RunRecord* record = nullptr;  // filled for passes that change little of this one (run_record.h); without edits
 };
 
-// Residual stream after the last layer, before the final norm: float32 [T, D].
+// Residual stream after the last layer, before the final norm: float32 [T, D], in host memory.
 // With a cache, `pack.token_ids` are the new rows only while `pack.segments` cover all rows.
 at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& options = {});
 

@@ -145,7 +145,9 @@ class GptOss final : public Family {
     const std::string name = experts(layer) + part;
     if (!is_packed(name)) return weights_.get_slice(name, expert, 0, in).t();
     const Checkpoint& checkpoint = weights_.checkpoint();
-    return decode_mxfp4(checkpoint.tensor(name + "_blocks"), checkpoint.tensor(name + "_scales"), expert, weights_.working());
+    return weights_.derived(name, name + "[" + std::to_string(expert) + "] decoded", [&] {
+      return decode_mxfp4(checkpoint.tensor(name + "_blocks"), checkpoint.tensor(name + "_scales"), expert, weights_.working());
+    });
   }
 
   Settings settings_;

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "fare/core/error.h"
+#include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
 
 namespace fare {
@@ -10,7 +11,11 @@ namespace {
 
 // out = a + b; a and out float32, b float32 or bfloat16. out may be a.
 void add_tensors(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
-  const at::Tensor other = b.contiguous();
+  if (!a.is_cpu()) {
+    at::add_out(out, a, b.to(a.device(), at::kFloat));
+    return;
+  }
+  const at::Tensor other = b.cpu().contiguous();
   const float* from = a.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
   at::parallel_for(0, a.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
@@ -36,20 +41,22 @@ AttentionShape attention_shape(const Model& model, int64_t layer) {
 at::Tensor after_attention(const Model& model, int64_t layer, const at::Tensor& h_AD, const Rotary& rotary,
                            const std::vector<Segment>& segments, std::span<const SegmentQueries> queries, const JoinKeys& join) {
   const Family& family = model.family();
-  const Projected p = family.project(layer, norm(model, family.input_norm(layer), h_AD), rotary);
+  const at::Device device = model.device(layer);
+  const at::Tensor h_here = h_AD.to(device);
+  const Projected p = family.project(layer, norm(model, family.input_norm(layer), h_here), rotary.to(device));
   const auto [k_RGd, v_RGv] = join(p.k_TGd.contiguous(), p.v_TGv.contiguous());
   const at::Tensor heads = attend(p.q_TNd.contiguous(), k_RGd, v_RGv, segments, attention_shape(model, layer), queries);
-  at::Tensor out = at::empty_like(h_AD);
-  add_tensors(h_AD, family.attention_output(layer, heads.flatten(1).to(model.execution().dtype)), out);
+  at::Tensor out = at::empty_like(h_here);
+  add_tensors(h_here, family.attention_output(layer, heads.flatten(1).to(model.execution().dtype)), out);
   return out;
 }
 
 at::Tensor ffn_input(const Model& model, int64_t layer, const at::Tensor& h_AD) {
-  return norm(model, model.family().ffn_norm(layer), h_AD);
+  return norm(model, model.family().ffn_norm(layer), h_AD.to(model.device(layer)));
 }
 
 at::Tensor raw_logits(const Model& model, int64_t layer, const at::Tensor& x_AD) {
-  const at::Tensor logits_AE = model.family().router_logits(layer, x_AD).contiguous();
+  const at::Tensor logits_AE = model.family().router_logits(layer, x_AD.to(model.device(layer))).cpu().contiguous();
   // Every later layer depends on them.
   if (!kernels::all_finite(logits_AE.const_data_ptr<float>(), logits_AE.numel()))
     throw NumericError("layer " + std::to_string(layer) + ": the router logits hold a NaN or Inf; the weights or an "
@@ -62,12 +69,12 @@ void add_experts(const Model& model, int64_t layer, const at::Tensor& x_AD, cons
   const Family& family = model.family();
   const at::Tensor routed = routed_output(x_AD, decision.after, model.spec().router.num_experts,
                                           [&](int64_t e) { return family.expert(layer, e); }, model.execution().backend);
-  if (tap) tap(Site::kRoutedOutput, layer, routed);
+  if (tap) tap(Site::kRoutedOutput, layer, routed.cpu());
   add_into(h_AD, routed);
   at::Tensor shared = family.shared_output(layer, x_AD);
   if (!shared.defined()) return;
-  if (decision.shared_scale_T.defined()) shared = shared * decision.shared_scale_T.unsqueeze(1);
-  if (tap) tap(Site::kSharedOutput, layer, shared);
+  if (decision.shared_scale_T.defined()) shared = shared * decision.shared_scale_T.to(shared.device()).unsqueeze(1);
+  if (tap) tap(Site::kSharedOutput, layer, shared.cpu());
   add_into(h_AD, shared);
 }
 

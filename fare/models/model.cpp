@@ -35,6 +35,8 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& folder, Executio
   if (two_heads) expected.push_back({kHead, {spec.vocab_size, spec.hidden_size}});
   model->weights_.check(expected, [&](const std::string& name) { return model->family_->ignores(name); });
 
+  model->weights_.place([opened = model.get()](int64_t layer) { return opened->device(layer); }, execution.devices.back());
+
   model->head_name_ = spec.tied_head ? kEmbedding : kHead;
   if (two_heads && execution.head == Execution::Head::kStored) model->head_name_ = kHead;
   if (two_heads && execution.head == Execution::Head::kAsk && !same_values(*checkpoint, kHead, kEmbedding))
@@ -60,16 +62,22 @@ at::Tensor Model::embed(const std::vector<int32_t>& token_ids) const {
     if (id < 0 || id >= spec().vocab_size)
       throw ModelMismatch("token id " + std::to_string(id) + " is outside the vocabulary of " +
                           std::to_string(spec().vocab_size) + " rows");
-  const at::Tensor table = weights_.get(kEmbedding);
+  const at::Tensor table = weights_.get_on_host(kEmbedding);
   const at::Tensor ids = at::tensor(at::ArrayRef<int32_t>(token_ids), at::kInt);
   return table.index_select(0, ids).to(at::kFloat);
 }
 
 at::Tensor Model::head(const at::Tensor& h_RD) const {
-  const at::Tensor normed = rms_norm(h_RD, weights_.get_float("model.norm.weight"), spec().rms_norm_eps,
-                                     execution_.dtype);
-  const at::Tensor bias = spec().head_bias ? weights_.get("lm_head.bias") : at::Tensor();
-  return linear(normed, weights_.get(head_name_), bias, execution_.backend).to(at::kFloat);
+  return head_part(final_norm(h_RD), 0, spec().vocab_size).to(at::kFloat).cpu();
+}
+
+at::Tensor Model::final_norm(const at::Tensor& h_RD) const {
+  return rms_norm(h_RD.to(execution_.devices.back()), weights_.get_float("model.norm.weight"), spec().rms_norm_eps, execution_.dtype);
+}
+
+at::Tensor Model::head_part(const at::Tensor& normed_RD, int64_t first, int64_t count) const {
+  const at::Tensor bias = spec().head_bias ? weights_.get("lm_head.bias").narrow(0, first, count) : at::Tensor();
+  return linear(normed_RD, weights_.get(head_name_).narrow(0, first, count), bias, execution_.backend);
 }
 
 }  // namespace fare

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "fare/models/device.h"
 #include "fare/models/family.h"
 #include "fare/routing/intervention.h"
 
@@ -22,6 +23,7 @@ struct Execution {
   Head head = Head::kAsk;
   bool correction_bias = true;  // false leaves out what a router adds to its scores for selection, as some readers of ERNIE do
   bool scale_factor = true;  // false leaves DecoderSpec::attention_scale_factor out, as older readers do
+  Devices devices = {at::kCPU};
 };
 
 class Model {
@@ -39,10 +41,16 @@ class Model {
   // What an intervention is checked against.
   RoutedModel routed() const;
 
+  at::Device device(int64_t layer) const { return device_of_layer(execution_.devices, layer, spec().num_layers); }
+
   // Embedding rows, float32 [T, D]. Ids must lie in the vocabulary.
   at::Tensor embed(const std::vector<int32_t>& token_ids) const;
   // Final norm and head of hidden states h_RD (float32): logits [R, V] in float32.
   at::Tensor head(const at::Tensor& h_RD) const;
+  // The head in parts, on the last device: the final norm in the working type, and of such rows the logits of tokens
+  // [first, first + count), in the working type.
+  at::Tensor final_norm(const at::Tensor& h_RD) const;
+  at::Tensor head_part(const at::Tensor& normed_RD, int64_t first, int64_t count) const;
 
  private:
   Model(std::shared_ptr<const Checkpoint> checkpoint, Execution execution);

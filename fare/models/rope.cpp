@@ -7,6 +7,7 @@
 #include <numbers>
 
 #include "fare/core/error.h"
+#include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
 
 namespace fare {
@@ -148,7 +149,7 @@ Rotary make_rotary(const RopeSpec& spec, const std::vector<int32_t>& positions_T
 
 at::Tensor rotate(const at::Tensor& x_TNd, const Rotary& rotary) {
   const int64_t half = x_TNd.size(-1) / 2;
-  if (!(at::GradMode::is_enabled() && x_TNd.requires_grad())) {
+  if (!needs_operations(x_TNd)) {
     const at::Tensor from = x_TNd.contiguous();
     at::Tensor out = at::empty(from.sizes(), from.options());
     const int64_t num_heads = from.size(1), row = num_heads * 2 * half;

@@ -49,13 +49,14 @@ RopeFrequencies rope_frequencies(const RopeSpec& spec, int64_t sequence_length);
 struct Rotary {
   at::Tensor cos_Th, sin_Th;
   bool interleaved = false;
+  Rotary to(at::Device device) const { return {cos_Th.to(device), sin_Th.to(device), interleaved}; }
 };
 
 // positions_T, length_T: position of each row and length of the input it belongs to (length_T may be empty when the
 // variant does not depend on it).
 Rotary make_rotary(const RopeSpec& spec, const std::vector<int32_t>& positions_T, const std::vector<int32_t>& length_T);
 
-// x_TNd float32; returns the rotated tensor (a new one).
+// x_TNd float32, on the device of `rotary`; returns the rotated tensor (a new one).
 at::Tensor rotate(const at::Tensor& x_TNd, const Rotary& rotary);
 
 }  // namespace fare

@@ -77,8 +77,9 @@ RunRecord::RunRecord(std::vector<bool> edited_layers, std::vector<bool> in_scrat
       scratch_(scratch) {}
 
 at::Tensor RunRecord::keep(int64_t layer, const at::Tensor& value, bool changes) const {
-  if (scratch_ != nullptr && in_scratch_[static_cast<size_t>(layer)]) return scratch_->keep(value);
-  return changes ? value.clone() : value;
+  const at::Tensor on_host = value.cpu();
+  if (scratch_ != nullptr && in_scratch_[static_cast<size_t>(layer)]) return scratch_->keep(on_host);
+  return changes && on_host.is_same(value) ? value.clone() : on_host;
 }
 
 int64_t RunRecord::layer_bytes(const DecoderSpec& spec, const std::vector<bool>& edited, int64_t layer, int64_t num_rows) {
@@ -212,8 +213,8 @@ class Climb {
       }
       const Rotary rotary = make_rotary(model_.spec().rope, pick(pack_.positions, all.rows), pick(pack_.length, all.rows));
       h_AD = after_attention(model_, l, h_AD, rotary, all.segments, all.queries, [&](const at::Tensor& k_AGd, const at::Tensor& v_AGv) {
-        return std::pair(at::cat({kept.k_TGd, k_AGd}), at::cat({kept.v_TGv, v_AGv}));
-      });
+        return std::pair(at::cat({kept.k_TGd.to(k_AGd.device()), k_AGd}), at::cat({kept.v_TGv.to(v_AGv.device()), v_AGv}));
+      }).cpu();
       if (is_moe) logits_AE = raw_logits(model_, l, ffn_input(model_, l, h_AD));
     }
     int64_t first = 0;

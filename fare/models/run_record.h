@@ -16,7 +16,7 @@
 
 namespace fare {
 
-// What one layer of the run without edits left.
+// What one layer of the run without edits left, in host memory.
 struct LayerRecord {
   at::Tensor input_TD;        // residual stream before the layer; undefined in the lowest recorded layer
   at::Tensor k_TGd, v_TGv;    // likewise

@@ -1,5 +1,6 @@
 #include "fare/models/weights.h"
 
+#include <charconv>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -37,6 +38,32 @@ std::string dtype_problem(const TensorView& view) {
 Weights::Weights(std::shared_ptr<const Checkpoint> checkpoint, at::ScalarType working)
     : checkpoint_(std::move(checkpoint)), working_(working) {}
 
+void Weights::place(std::function<at::Device(int64_t layer)> of_layer, at::Device outer) {
+  of_layer_ = std::move(of_layer);
+  outer_ = outer;
+}
+
+at::Device Weights::device_of(const std::string& name) const {
+  static constexpr std::string_view kLayers = "model.layers.";
+  if (!of_layer_) return at::kCPU;
+  int64_t layer = 0;
+  if (!name.starts_with(kLayers) || std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer).ec != std::errc())
+    return outer_;
+  return of_layer_(layer);
+}
+
+at::Tensor Weights::derived(const std::string& name, const std::string& key, const std::function<at::Tensor()>& make) const {
+  const at::Device device = device_of(name);
+  if (device.is_cpu()) return make();
+  {
+    const std::shared_lock lock(guard_);
+    if (const auto found = placed_.find(key); found != placed_.end()) return found->second;
+  }
+  const at::Tensor copy = make().to(device);
+  const std::unique_lock lock(guard_);
+  return placed_.emplace(key, copy).first->second;
+}
+
 at::Tensor Weights::kept(const std::string& key, at::ScalarType type, const std::function<TensorView()>& find) const {
   bool scanned = false;
   {
@@ -68,19 +95,24 @@ at::Tensor Weights::kept(const std::string& key, at::ScalarType type, const std:
   return place->second;
 }
 
-at::Tensor Weights::get(const std::string& name) const {
+at::Tensor Weights::get_on_host(const std::string& name) const {
   return kept(name, working_, [&] { return checkpoint_->tensor(name); });
+}
+
+at::Tensor Weights::get(const std::string& name) const {
+  return derived(name, name, [&] { return get_on_host(name); });
 }
 
 at::Tensor Weights::get_float(const std::string& name) const {
   if (working_ == at::kFloat) return get(name);
-  return kept(name + " as float32", at::kFloat, [&] { return checkpoint_->tensor(name); });
+  const std::string key = name + " as float32";
+  return derived(name, key, [&] { return kept(key, at::kFloat, [&] { return checkpoint_->tensor(name); }); });
 }
 
 at::Tensor Weights::get_slice(const std::string& name, int64_t index, int64_t begin, int64_t count) const {
   const std::string key = name + "[" + std::to_string(index) + ", " + std::to_string(begin) + ":" +
                           std::to_string(begin + count) + "]";
-  return kept(key, working_, [&] {
+  const auto view_of_slice = [&] {
     TensorView view = checkpoint_->tensor(name);
     FARE_CHECK(view.shape.size() >= 2 && index < view.shape[0] && begin + count <= view.shape[1], name);
     const size_t row_bytes = view.num_bytes / static_cast<size_t>(view.shape[0] * view.shape[1]);
@@ -90,7 +122,8 @@ at::Tensor Weights::get_slice(const std::string& name, int64_t index, int64_t be
     view.shape.erase(view.shape.begin());
     view.shape[0] = count;
     return view;
-  });
+  };
+  return derived(name, key, [&] { return kept(key, working_, view_of_slice); });
 }
 
 void Weights::check(const std::vector<TensorSlot>& expected, const std::function<bool(const std::string&)>& ignorable) const {

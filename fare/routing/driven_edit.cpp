@@ -22,9 +22,9 @@ at::Tensor matrix_of(const std::vector<std::vector<double>>& rows) {
 // [T] of a gate, [T, E] of a router_delta; undefined for any other edit.
 at::Tensor drive_of(const EditOp& op, const at::Tensor& x_TD) {
   if (const auto* add = std::get_if<AddLogit>(&op); add != nullptr && add->gate)
-    return (at::mv(x_TD.to(at::kFloat), vector_of(add->gate->vector)) + add->gate->offset).sigmoid();
+    return (at::mv(x_TD.cpu().to(at::kFloat), vector_of(add->gate->vector)) + add->gate->offset).sigmoid();
   if (const auto* delta = std::get_if<RouterDelta>(&op))
-    return at::mm(at::mm(x_TD.to(at::kFloat), matrix_of(delta->inputs).t()) + vector_of(delta->offsets), matrix_of(delta->outputs));
+    return at::mm(at::mm(x_TD.cpu().to(at::kFloat), matrix_of(delta->inputs).t()) + vector_of(delta->offsets), matrix_of(delta->outputs));
   return {};
 }
 

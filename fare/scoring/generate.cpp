@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "fare/checkpoint/config_reader.h"
 #include "fare/core/error.h"
 #include "fare/models/forward.h"
@@ -383,13 +385,41 @@ GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, 
   const auto text_of = [&](int64_t prompt, int64_t sample) -> GeneratedText& {
     return result.texts[static_cast<size_t>(prompt * options.samples + sample)];
   };
-  const auto written = divide(ranks, costs, [&](size_t i, int64_t started) {
-    Receipt receipt;
-    Continuation continuation(model, tokenizer, options, intervention, receipt);
+  GenerateOptions fitting = options;  // with the rows that the device has memory for, as far as is known
+  std::string memory_problem;
+  const auto continued = [&](const std::vector<int64_t>& part) {
     const Progress quiet{nullptr, nullptr, progress.cancelled};
-    continuation.run(fed, parts[i], result.texts, ranks.size() == 1 ? progress : quiet, done, total);
+    const int64_t done_before = done;
+    for (;;) {
+      Receipt receipt;
+      try {
+        Continuation(model, tokenizer, fitting, intervention, receipt).run(fed, part, result.texts, ranks.size() == 1 ? progress : quiet, done, total);
+        return receipt;
+      } catch (const c10::OutOfMemoryError&) {
+        if (model.execution().devices.front().is_cpu()) throw;
+        int64_t least = std::numeric_limits<int64_t>::max();
+        for (const int64_t p : part) least = std::min(least, rows_of(fed[static_cast<size_t>(p)], options));
+        const std::string device = devices_text(model.execution().devices);
+        if (fitting.unit_rows <= least)
+          throw Error(fmt::format("{} has no memory for the {} rows of one prompt and its texts beside the weights; take a larger device, "
+                                  "more of them, fewer --samples or --dtype bf16", device, least));
+        if (memory_problem.empty())
+          memory_problem = fmt::format("{} has no memory for a cache of {} rows: smaller ones were taken", device, fitting.unit_rows);
+        fitting.unit_rows = std::max(least, fitting.unit_rows / 2);
+      }
+      done = done_before;
+      for (const int64_t p : part)
+        for (int64_t s = 0; s < options.samples; ++s) {
+          text_of(p, s) = {};
+          text_of(p, s).prompt = p;
+          text_of(p, s).sample = s;
+        }
+    }
+  };
+  const auto written = divide(ranks, costs, [&](size_t i, int64_t started) {
+    const Receipt receipt = continued(parts[i]);
     if (ranks.size() > 1) progress("generating", started, static_cast<int64_t>(parts.size()));
-    Json part = {{"receipt", receipt_sums(receipt)}, {"texts", Json::array()}};
+    Json part = {{"receipt", receipt_sums(receipt)}, {"memory", memory_problem}, {"texts", Json::array()}};
     for (const int64_t p : parts[i])
       for (int64_t s = 0; s < options.samples; ++s) part["texts"].push_back(text_json(text_of(p, s)));
     return part.dump();
@@ -397,6 +427,7 @@ GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, 
   for (size_t i = 0; i < parts.size(); ++i) {
     const Json part = Json::parse(written[i]);
     result.receipt += receipt_from(part.at("receipt"));
+    if (result.memory_problem.empty()) result.memory_problem = part.at("memory").get<std::string>();
     size_t next = 0;
     for (const int64_t p : parts[i])
       for (int64_t s = 0; s < options.samples; ++s) {

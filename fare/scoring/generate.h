@@ -50,6 +50,7 @@ struct GeneratedText {
 struct GenerateResult {
   std::vector<GeneratedText> texts;  // prompt by prompt, then sample by sample
   Receipt receipt;                   // rows of a prompt count once for each of its samples
+  std::string memory_problem;        // what did not fit a device other than the CPU and was generated in smaller caches; or empty
 };
 
 // Draws of sample s at step t (from 0) of a prompt: RandomStream(seed, "generate/" + prompt id, s, t), number = token id;

@@ -61,19 +61,6 @@ at::Tensor rows_of(const at::Tensor& h_TD, std::span<const int32_t> rows) {
   return h_TD.index_select(0, at::tensor(at::ArrayRef<int32_t>(rows.data(), rows.size()), at::kInt));
 }
 
-// Model::head in parts: the final norm, and of such rows the logits of tokens [first, first + count), in the working type.
-at::Tensor final_norm(const Model& model, const at::Tensor& h_RD) {
-  return rms_norm(h_RD, model.weights().get_float("model.norm.weight"), model.spec().rms_norm_eps, model.execution().dtype);
-}
-
-at::Tensor head_part(const Model& model, const at::Tensor& normed_RD, int64_t first, int64_t count) {
-  const Weights& weights = model.weights();
-  const bool stored = !model.spec().tied_head || (weights.has("lm_head.weight") && model.execution().head == Execution::Head::kStored);
-  const at::Tensor table = weights.get(stored ? "lm_head.weight" : "model.embed_tokens.weight");
-  const at::Tensor bias = model.spec().head_bias ? weights.get("lm_head.bias").narrow(0, first, count) : at::Tensor();
-  return linear(normed_RD, table.narrow(0, first, count), bias, model.execution().backend);
-}
-
 }  // namespace
 
 std::vector<TargetResult> read_targets(const Model& model, const at::Tensor& h_TD, std::span<const Target> targets) {
@@ -83,11 +70,11 @@ std::vector<TargetResult> read_targets(const Model& model, const at::Tensor& h_T
   std::vector<TargetResult> results(targets.size());
   for (size_t begin = 0; begin < sorted.rows.size(); begin += kBlockRows) {
     const size_t num_rows = std::min<size_t>(kBlockRows, sorted.rows.size() - begin);
-    const at::Tensor normed_RD = final_norm(model, rows_of(h_TD, std::span(sorted.rows).subspan(begin, num_rows)));
+    const at::Tensor normed_RD = model.final_norm(rows_of(h_TD, std::span(sorted.rows).subspan(begin, num_rows)));
     std::vector<RowSoftmax> softmax(num_rows);
     for (int64_t first = 0; first < vocab_size; first += kBlockTokens) {
       const int64_t count = std::min(kBlockTokens, vocab_size - first);
-      const at::Tensor logits = head_part(model, normed_RD, first, count).contiguous();
+      const at::Tensor logits = model.head_part(normed_RD, first, count).cpu().contiguous();
       const auto read = [&](const auto* data) {
         at::parallel_for(0, static_cast<int64_t>(num_rows), 1, [&](int64_t from, int64_t to) {
           for (size_t r = static_cast<size_t>(from); r < static_cast<size_t>(to); ++r) {

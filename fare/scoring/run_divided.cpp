@@ -48,7 +48,8 @@ ScorerResult run_divided(const Scorer& scorer, std::span<const Request> requests
     const ScorerResult scored = scorer.run(own, interventions, {}, {nullptr, nullptr, progress.cancelled});
     progress("scoring", started, static_cast<int64_t>(units.size()));
     Json json = {{"base", run_json(scored.base)}, {"edited", Json::array()},
-                 {"rows", {scored.rows_computed, scored.rows_fed, scored.cache_mb_needed}}, {"scratch", scored.scratch_problem}};
+                 {"rows", {scored.rows_computed, scored.rows_fed, scored.cache_mb_needed, scored.cache_mb_least}},
+                 {"scratch", scored.scratch_problem}, {"memory", scored.memory_problem}};
     for (const RunResult& run : scored.edited) json["edited"].push_back(run_json(run));
     return json.dump();
   });
@@ -64,6 +65,8 @@ ScorerResult run_divided(const Scorer& scorer, std::span<const Request> requests
     result.rows_computed += json.at("rows")[0].get<int64_t>();
     result.rows_fed += json.at("rows")[1].get<int64_t>();
     result.cache_mb_needed = std::max(result.cache_mb_needed, json.at("rows")[2].get<int64_t>());
+    result.cache_mb_least = std::max(result.cache_mb_least, json.at("rows")[3].get<int64_t>());
+    if (result.memory_problem.empty()) result.memory_problem = json.at("memory").get<std::string>();
     if (result.scratch_problem.empty()) result.scratch_problem = json.at("scratch").get<std::string>();
   }
   return result;

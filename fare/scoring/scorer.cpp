@@ -1,7 +1,11 @@
 #include "fare/scoring/scorer.h"
 
 #include <algorithm>
+#include <deque>
+#include <limits>
 #include <memory>
+
+#include <fmt/format.h>
 
 #include "fare/core/error.h"
 #include "fare/models/run_record.h"
@@ -127,6 +131,7 @@ std::vector<bool> edited_layers(const Model& model, std::span<const Intervention
 // What of a unit's record stays in memory. The lowest layers go first, since the fewest interventions start there.
 struct RecordPlan {
   int64_t mb_needed = 0;      // 2^20 bytes of all of it
+  int64_t mb_least = 0;       // of the highest edited layer's part
   std::vector<bool> within;   // edited layers that can be recorded in memory alone, without those below
   std::vector<bool> beyond;   // layers whose part must lie elsewhere if all edited layers are recorded
   int64_t beyond_bytes = 0;   // of their part, in a scratch file
@@ -134,7 +139,11 @@ struct RecordPlan {
 
 RecordPlan plan_record(const DecoderSpec& spec, const std::vector<bool>& edited, int64_t num_rows, int64_t cache_mb) {
   const int64_t allowed = cache_mb << 20;
-  RecordPlan plan{(RunRecord::bytes(spec, edited, num_rows) + (1 << 20) - 1) >> 20, edited, std::vector<bool>(edited.size(), false)};
+  const auto megabytes = [&](const std::vector<bool>& layers) { return (RunRecord::bytes(spec, layers, num_rows) + (1 << 20) - 1) >> 20; };
+  std::vector<bool> highest(edited.size(), false);
+  if (const auto last = std::find(edited.rbegin(), edited.rend(), true); last != edited.rend())
+    highest[static_cast<size_t>(edited.rend() - last) - 1] = true;
+  RecordPlan plan{megabytes(edited), megabytes(highest), edited, std::vector<bool>(edited.size(), false)};
   for (size_t l = 0; l < edited.size() && RunRecord::bytes(spec, plan.within, num_rows) > allowed; ++l) plan.within[l] = false;
   if (plan.within == edited) return plan;
   int64_t in_memory = RunRecord::bytes(spec, edited, num_rows);
@@ -150,6 +159,35 @@ RecordPlan plan_record(const DecoderSpec& spec, const std::vector<bool>& edited,
 
 // Edited passes that enter forward_changed together.
 constexpr size_t kEditsTogether = 32;
+
+// What an observer is shown of a pass, held back until the pass came to its end where it may be broken off for lack of memory
+// and made again in parts.
+class Shown {
+ public:
+  Shown(const UnitObserver& observer, bool held) : observer_(observer), held_(held) {}
+  void show(std::function<void()> event) {
+    if (held_) events_.push_back(std::move(event));
+    else event();
+  }
+  void watch(ForwardOptions& options) {
+    if (observer_.on_decision)
+      options.on_decision = [this](int64_t layer, const at::Tensor& logits_TE, const Decision& decision) {
+        if (held_) events_.push_back([this, layer, logits_TE, decision] { observer_.on_decision(layer, logits_TE, decision); });
+        else observer_.on_decision(layer, logits_TE, decision);
+      };
+    if (observer_.tap)
+      options.tap = [this](Site site, int64_t layer, const at::Tensor& value) { show([this, site, layer, value] { observer_.tap(site, layer, value); }); };
+  }
+  void release() {
+    for (const auto& event : events_) event();
+    events_.clear();
+  }
+
+ private:
+  const UnitObserver& observer_;
+  bool held_;
+  std::vector<std::function<void()>> events_;
+};
 
 }  // namespace
 
@@ -208,14 +246,46 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
   const std::vector<bool> edited = recording ? edited_layers(model_, interventions)
                                              : std::vector<bool>(static_cast<size_t>(model_.spec().num_layers), false);
   const auto all_units = units(requests);
-  const int64_t total = static_cast<int64_t>(all_units.size()) *
-                        (static_cast<int64_t>(interventions.size()) + (options_.base_run ? 1 : 0));
-  int64_t finished = 0;
-  for (const std::vector<int64_t>& unit : all_units) {
+  const int64_t runs = static_cast<int64_t>(interventions.size()) + (options_.base_run ? 1 : 0);
+  int64_t total = static_cast<int64_t>(all_units.size()) * runs, finished = 0;
+  const bool may_lack_memory = !model_.execution().devices.front().is_cpu();
+  int64_t most_rows = std::numeric_limits<int64_t>::max();  // that the device has memory for, as far as is known
+  // Notes what did not fit, when it can be divided.
+  const auto note = [&](const Layout& layout) {
+    const int64_t rows = layout.packed.pack.num_rows();
+    if (layout.requests.size() < 2)
+      throw Error(fmt::format("{} has no memory for request '{}' of {} tokens beside the weights; take a larger device, more of them, "
+                              "or --dtype bf16", devices_text(model_.execution().devices), layout.copies.front().id, rows));
+    most_rows = std::min(most_rows, rows - 1);
+    if (result.memory_problem.empty())
+      result.memory_problem = fmt::format("{} has no memory for a unit of {} rows: computed in parts (--unit-rows {} would not try)",
+                                          devices_text(model_.execution().devices), rows, std::max<int64_t>(1, rows / 2));
+  };
+  const auto halves = [](const std::vector<int64_t>& whole) {
+    const auto middle = whole.begin() + static_cast<int64_t>(whole.size() / 2);
+    return std::pair(std::vector<int64_t>(whole.begin(), middle), std::vector<int64_t>(middle, whole.end()));
+  };
+  std::deque<std::vector<int64_t>> waiting(all_units.begin(), all_units.end());
+  while (!waiting.empty()) {
+    const std::vector<int64_t> unit = std::move(waiting.front());
+    waiting.pop_front();
     const Layout shared = lay_out(model_, requests, unit, fed, nullptr, options_.share_prefixes);
+    const auto divide_unit = [&] {
+      auto [first, second] = halves(shared.requests);
+      waiting.push_front(std::move(second));
+      waiting.push_front(std::move(first));
+      total += runs;
+    };
+    if (shared.packed.pack.num_rows() > most_rows && shared.requests.size() > 1) {
+      divide_unit();
+      continue;
+    }
     const std::vector<Target> targets = targets_of(requests, shared);
     const RecordPlan plan = plan_record(model_.spec(), edited, shared.packed.pack.num_rows(), options_.cache_mb);
-    if (recording) result.cache_mb_needed = std::max(result.cache_mb_needed, plan.mb_needed);
+    if (recording) {
+      result.cache_mb_needed = std::max(result.cache_mb_needed, plan.mb_needed);
+      result.cache_mb_least = std::max(result.cache_mb_least, plan.mb_least);
+    }
     std::unique_ptr<ScratchFile> scratch;
     if (plan.beyond_bytes > 0 && !options_.scratch.empty() && result.scratch_problem.empty()) {
       try {
@@ -253,10 +323,11 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       progress("scoring", ++finished, total);
     };
     // From the bottom.
-    const auto run_whole = [&](int64_t index, const Layout& layout, bool skipped) {
+    const auto run_at_once = [&](int64_t index, const Layout& layout, bool skipped) {
       progress.check();
       const bool wanted = !skipped && run_result(index) != nullptr;
-      if (wanted && observer.begin) observer.begin(view_of(index, layout));
+      Shown shown(observer, may_lack_memory);
+      if (wanted && observer.begin) shown.show([&] { observer.begin(view_of(index, layout)); });
       LayerEdits edits;
       Receipt unit_receipt;
       ForwardOptions options;
@@ -268,34 +339,61 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       }
       if (wanted) {
         options.receipt = &unit_receipt;
-        options.on_decision = observer.on_decision;
-        options.tap = observer.tap;
+        shown.watch(options);
       }
       const at::Tensor h_TD = forward(model_, layout.packed.pack, options);
       result.rows_computed += layout.packed.pack.num_rows() * model_.spec().num_layers;
       const std::vector<TargetResult> results = read_targets(model_, h_TD, &layout == &shared ? targets : targets_of(requests, layout));
+      shown.release();
       if (index < 0) base_results = results;
       if (wanted) finish(index, layout, unit_receipt, results);
     };
-    // From the record.
+    // False where the device has no memory for the base run.
+    const std::function<bool(int64_t, const Layout&, bool)> run_whole = [&](int64_t index, const Layout& layout, bool skipped) {
+      try {
+        run_at_once(index, layout, skipped);
+        return true;
+      } catch (const c10::OutOfMemoryError&) {
+        if (!may_lack_memory) throw;
+        note(layout);
+      }
+      if (index < 0) return false;
+      const auto [first, second] = halves(layout.requests);
+      const Intervention& intervention = *interventions[static_cast<size_t>(index)];
+      for (const auto& half : {first, second})
+        run_whole(index, lay_out(model_, requests, half, fed, needs_own_layout(intervention) ? &intervention : nullptr, options_.share_prefixes),
+                  skipped);
+      ++total;
+      return true;
+    };
+    // From the record. Gives those that the device had no memory for.
     const auto run_changes = [&](std::span<const int64_t> group) {
       progress.check();
+      std::vector<int64_t> left(group.begin(), group.end());
       std::vector<LayerEdits> edits(group.size());
       std::vector<Receipt> receipts(group.size());
       std::vector<EditedPass> passes;
       for (size_t i = 0; i < group.size(); ++i) {
-        if (observer.begin) observer.begin(view_of(group[i], shared));
+        if (observer.begin && !may_lack_memory) observer.begin(view_of(group[i], shared));
         edits[i] = edits_of(group[i], shared);
         passes.push_back({&edits[i], &receipts[i]});
       }
-      forward_changed(model_, shared.packed.pack, record, passes, options_.unit_rows,
-                      [&](std::span<const size_t> which, std::span<const ChangedRows> changed) {
-                        const auto results = reread(model_, targets, base_results, changed);
-                        for (size_t i = 0; i < which.size(); ++i) {
-                          result.rows_computed += changed[i].row_layers;
-                          finish(group[which[i]], shared, receipts[which[i]], results[i]);
-                        }
-                      });
+      const PassesDone done = [&](std::span<const size_t> which, std::span<const ChangedRows> changed) {
+        const auto results = reread(model_, targets, base_results, changed);
+        for (size_t i = 0; i < which.size(); ++i) {
+          const int64_t index = group[which[i]];
+          if (observer.begin && may_lack_memory) observer.begin(view_of(index, shared));
+          result.rows_computed += changed[i].row_layers;
+          finish(index, shared, receipts[which[i]], results[i]);
+          std::erase(left, index);
+        }
+      };
+      try {
+        forward_changed(model_, shared.packed.pack, record, passes, options_.unit_rows, done);
+      } catch (const c10::OutOfMemoryError&) {
+        if (!may_lack_memory) throw;
+      }
+      return left;
     };
 
     // What a continued run has stored is left out; the record is made as long as one run starts from it.
@@ -311,13 +409,17 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       if (!own && skip(static_cast<int64_t>(i), shared)) continue;
       (!own && recording && first_layer[i] >= record.first_layer ? from_record : from_bottom).push_back(static_cast<int64_t>(i));
     }
-    if ((options_.base_run && !base_skipped) || !from_record.empty()) run_whole(-1, shared, base_skipped);
+    if (((options_.base_run && !base_skipped) || !from_record.empty()) && !run_whole(-1, shared, base_skipped)) {
+      divide_unit();
+      continue;
+    }
     std::stable_sort(from_record.begin(), from_record.end(), [&](int64_t a, int64_t b) {
       return first_layer[static_cast<size_t>(a)] < first_layer[static_cast<size_t>(b)];
     });
     const size_t together = options_.batch_edits ? kEditsTogether : 1;
     for (size_t begin = 0; begin < from_record.size(); begin += together)
-      run_changes(std::span(from_record).subspan(begin, std::min(together, from_record.size() - begin)));
+      for (const int64_t i : run_changes(std::span(from_record).subspan(begin, std::min(together, from_record.size() - begin))))
+        if (together == 1 || !run_changes(std::span(&i, 1)).empty()) from_bottom.push_back(i);
     for (const int64_t i : from_bottom) {
       const Intervention& intervention = *interventions[static_cast<size_t>(i)];
       if (!needs_own_layout(intervention)) {

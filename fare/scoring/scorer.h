@@ -63,7 +63,9 @@ struct ScorerResult {
   int64_t rows_fed = 0;             // rows without any sharing or resuming
   int64_t cache_mb_needed = 0;      // what holds every unit's record; interventions of the layers that cache_mb has no
                                     // room for were computed whole, or their record lay in the scratch file
+  int64_t cache_mb_least = 0;       // what holds the record of the highest edited layer alone: with less nothing is reused
   std::string scratch_problem;      // why that could not be used and they were computed whole; empty = it could
+  std::string memory_problem;       // what did not fit a device other than the CPU and was computed in parts; empty = all fitted
 };
 
 class Scorer {
@@ -79,6 +81,8 @@ class Scorer {
   ScorerResult run(std::span<const Request> requests, std::span<const Intervention* const> interventions = {},
                    const UnitObserver& observer = {}, const Progress& progress = {}) const;
 
+  // Where a device other than the CPU has no memory for a unit, it is computed in parts: c10::OutOfMemoryError is thrown only
+  // where it has none for a single request.
   // The units requests are cut into, as indices; the same for every run of these requests.
   std::vector<std::vector<int64_t>> units(std::span<const Request> requests) const;
 

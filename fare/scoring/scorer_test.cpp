@@ -8,6 +8,7 @@
 
 #include "fare/checkpoint/test_folder.h"
 #include "fare/core/error.h"
+#include "fare/models/test_device.h"
 #include "fare/models/test_models.h"
 #include "fare/scoring/generate.h"
 #include "fare/scoring/head.h"
@@ -127,6 +128,7 @@ TEST_P(ScorerTest, PackingResumingAndUnitsDoNotShow) {
   EXPECT_GT(run(fresh, all).rows_computed, usual.rows_computed);
   EXPECT_GT(run(no_room, all).rows_computed, usual.rows_computed);
   EXPECT_EQ(usual.cache_mb_needed, 1);
+  EXPECT_EQ(usual.cache_mb_least, 1);
 }
 
 TEST_P(ScorerTest, InterventionsComputedTogetherEqualThoseComputedAlone) {
@@ -182,6 +184,93 @@ TEST_P(ScorerTest, ARecordInAScratchFileGivesTheSameBytes) {
     expect_equal(kept.edited[i].receipt, usual.edited[i].receipt);
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+// Whatever does not fit a device is computed in parts: the same numbers, said once.
+TEST_P(ScorerTest, ADeviceWithLittleMemoryGivesTheSameScores) {
+  const Intervention early = edit(R"({"op": "mask", "layers": [0], "experts": [1]})");
+  const Intervention late = edit(R"({"op": "add_logit", "layers": [2], "experts": [1], "values": [2]})");
+  const Intervention own = edit(R"({"op": "add_logit", "layers": [1], "experts": [1], "values": [2], "where": {"phase": "generated"}})");
+  const std::vector<const Intervention*> all = {&early, &late, &own};
+  const auto scored_on = [&](const Devices& devices, size_t limit, const UnitObserver& observer, size_t* peak) {
+    Execution execution{at::kFloat, MatmulBackend::kOneDnn};
+    execution.devices = devices;
+    model_ = Model::open(folder_.path(), execution);
+    ScorerOptions options;
+    options.batch_edits = true;
+    testing::limit_stand_in(1, 0);
+    if (limit > 0) run(options, all);  // weights are there now
+    const size_t weights = testing::stand_in_bytes(1);
+    testing::limit_stand_in(1, limit > 0 ? weights + limit : 0);
+    const ScorerResult result = run(options, all, observer);
+    if (peak != nullptr) *peak = testing::stand_in_peak_bytes(1) - weights;
+    testing::limit_stand_in(1, 0);
+    return result;
+  };
+  const Devices two = {testing::stand_in(0), testing::stand_in(1)};
+  size_t needed = 0;
+  const ScorerResult on_cpu = scored_on({at::kCPU}, 0, {}, nullptr), roomy = scored_on(two, size_t{1} << 30, {}, &needed);
+  EXPECT_EQ(roomy.memory_problem, "");
+  for (const size_t limit : {needed / 2, needed / 6}) {
+    std::vector<int64_t> rows_seen(all.size() + 1), done(all.size() + 1);
+    UnitObserver observer;
+    int64_t now = 0;
+    const int64_t first_layer = model_->spec().moe_layers().front();
+    int64_t begun = 0, ended = 0;
+    observer.begin = [&](const UnitRun& run) { now = run.intervention + 1, ++begun; };
+    observer.on_decision = [&](int64_t layer, const at::Tensor& logits, const Decision&) {
+      if (layer == first_layer) rows_seen[static_cast<size_t>(now)] += logits.size(0);
+    };
+    observer.done = [&](const UnitRun& run) {
+      done[static_cast<size_t>(run.intervention + 1)] += static_cast<int64_t>(run.requests.size());
+      ++ended;
+    };
+    for (const bool watched : {false, true}) {
+      const ScorerResult little = scored_on(two, limit, watched ? observer : UnitObserver{}, nullptr);
+      EXPECT_HAS(little.memory_problem, "has no memory for a unit of");
+      EXPECT_LE(largest_gap(little.base.scores, on_cpu.base.scores), 1e-5);
+      for (size_t i = 0; i < all.size(); ++i) {
+        EXPECT_LE(largest_gap(little.edited[i].scores, on_cpu.edited[i].scores), 1e-5);
+        expect_equal(little.edited[i].receipt, on_cpu.edited[i].receipt);
+      }
+    }
+    // Every request is shown once, a pass that was broken off not at all.
+    EXPECT_EQ(begun, ended);
+    EXPECT_EQ(done, std::vector<int64_t>(all.size() + 1, static_cast<int64_t>(requests_.size())));
+    for (const int64_t rows : rows_seen) EXPECT_GT(rows, 0);
+  }
+  EXPECT_HAS(message_of<Error>([&] { scored_on(two, 64, {}, nullptr); }), "beside the weights");
+  testing::limit_stand_in(1, 0);
+}
+
+TEST_P(ScorerTest, ADeviceWithLittleMemoryGeneratesTheSameTexts) {
+  std::vector<Prompt> prompts;
+  for (int32_t i = 0; i < 12; ++i) prompts.push_back({std::to_string(i), {1 + i, 2, 3 + i}});
+  GenerateOptions options;
+  options.max_new_tokens = 8;
+  options.sampling = {1.0, 0.9};
+  const GenerateResult on_cpu = generate(*model_, nullptr, prompts, options);
+  Execution execution{at::kFloat, MatmulBackend::kOneDnn};
+  execution.devices = {testing::stand_in(0), testing::stand_in(1)};
+  model_ = Model::open(folder_.path(), execution);
+  testing::limit_stand_in(1, 0);
+  const GenerateResult roomy = generate(*model_, nullptr, prompts, options);
+  const size_t weights = testing::stand_in_bytes(1);
+  testing::limit_stand_in(1, 0);
+  generate(*model_, nullptr, prompts, options);
+  const size_t needed = testing::stand_in_peak_bytes(1) - weights;
+  testing::limit_stand_in(1, weights + needed / 3);
+  const GenerateResult little = generate(*model_, nullptr, prompts, options);
+  testing::limit_stand_in(1, weights + 64);
+  const std::string refused = message_of<Error>([&] { generate(*model_, nullptr, prompts, options); });
+  testing::limit_stand_in(1, 0);
+  EXPECT_EQ(roomy.memory_problem, "");
+  EXPECT_HAS(little.memory_problem, "has no memory for a cache of 4096 rows");
+  EXPECT_HAS(refused, "beside the weights");
+  for (const GenerateResult& other : {roomy, little}) {
+    EXPECT_EQ(other.receipt.tokens, on_cpu.receipt.tokens);
+    for (size_t i = 0; i < on_cpu.texts.size(); ++i) EXPECT_EQ(other.texts[i].token_ids, on_cpu.texts[i].token_ids) << i;
+  }
 }
 
 TEST_P(ScorerTest, UnitsHoldEveryRequestOnceAndKeepTheirSize) {
