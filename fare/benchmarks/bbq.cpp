@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <functional>
+#include <map>
 
 #include "fare/benchmarks/fixture.h"
 #include "fare/benchmarks/multiple_choice.h"
@@ -125,6 +127,19 @@ void add_groups(OrderedJson& record, const std::string& path, const std::string&
   for (const char* answer : kAnswers) record[std::string(answer) + "_groups"] = groups[answer];
 }
 
+// Whether people are called by names ("name") or by what they are ("label"), as the authors tell it apart: by the number of
+// the template. Null in the intersectional files, where only their template tables say it.
+OrderedJson named_by(const std::string& category, const std::string& question_index, const std::string& path,
+                     const std::string& where) {
+  constexpr int64_t kLastLabel = 25;
+  int64_t number = 0;
+  const char* end = question_index.data() + question_index.size();
+  if (const auto [stop, error] = std::from_chars(question_index.data(), end, number); error != std::errc() || stop != end)
+    throw FormatError(path, where, "question_index '" + question_index + "' is not a whole number");
+  if (is_intersectional(category)) return nullptr;
+  return number > kLastLabel ? "name" : "label";
+}
+
 // The two answers that are not unknown, in their order, then the ten unknown phrasings.
 std::vector<std::string> choices_of(const OrderedJson& record, const std::string& path, const std::string& where) {
   std::vector<std::string> named;
@@ -187,6 +202,7 @@ Document make_document(OrderedJson record, bool generate, const std::string& pat
       if (record[answer] == choices[k]) own_unknown = k;
   document.flags = {{"condition", condition},
                     {"polarity", polarity},
+                    {"named_by", named_by(category, record["question_index"], path, where)},
                     {"biased", biased},
                     {"own_unknown", own_unknown},
                     {"num_biased_answers", record["biased_answers"].size()}};
@@ -425,36 +441,47 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   return values;
 }
 
-// Counts and scores per category and condition.
+// Counts and scores per category and condition; where a category calls people by names too, those apart from labels.
 OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
-  std::vector<std::vector<double>> rows(kNumCategories, std::vector<double>(kRow, 0.0));
+  constexpr const char* kNamedBy[] = {"all", "label", "name"};
+  std::map<std::pair<size_t, std::string>, std::vector<double>> sums;
   int64_t num_duplicates = 0;
   for (size_t d = 0; d < documents.size(); ++d) {
     num_duplicates += is_duplicate(documents[d]) ? 1 : 0;
     const auto row = row_of(documents[d], results[d], true);
-    auto& sum = rows[category_index(documents[d].axis)];
-    for (size_t k = 0; k < kRow; ++k) sum[k] += row[k];
+    const OrderedJson& named = documents[d].flags.at("named_by");
+    for (const std::string& part : {std::string("all"), named.is_string() ? named.get<std::string>() : std::string()}) {
+      if (part.empty()) continue;
+      auto& sum = sums[{category_index(documents[d].axis), part}];
+      sum.resize(kRow, 0.0);
+      for (size_t k = 0; k < kRow; ++k) sum[k] += row[k];
+    }
   }
   OrderedJson entries = OrderedJson::array();
   const auto number = [](std::optional<double> value) { return value ? OrderedJson(*value) : OrderedJson(nullptr); };
   for (size_t c = 0; c < kNumCategories; ++c) {
-    for (const auto& [block, name] : {std::pair{kFair, "all_choices"}, std::pair{kThree, "own_three"}}) {
-      for (const bool ambiguous : {true, false}) {
-        const BbqCounts counts = counts_at(rows[c], block, ambiguous);
-        if (counts.num_items == 0) continue;
-        OrderedJson entry{{"category", kMetricOrder[c]},
-                          {"intersectional", is_intersectional(kMetricOrder[c])},
-                          {"choices", name},
-                          {"condition", ambiguous ? "ambig" : "disambig"},
-                          {"n", counts.num_items},
-                          {"correct", counts.num_correct},
-                          {"n_biased", counts.num_biased},
-                          {"n_not_unknown", counts.num_not_unknown},
-                          {"accuracy", number(counts.accuracy())},
-                          {"bias", number(counts.bias(ambiguous))}};
-        if (entry["bias"].is_null()) entry["reason"] = "no answer names anyone (n_u = 0)";
-        entries.push_back(std::move(entry));
+    for (const std::string part : kNamedBy) {
+      const auto sum = sums.find({c, part});
+      if (sum == sums.end() || (part == "label" && !sums.contains({c, "name"}))) continue;
+      for (const auto& [block, name] : {std::pair{kFair, "all_choices"}, std::pair{kThree, "own_three"}}) {
+        for (const bool ambiguous : {true, false}) {
+          const BbqCounts counts = counts_at(sum->second, block, ambiguous);
+          if (counts.num_items == 0) continue;
+          OrderedJson entry{{"category", kMetricOrder[c]},
+                            {"intersectional", is_intersectional(kMetricOrder[c])},
+                            {"named_by", part},
+                            {"choices", name},
+                            {"condition", ambiguous ? "ambig" : "disambig"},
+                            {"n", counts.num_items},
+                            {"correct", counts.num_correct},
+                            {"n_biased", counts.num_biased},
+                            {"n_not_unknown", counts.num_not_unknown},
+                            {"accuracy", number(counts.accuracy())},
+                            {"bias", number(counts.bias(ambiguous))}};
+          if (entry["bias"].is_null()) entry["reason"] = "no answer names anyone (n_u = 0)";
+          entries.push_back(std::move(entry));
+        }
       }
     }
   }

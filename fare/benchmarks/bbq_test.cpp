@@ -33,11 +33,11 @@ TEST(Bbq, FreeAnswersAreReadAsInTheHarness) {
 }
 
 // A document of the vectors: the two grandfather/grandson answers and an unknown one.
-Document document_of(const Json& json, const std::string& stereotyped, size_t number) {
+Document document_of(const Json& json, const std::string& stereotyped, size_t number, const std::string& index = "1") {
   const Task task = bbq(BbqRows::kAll);
   const std::string record = OrderedJson{
       {"example_id", number},
-      {"question_index", "1"},
+      {"question_index", index},
       {"question_polarity", json["question_polarity"]},
       {"context_condition", json["context_condition"]},
       {"category", "Age"},
@@ -117,6 +117,34 @@ TEST(Bbq, CountsAndOneBiasedAnswerPerRow) {
   EXPECT_EQ(categories["Disability_status"], 1556);
   EXPECT_EQ(duplicates, 2);
   EXPECT_EQ(bbq(BbqRows::kAmbiguous).load({testing::data_folder()}).documents.size(), 5978u);
+}
+
+TEST(Bbq, NamesAndLabelsHaveTheirOwnRows) {
+  const Task task = bbq(BbqRows::kAll);
+  std::vector<Document> documents;
+  std::vector<std::vector<RequestResult>> results;
+  for (const std::string index : {"3", "25", "26"}) {
+    const Json row{{"question_polarity", "neg"}, {"context_condition", "disambig"}, {"label", 1}};
+    documents.push_back(document_of(row, "old", 0, index));
+    results.push_back(answering(documents.back(), documents.back().doc[index == "26" ? "ans0" : "ans1"]));
+  }
+  std::map<std::string, OrderedJson> rows;
+  const auto read = [&] {
+    rows.clear();
+    const OrderedJson tables = task.summarise(documents, results);
+    for (const auto& row : tables["categories"])
+      if (row["choices"] == "own_three") rows[row["named_by"]] = row;
+  };
+  read();
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows["all"]["n"], 3);
+  EXPECT_EQ(rows["label"]["n"], 2);  // templates up to 25
+  EXPECT_EQ(rows["label"]["accuracy"], 1);
+  EXPECT_EQ(rows["name"]["n"], 1);
+  EXPECT_EQ(rows["name"]["accuracy"], 0);
+  documents.pop_back(), results.pop_back();
+  read();
+  EXPECT_EQ(rows.size(), 1u);  // labels alone are all there is
 }
 
 TEST(Bbq, TiesAreSharedInTheFairProfileOnly) {

@@ -17,7 +17,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
 TASKS = ["crows_pairs_english", "crows_pairs_english_age", "truthfulqa_mc1", "truthfulqa_mc2", "bbq", "bbq_generate", "winogender_all",
-         "winogender_gotcha_male", "mmlu_anatomy", "gsm8k", "arc_challenge", "piqa", "winogrande"]
+         "winogender_gotcha_male", "mmlu_anatomy", "mmlu_anatomy_continuation", "gsm8k", "arc_challenge", "piqa", "winogrande"]
 TEXT = "The answer is 18, I think.\n#### 18"  # what the scorer writes after every prompt, as in dump_main.cpp
 LIMIT = 60
 

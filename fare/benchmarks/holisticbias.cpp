@@ -29,12 +29,31 @@ const DataFile kTemplates{"holisticbias/v1.1/sentence_templates.json",
                           26,
                           "CC BY-SA 4.0"};
 
-// The noun of the descriptors: of no gender, so that only the descriptor varies.
-constexpr char kNoun[] = "person", kPlural[] = "people";
+const DataFile kNouns{"holisticbias/v1.1/nouns.json",
+                      {"dataset/v1.1/nouns.json"},
+                      "9bbe15bf01ea8827fd5d68a81ee2b05e04bd5f79478d9027efec0b4dbd232ee6",
+                      32,
+                      "CC BY-SA 4.0"};
 
+struct Noun {
+  std::string gender, singular, plural;
+};
+
+// Of no gender, so that only the descriptor varies.
+const Noun kPerson{"neutral", "person", "people"};
+
+// A descriptor or a phrase, about a noun that is still open: "{article} {noun} who uses a wheelchair".
 struct Phrase {
   std::string descriptor, axis, bucket, preference;
-  std::string noun_phrase, plural_noun_phrase;  // the plural may be ""
+  std::string pattern, plural_pattern;  // the plural may be ""
+
+  std::string about(const Noun& noun) const {
+    return replaced(replaced(pattern, "{article}", indefinite_article(noun.singular)), "{noun}", noun.singular);
+  }
+  std::string about_several(const Noun& noun) const {
+    return replaced(replaced(plural_pattern, "{article} ", ""), "{noun}", noun.plural);
+  }
+  bool has_noun() const { return pattern.find("{noun}") != std::string::npos; }
 };
 
 OrderedJson read_json(const DataFile& wanted, const LoadOptions& options, LoadedTask& task) {
@@ -65,6 +84,7 @@ int64_t for_each_entry(
 
 std::vector<Phrase> read_phrases(const LoadOptions& options, LoadedTask& task) {
   std::vector<Phrase> phrases;
+  const auto preference_of = [](const OrderedJson& entry) { return entry.is_object() ? entry.value("preference", "") : ""; };
   const OrderedJson descriptors = read_json(kDescriptors, options, task);
   const std::string path = task.files.back().path;
   const int64_t num_descriptors = for_each_entry(
@@ -75,8 +95,8 @@ std::vector<Phrase> read_phrases(const LoadOptions& options, LoadedTask& task) {
         if (descriptor.empty()) throw FormatError(path, where, "a descriptor is empty");
         const std::string article =
             entry.is_object() ? entry.value("article", indefinite_article(descriptor)) : indefinite_article(descriptor);
-        phrases.push_back({descriptor, axis, bucket, entry.is_object() ? entry.value("preference", "") : "",
-                           article + " " + descriptor + " " + kNoun, descriptor + " " + kPlural});
+        phrases.push_back({descriptor, axis, bucket, preference_of(entry), article + " " + descriptor + " {noun}",
+                           descriptor + " {noun}"});
       });
   check_num_records(task.files.back(), kDescriptors, num_descriptors, options.accept_changed_data);
   const OrderedJson standalone = read_json(kPhrases, options, task);
@@ -84,55 +104,96 @@ std::vector<Phrase> read_phrases(const LoadOptions& options, LoadedTask& task) {
   const int64_t num_phrases = for_each_entry(
       standalone, phrase_path, [&](const OrderedJson& entry, const std::string& axis, const std::string& bucket) {
         const std::string where = axis + "." + bucket;
-        const auto filled = [&](const std::string& phrase, bool plural) {
-          const std::string noun = plural ? kPlural : kNoun;
-          const std::string out = replaced(phrase, "{noun}", noun);
-          return plural ? replaced(out, "{article} ", "") : replaced(out, "{article}", indefinite_article(noun));
-        };
-        Phrase phrase{"", axis, bucket, entry.is_object() ? entry.value("preference", "") : "", "", ""};
-        phrase.noun_phrase = filled(
-            entry.is_string() ? entry.get<std::string>() : text_field(entry, "noun_phrase", phrase_path, where), false);
+        Phrase phrase{"", axis, bucket, preference_of(entry), "", ""};
+        phrase.pattern = entry.is_string() ? entry.get<std::string>() : text_field(entry, "noun_phrase", phrase_path, where);
         if (entry.is_object() && entry.contains("plural_noun_phrase"))
-          phrase.plural_noun_phrase = filled(text_field(entry, "plural_noun_phrase", phrase_path, where), true);
-        phrase.descriptor = phrase.noun_phrase;
+          phrase.plural_pattern = text_field(entry, "plural_noun_phrase", phrase_path, where);
+        phrase.descriptor = phrase.about(kPerson);
         phrases.push_back(std::move(phrase));
       });
   check_num_records(task.files.back(), kPhrases, num_phrases, options.accept_changed_data);
   return phrases;
 }
 
+std::vector<std::string> read_templates(const LoadOptions& options, LoadedTask& task) {
+  const OrderedJson root = read_json(kTemplates, options, task);
+  check_num_records(task.files.back(), kTemplates, static_cast<int64_t>(root.size()), options.accept_changed_data);
+  std::vector<std::string> templates;
+  for (const auto& [pattern, ignored] : root.items()) templates.push_back(pattern);
+  return templates;
+}
+
+// {gender: [[singular, plural]]}
+std::vector<Noun> read_nouns(const LoadOptions& options, LoadedTask& task) {
+  const OrderedJson root = read_json(kNouns, options, task);
+  const std::string path = task.files.back().path;
+  std::vector<Noun> nouns;
+  const int64_t num_nouns =
+      for_each_entry(root, path, [&](const OrderedJson& entry, const std::string& gender, const std::string&) {
+        if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_string())
+          throw FormatError(path, gender, "expected nouns as [singular, plural]");
+        nouns.push_back({gender, entry[0], entry[1]});
+      });
+  check_num_records(task.files.back(), kNouns, num_nouns, options.accept_changed_data);
+  return nouns;
+}
+
+// The sentence of a template about a phrase; none where the template wants a plural that the phrase lacks.
+void add_sentence(LoadedTask& task, const Phrase& phrase, const Noun& noun, const std::string& pattern,
+                  const std::string& ending) {
+  const bool plural = pattern.find("{plural_noun_phrase}") != std::string::npos;
+  if (plural && phrase.plural_pattern.empty()) return;
+  const std::string sentence = plural ? replaced(pattern, "{plural_noun_phrase}", phrase.about_several(noun))
+                                      : replaced(pattern, "{noun_phrase}", phrase.about(noun));
+  Document document;
+  document.doc_id = static_cast<int64_t>(task.documents.size());
+  document.item = phrase.axis + "/" + phrase.bucket + "/" + phrase.descriptor + "/" + ending;
+  document.doc = {{"text", sentence},
+                  {"axis", phrase.axis},
+                  {"bucket", phrase.bucket},
+                  {"descriptor", phrase.descriptor},
+                  {"template", pattern}};
+  document.cluster = phrase.axis + "/" + phrase.descriptor;
+  document.axis = phrase.axis;
+  document.flags = {{"preference", phrase.preference.empty() ? OrderedJson(nullptr) : OrderedJson(phrase.preference)}};
+  document.requests = {{"", sentence}};
+  task.documents.push_back(std::move(document));
+}
+
 LoadedTask load(const LoadOptions& options) {
   LoadedTask task;
   const auto phrases = read_phrases(options, task);
-  const OrderedJson templates = read_json(kTemplates, options, task);
-  check_num_records(task.files.back(), kTemplates, static_cast<int64_t>(templates.size()), options.accept_changed_data);
+  const auto templates = read_templates(options, task);
+  for (const Phrase& phrase : phrases)
+    for (size_t place = 0; place < templates.size(); ++place)
+      add_sentence(task, phrase, kPerson, templates[place], std::to_string(place));
+  task.notes.push_back("descriptors are combined with the noun '" + kPerson.singular +
+                       "' only; fare_holisticbias_nouns has all 32 nouns");
+  return task;
+}
+
+// Phrases without a noun of their own ("a wheelchair user") are left out: they would be 32 times the same sentence.
+LoadedTask load_nouns(const LoadOptions& options) {
+  LoadedTask task;
+  const auto phrases = read_phrases(options, task);
+  const std::string pattern = read_templates(options, task).at(0);
+  int64_t fixed = 0;
+  const auto nouns = read_nouns(options, task);
   for (const Phrase& phrase : phrases) {
-    size_t number = 0;
-    for (const auto& [pattern, ignored] : templates.items()) {
-      (void)ignored;
-      const size_t place = number++;
-      const bool plural = pattern.find("{plural_noun_phrase}") != std::string::npos;
-      if (plural && phrase.plural_noun_phrase.empty()) continue;
-      const std::string sentence = replaced(replaced(pattern, "{plural_noun_phrase}", phrase.plural_noun_phrase),
-                                            "{noun_phrase}", phrase.noun_phrase);
-      Document document;
-      document.doc_id = static_cast<int64_t>(task.documents.size());
-      document.item = phrase.axis + "/" + phrase.bucket + "/" + phrase.descriptor + "/" + std::to_string(place);
-      document.doc = {{"text", sentence},
-                      {"axis", phrase.axis},
-                      {"bucket", phrase.bucket},
-                      {"descriptor", phrase.descriptor},
-                      {"template", pattern}};
-      document.cluster = phrase.axis + "/" + phrase.descriptor;
-      document.axis = phrase.axis;
-      document.flags = {
-          {"preference", phrase.preference.empty() ? OrderedJson(nullptr) : OrderedJson(phrase.preference)}};
-      document.requests = {{"", sentence}};
-      task.documents.push_back(std::move(document));
+    if (!phrase.has_noun()) {
+      ++fixed;
+      continue;
+    }
+    for (const Noun& noun : nouns) {
+      add_sentence(task, phrase, noun, pattern, noun.singular);
+      Document& document = task.documents.back();
+      document.doc["noun"] = noun.singular;
+      document.doc["gender"] = noun.gender;
+      // What a noun costs by itself is taken off in the tables, as what a template costs is.
+      document.doc["template"] = replaced(pattern, "{noun_phrase}", "{descriptor} " + noun.singular);
     }
   }
-  task.notes.push_back(std::string("descriptors are combined with the noun '") + kNoun +
-                       "' only, not with all 32 nouns");
+  task.notes.push_back("the template '" + pattern + "' only; " + std::to_string(fixed) + " phrases with a fixed noun left out");
   return task;
 }
 
@@ -147,27 +208,34 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   return {{"fare_nats_per_token", value, value ? "" : "the scores carry no tokens"}};
 }
 
-// How much descriptors of an axis differ: each sentence against the mean of its template, so that templates do not
-// count.
-OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
+struct Mean {
+  double sum = 0;
+  int64_t n = 0;
+  double value() const { return sum / static_cast<double>(n); }
+  void add(double x) { sum += x, ++n; }
+};
+
+// How far each sentence lies from the mean of its template, so that templates do not count; none where it has no value.
+std::vector<std::optional<double>> deviations(std::span<const Document> documents,
+                                              std::span<const std::vector<RequestResult>> results) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
-  struct Mean {
-    double sum = 0;
-    int64_t n = 0;
-    double value() const { return sum / static_cast<double>(n); }
-    void add(double x) { sum += x, ++n; }
-  };
   std::map<std::string, Mean> of_template;
-  std::map<std::string, std::map<std::string, Mean>> of_descriptor;  // axis -> descriptor
   std::vector<std::optional<double>> values;
   for (size_t d = 0; d < documents.size(); ++d) {
     values.push_back(nats_per_token(results[d].at(0)));
     if (values.back()) of_template[documents[d].doc.at("template")].add(*values.back());
   }
   for (size_t d = 0; d < documents.size(); ++d)
-    if (values[d])
-      of_descriptor[documents[d].axis][documents[d].doc.at("descriptor")].add(
-          *values[d] - of_template.at(documents[d].doc.at("template")).value());
+    if (values[d]) *values[d] -= of_template.at(documents[d].doc.at("template")).value();
+  return values;
+}
+
+// How much the descriptors of an axis differ.
+OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
+  const auto values = deviations(documents, results);
+  std::map<std::string, std::map<std::string, Mean>> of_descriptor;  // axis -> descriptor
+  for (size_t d = 0; d < documents.size(); ++d)
+    if (values[d]) of_descriptor[documents[d].axis][documents[d].doc.at("descriptor")].add(*values[d]);
   OrderedJson axes = OrderedJson::array();
   for (const auto& [axis, descriptors] : of_descriptor) {
     Mean mean;
@@ -190,6 +258,47 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   return {{"axes", axes}};
 }
 
+// Beside that, per noun its mean over descriptors, and per axis and gender of the noun how far descriptors lie from that mean.
+OrderedJson noun_tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
+  OrderedJson out = tables(documents, results);
+  const auto values = deviations(documents, results);
+  std::vector<std::pair<std::string, std::string>> order;  // noun, gender, as they first occur
+  std::map<std::string, Mean> of_noun;
+  std::map<std::pair<std::string, std::string>, Mean> of_gender;  // axis, gender
+  for (size_t d = 0; d < documents.size(); ++d) {
+    if (!values[d]) continue;
+    const std::string noun = documents[d].doc.at("noun"), gender = documents[d].doc.at("gender");
+    if (!of_noun.contains(noun)) order.emplace_back(noun, gender);
+    of_noun[noun].add(*nats_per_token(results[d].at(0)));
+    of_gender[{documents[d].axis, gender}].add(*values[d]);
+  }
+  out["nouns"] = OrderedJson::array();
+  for (const auto& [noun, gender] : order)
+    out["nouns"].push_back(
+        {{"noun", noun}, {"gender", gender}, {"sentences", of_noun[noun].n}, {"nats_per_token", of_noun[noun].value()}});
+  out["axes_by_gender"] = OrderedJson::array();
+  for (const auto& [key, mean] : of_gender)
+    out["axes_by_gender"].push_back(
+        {{"axis", key.first}, {"gender_of_noun", key.second}, {"sentences", mean.n}, {"mean", mean.value()}});
+  return out;
+}
+
+Task make_task(const char* name, const char* title, std::vector<DataFile> files) {
+  Task task;
+  TaskInfo& info = task.info;
+  info.name = name;
+  info.title = title;
+  info.licence = "CC BY-SA 4.0";
+  info.source = "Smith et al. 2022; as in i-gallegos/Fair-LLM-Benchmark, commit b21f3912c472";
+  info.files = std::move(files);
+  info.metrics = {{"fare_nats_per_token", Profile::kFair, std::nullopt,
+                   "mean negative log-likelihood per token of the sentences, nats"}};
+  info.config = harness_config(info, {"facebookresearch/ResponsibleNLP holistic_bias", "v1.1", "test", "", "",
+                                      "{{text}}", "", "multiple_choice"});
+  task.score = score;
+  return task;
+}
+
 }  // namespace
 
 std::string indefinite_article(const std::string& word) {
@@ -198,20 +307,18 @@ std::string indefinite_article(const std::string& word) {
 }
 
 Task fare_holisticbias() {
-  Task task;
-  TaskInfo& info = task.info;
-  info.name = "fare_holisticbias";
-  info.title = "HolisticBias v1.1, likelihood of sentences with 775 descriptors of people";
-  info.licence = "CC BY-SA 4.0";
-  info.source = "Smith et al. 2022; as in i-gallegos/Fair-LLM-Benchmark, commit b21f3912c472";
-  info.files = {kDescriptors, kPhrases, kTemplates};
-  info.metrics = {{"fare_nats_per_token", Profile::kFair, std::nullopt,
-                   "mean negative log-likelihood per token of the sentences, nats"}};
-  info.config = harness_config(info, {"facebookresearch/ResponsibleNLP holistic_bias", "v1.1", "test", "", "",
-                                      "{{text}}", "", "multiple_choice"});
+  Task task = make_task("fare_holisticbias", "HolisticBias v1.1, likelihood of sentences with 775 descriptors of people",
+                        {kDescriptors, kPhrases, kTemplates});
   task.load = load;
-  task.score = score;
   task.summarise = tables;
+  return task;
+}
+
+Task fare_holisticbias_nouns() {
+  Task task = make_task("fare_holisticbias_nouns", "HolisticBias v1.1, one sentence per descriptor and each of 32 nouns",
+                        {kDescriptors, kPhrases, kTemplates, kNouns});
+  task.load = load_nouns;
+  task.summarise = noun_tables;
   return task;
 }
 

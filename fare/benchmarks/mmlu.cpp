@@ -1,5 +1,7 @@
 #include "fare/benchmarks/mmlu.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "fare/benchmarks/csv.h"
@@ -47,18 +49,28 @@ std::vector<Question> read_questions(const DataFile& wanted, const LoadOptions& 
   return questions;
 }
 
-LoadedTask load(const LoadOptions& options, const MmluSubject& subject) {
-  LoadedTask task;
-  const auto questions = read_questions(file_of(subject, "test", subject.test_sha256, subject.num_test), options, task);
+enum class Asked { kLetter, kText };
+
+std::string description_of(const MmluSubject& subject, Asked asked) {
   std::string spoken = subject.name;
   std::replace(spoken.begin(), spoken.end(), '_', ' ');
+  return fmt::format("The following are {}questions (with answers) about {}.\n\n",
+                     asked == Asked::kLetter ? "multiple choice " : "", spoken);
+}
+
+std::string plain_question(const std::string& question) { return fmt::format("Question: {}\nAnswer:", strip(question)); }
+
+LoadedTask load(const LoadOptions& options, const MmluSubject& subject, Asked asked) {
+  LoadedTask task;
+  const auto questions = read_questions(file_of(subject, "test", subject.test_sha256, subject.num_test), options, task);
   const auto primer = std::make_shared<Primer>();
-  primer->describe("The following are multiple choice questions (with answers) about " + spoken + ".\n\n");
+  primer->describe(description_of(subject, asked));
   if (const int64_t shots = options.num_fewshot.value_or(0); shots > 0) {
     const auto examples = read_questions(file_of(subject, "dev", subject.dev_sha256, kMmluExamples), options, task);
     for (int64_t i = 0; i < std::min<int64_t>(shots, static_cast<int64_t>(examples.size())); ++i) {
       const Question& example = examples[static_cast<size_t>(i)];
-      primer->add_example(mmlu_question(example.text, example.choices, 0), kLetters[example.answer]);
+      if (asked == Asked::kText) primer->add_example(plain_question(example.text), example.choices[example.answer]);
+      else primer->add_example(mmlu_question(example.text, example.choices, 0), kLetters[example.answer]);
     }
   }
   Duplicates duplicates;
@@ -79,7 +91,11 @@ LoadedTask load(const LoadOptions& options, const MmluSubject& subject) {
     std::string content = question.text;
     for (const auto& choice : question.choices) content += "\n" + choice;
     document.flags = {{"duplicate_of", duplicates.seen_before(content, document.item)}};
-    for (size_t rotation = 0; rotation < (options.extra_requests ? kNumChoices : 1); ++rotation) {
+    if (asked == Asked::kText)
+      for (const auto& choice : question.choices)
+        document.requests.push_back({primer->text + plain_question(question.text), " " + choice});
+    const size_t num_rotations = asked == Asked::kText ? 0 : options.extra_requests ? kNumChoices : 1;
+    for (size_t rotation = 0; rotation < num_rotations; ++rotation) {
       const std::string context = primer->text + mmlu_question(question.text, question.choices, rotation);
       for (const char* letter : kLetters)
         document.requests.push_back(
@@ -114,6 +130,18 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   return values;
 }
 
+std::vector<MetricValue> score_texts(const Document& document, std::span<const RequestResult> results) {
+  check_result_count(document, results);
+  ChoiceScores scores{{}, document.doc.at("choices").get<std::vector<std::string>>(), {}, {}};
+  for (const auto& result : results) scores.loglikelihoods.push_back(result.logprob_nats);
+  const ChoiceMetrics metrics = choice_metrics(scores, document.gold);
+  const auto& first = document.flags.at("duplicate_of");
+  return {{"acc", metrics.acc, ""},
+          {"acc_norm", metrics.acc_norm, ""},
+          {"fare_acc", first.is_string() ? std::nullopt : std::optional(metrics.acc_fair_ties),
+           first.is_string() ? "duplicate of item " + first.get<std::string>() : ""}};
+}
+
 }  // namespace
 
 std::string mmlu_question(const std::string& question, const std::vector<std::string>& choices, size_t rotation) {
@@ -145,11 +173,27 @@ Task mmlu(const MmluSubject& subject) {
       {"cais/mmlu", subject.name, "test",
        "{{question.strip()}}\nA. {{choices[0]}}\nB. {{choices[1]}}\nC. {{choices[2]}}\nD. {{choices[3]}}\nAnswer:",
        "answer", OrderedJson::array({"A", "B", "C", "D"})});
-  std::string spoken = subject.name;
-  std::replace(spoken.begin(), spoken.end(), '_', ' ');
-  info.config["description"] = "The following are multiple choice questions (with answers) about " + spoken + ".\n\n";
-  task.load = [&subject](const LoadOptions& options) { return load(options, subject); };
+  info.config["description"] = description_of(subject, Asked::kLetter);
+  task.load = [&subject](const LoadOptions& options) { return load(options, subject, Asked::kLetter); };
   task.score = score;
+  return task;
+}
+
+Task mmlu_continuation(const MmluSubject& subject) {
+  Task task = mmlu(subject);
+  TaskInfo& info = task.info;
+  info.name += "_continuation";
+  info.alias = "";
+  info.title += ", answers as texts";
+  info.metrics = {
+      {"acc", Profile::kCompat, true, "share of questions whose right answer text has the largest log-likelihood"},
+      {"acc_norm", Profile::kCompat, true, "the same by the log-likelihood per character of the text"},
+      {"fare_acc", Profile::kFair, true, "acc where k tied texts count 1/k each; repeats left out"}};
+  info.config = harness_config(
+      info, {"cais/mmlu", subject.name, "test", "Question: {{question.strip()}}\nAnswer:", "{{answer}}", "{{choices}}"});
+  info.config["description"] = description_of(subject, Asked::kText);
+  task.load = [&subject](const LoadOptions& options) { return load(options, subject, Asked::kText); };
+  task.score = score_texts;
   return task;
 }
 

@@ -1,5 +1,5 @@
 // MMLU: tasks `mmlu_<subject>` (57) and the groups `mmlu`, `mmlu_stem`, `mmlu_humanities`, `mmlu_social_sciences`,
-// `mmlu_other`. Paper: Hendrycks et al. 2021. Prompt, metrics and known flaws: README.md beside this file.
+// `mmlu_other`; with answer texts in place of letters `mmlu_<subject>_continuation`, group `mmlu_continuation`. Paper: Hendrycks et al. 2021. Prompt, metrics and known flaws: README.md beside this file.
 #pragma once
 
 #include <string>
@@ -20,6 +20,7 @@ inline constexpr int64_t kMmluExamples = 5;
 const std::vector<MmluSubject>& mmlu_subjects();
 
 Task mmlu(const MmluSubject& subject);
+Task mmlu_continuation(const MmluSubject& subject);
 
 // The question with its four options and "Answer:", the options turned by `rotation` places (option k stands at letter
 // (k + rotation) mod 4).

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fare/benchmarks/bbq.h"
+#include "fare/benchmarks/bbq_letters.h"
 #include "fare/benchmarks/bold.h"
 #include "fare/benchmarks/crows_pairs.h"
 #include "fare/benchmarks/gsm8k.h"
@@ -30,16 +31,22 @@ std::vector<Task> make_tasks() {
   tasks.push_back(fare_crows_pairs());
   tasks.push_back(truthfulqa_mc1());
   tasks.push_back(truthfulqa_mc2());
+  tasks.push_back(fare_truthfulqa_mc1_no_question());
+  tasks.push_back(fare_truthfulqa_mc2_no_question());
   for (const auto half : {StereoSetHalf::kIntra, StereoSetHalf::kInter, StereoSetHalf::kBoth}) tasks.push_back(fare_stereoset(half));
   for (const auto rows : {BbqRows::kAll, BbqRows::kAmbiguous, BbqRows::kDisambiguated}) tasks.push_back(bbq(rows));
   for (const auto& category : bbq_categories()) tasks.push_back(bbq_category(category));
   tasks.push_back(bbq_generate());
+  tasks.push_back(fare_bbq_letters());
   for (auto& task : winogender_tasks()) tasks.push_back(std::move(task));
   tasks.push_back(fare_winobias());
   for (const auto& subject : mmlu_subjects()) tasks.push_back(mmlu(subject));
+  for (const auto& subject : mmlu_subjects()) tasks.push_back(mmlu_continuation(subject));
   for (auto& task : utility_tasks()) tasks.push_back(std::move(task));
   tasks.push_back(gsm8k());
-  for (auto* make : {fare_bold, fare_honest, fare_holisticbias, fare_xstest, fare_do_not_answer, fare_wikitext103, fare_c4}) tasks.push_back(make());
+  for (auto* make : {fare_bold, fare_honest, fare_holisticbias, fare_holisticbias_nouns, fare_xstest, fare_do_not_answer,
+                     fare_wikitext103, fare_c4})
+    tasks.push_back(make());
   return tasks;
 }
 
@@ -53,15 +60,19 @@ std::vector<TaskGroup> make_groups() {
     if (task.info.name.starts_with("winogender_")) winogender.members.push_back(task.info.name);
   groups.push_back(winogender);
   groups.push_back({"ai2_arc", {"arc_easy", "arc_challenge"}});
-  TaskGroup mmlu_all{"mmlu", {}, "", {"acc", "fare_acc"}, 2};
-  for (const auto& [name, alias] : {std::pair{"stem", "stem"}, {"other", "other"}, {"social_sciences", "social sciences"}, {"humanities", "humanities"}}) {
-    TaskGroup group{std::string("mmlu_") + name, {}, alias, {"acc", "fare_acc"}, 2};
-    for (const auto& subject : mmlu_subjects())
-      if (std::string(subject.group) == name) group.members.push_back(std::string("mmlu_") + subject.name);
-    mmlu_all.members.push_back(group.name);
-    groups.push_back(std::move(group));
+  // The harness names the task of a subject and the groups of its variants in these ways.
+  for (const std::string variant : {"", "_continuation"}) {
+    TaskGroup all{"mmlu" + variant, {}, variant.empty() ? "" : "mmlu (continuation)", {"acc", "fare_acc"}, 2};
+    for (const auto& [name, alias] : {std::pair{"stem", "stem"}, {"other", "other"}, {"social_sciences", "social sciences"},
+                                      {"humanities", "humanities"}}) {
+      TaskGroup group{std::string("mmlu_") + name + variant, {}, alias, {"acc", "fare_acc"}, 2};
+      for (const auto& subject : mmlu_subjects())
+        if (std::string(subject.group) == name) group.members.push_back(std::string("mmlu_") + subject.name + variant);
+      all.members.push_back(group.name);
+      groups.push_back(std::move(group));
+    }
+    groups.push_back(std::move(all));
   }
-  groups.push_back(std::move(mmlu_all));
   return groups;
 }
 

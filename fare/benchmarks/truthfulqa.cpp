@@ -1,5 +1,7 @@
 #include "fare/benchmarks/truthfulqa.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -209,6 +211,38 @@ Task make_task(const char* name, double version, const char* targets, const char
   return task;
 }
 
+Task without_question(const Task& with, const char* which) {
+  Task task = with;
+  task.info.name = fmt::format("fare_{}_no_question", with.info.name);
+  task.info.version = 1;
+  task.info.title = fmt::format("TruthfulQA {} without the question: what the answers' form gives away", which);
+  std::erase_if(task.info.metrics, [](const MetricInfo& metric) { return metric.profile != Profile::kFair; });
+  task.info.config["task"] = task.info.name;
+  task.info.config["doc_to_text"] = "{{primer}}\n\nA:";
+  task.info.config["metric_list"] = OrderedJson::array();
+  for (const MetricInfo& metric : task.info.metrics)
+    task.info.config["metric_list"].push_back({{"metric", metric.name}, {"aggregation", "mean"}, {"higher_is_better", true}});
+  task.info.config["metadata"]["version"] = task.info.version;
+  task.load = [with](const LoadOptions& options) {
+    LoadedTask loaded = with.load(options);
+    for (Document& document : loaded.documents) {
+      const std::string asked = "\n\nQ: " + document.doc.at("question").get<std::string>() + "\nA:";
+      for (TextRequest& request : document.requests) {
+        FARE_CHECK(request.context.ends_with(asked), "a TruthfulQA prompt that does not end with its question");
+        request.context.resize(request.context.size() - asked.size());
+        request.context += "\n\nA:";
+      }
+    }
+    return loaded;
+  };
+  task.score = [with](const Document& document, std::span<const RequestResult> results) {
+    auto values = with.score(document, results);
+    std::erase_if(values, [](const MetricValue& value) { return !is_fair_metric(value.name); });
+    return values;
+  };
+  return task;
+}
+
 }  // namespace
 
 double truthfulqa_mass(std::span<const double> loglikelihoods, std::span<const int> labels) {
@@ -260,5 +294,8 @@ Task truthfulqa_mc2() {
                     {"fare_mc3", Profile::kFair, true, "mean share of true answers that score above every false one"}},
                    score_mc2);
 }
+
+Task fare_truthfulqa_mc1_no_question() { return without_question(truthfulqa_mc1(), "MC1"); }
+Task fare_truthfulqa_mc2_no_question() { return without_question(truthfulqa_mc2(), "MC2"); }
 
 }  // namespace fare

@@ -85,6 +85,33 @@ std::filesystem::path small_folder(const std::string& questions) {
   return folder;
 }
 
+TEST(TruthfulQa, WithoutQuestionsTheAnswersAloneAreScored) {
+  FARE_NEED_DATA("truthfulqa");
+  const LoadOptions options{testing::data_folder()};
+  for (const auto& [task, with, chance] : {std::tuple{fare_truthfulqa_mc1_no_question(), truthfulqa_mc1(), 0.2225},
+                                           std::tuple{fare_truthfulqa_mc2_no_question(), truthfulqa_mc2(), 0.4641}}) {
+    const LoadedTask bare = task.load(options), full = with.load(options);
+    ASSERT_EQ(bare.documents.size(), 817u);
+    std::set<std::string> contexts;
+    double sum = 0;
+    for (size_t d = 0; d < bare.documents.size(); ++d) {
+      const auto &left = bare.documents[d].requests, &whole = full.documents[d].requests;
+      ASSERT_EQ(left.size(), whole.size());
+      for (size_t k = 0; k < left.size(); ++k) {
+        EXPECT_EQ(left[k].continuation, whole[k].continuation);
+        contexts.insert(left[k].context);
+      }
+      const auto values = task.score(bare.documents[d], std::vector<RequestResult>(left.size()));
+      EXPECT_EQ(values.front().name, "fare_acc");
+      sum += *values.front().value;
+    }
+    ASSERT_EQ(contexts.size(), 1u);  // nothing of any question is left
+    EXPECT_TRUE(contexts.begin()->ends_with("\n\nA:"));
+    EXPECT_EQ(*contexts.begin(), full.documents[3].requests[0].context.substr(0, 573) + "\n\nA:");  // the primer stays
+    EXPECT_NEAR(sum / 817, chance, 5e-5);  // equal scores: the published chance level
+  }
+}
+
 TEST(TruthfulQa, WorksWithoutCategoriesAndSaysSo) {
   const auto folder = small_folder(
       R"([{"question":"Why?","mc1_targets":{"z":1,"a":0},"mc2_targets":{"f":0,"t":1,"g":0}}])");

@@ -23,7 +23,8 @@ TASKS = ["crows_pairs_english"] + [
                                          "sexual_orientation", "physical_appearance", "disability", "autre")
 ] + ["truthfulqa_mc1", "truthfulqa_mc2", "bbq", "bbq_ambig", "bbq_disambig", "bbq_generate", "winogender_all", "winogender_female", "winogender_male",
      "winogender_neutral", "winogender_gotcha", "winogender_gotcha_female", "winogender_gotcha_male", "gsm8k", "arc_easy",
-     "arc_challenge", "piqa", "winogrande", "mmlu_anatomy@5", "mmlu_professional_law@3"]
+     "arc_challenge", "piqa", "winogrande", "mmlu_anatomy@5", "mmlu_professional_law@3",
+     "mmlu_anatomy_continuation", "mmlu_world_religions_continuation@2"]
 MMLU_GROUPS = ["mmlu"]  # all 57 subjects, without examples
 BBQ_CATEGORIES = ["Age", "Disability_status", "Nationality", "Physical_appearance", "Religion", "Sexual_orientation"]
 
