@@ -63,8 +63,8 @@ void add_calibrate_command(CLI::App& program, int& exit_status) {
       ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();
   command->add_option("--threads", flags->common.threads, "Replicates side by side; 0 = all physical cores; changes no number")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--seed", flags->common.seed, "Decides every draw")->capture_default_str();
+      ->check(at_least(0));
+  command->add_option("--seed", flags->common.seed, "Decides every draw")->check(at_least(0))->capture_default_str();
   add_output_flag(*command, flags->common, true);
   add_console_flags(*command, flags->common);
   command->footer("Examples:\n"

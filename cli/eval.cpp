@@ -166,9 +166,9 @@ void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_option("--config-task", flags->config_tasks, "A task of your own, described in a TOML file (docs/task-toml.md); may be repeated");
   add_output_flag(*command, flags->common, true);
   add_data_flag(*command, flags->common);
-  command->add_option("--limit", flags->limit, "Only the first N documents of each task")->check(CLI::PositiveNumber);
+  command->add_option("--limit", flags->limit, "Only the first N documents of each task")->check(at_least(1));
   command->add_option("--num-fewshot", flags->num_fewshot, "Examples before each question; the task's own by default")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command->add_flag("--chat-template", flags->chat_template,
                     "Put questions through the checkpoint's chat template: description as system message, examples as turns");
   command->add_option("--metrics", flags->metrics, "compat (the harness's), fair (FARE's own) or both; default both")
@@ -177,10 +177,12 @@ void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
   command->add_flag("--accept-changed-data", flags->accept_changed_data,
                     "Use data files that differ from the published ones; recorded in the results");
-  command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context");
+  command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context")
+      ->check(at_least(0));
   command->add_option("--unit-rows", flags->unit_rows, "Rows computed together; larger is faster and takes more memory")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--seed", flags->common.seed, "Decides which requests are scored a second time as a check");
+      ->check(at_least(1));
+  command->add_option("--seed", flags->common.seed, "Decides which requests are scored a second time as a check")
+      ->check(at_least(0));
   add_console_flags(*command, flags->common);
   command->footer("Examples:\n"
                   "  fare eval --model DIR --tasks crows_pairs_english,fare_crows_pairs --data DATA --out RUN\n"

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <climits>
 #include <cstdlib>
 
@@ -59,6 +60,16 @@ int threads_of_rank(Ranks& ranks) {
 
 }  // namespace
 
+CLI::Validator at_least(int64_t lowest) {
+  return {[lowest](const std::string& text) {
+            int64_t value = 0;
+            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+            const bool decimal = error == std::errc() && end == text.data() + text.size() && (text == "0" || !text.starts_with("0"));
+            return decimal && value >= lowest ? "" : fmt::format("must be a whole number of at least {}, found '{}'", lowest, text);
+          },
+          ""};
+}
+
 void add_model_flags(CLI::App& command, CommonFlags& flags) {
   command.add_option("--model", flags.model, "Checkpoint folder (config.json, safetensors)")->required();
   command.add_option("--device", flags.device, "cpu, cuda (a GPU), cuda:N, or cuda:N,M,.. (layers divided over several)")
@@ -83,9 +94,9 @@ void add_model_flags(CLI::App& command, CommonFlags& flags) {
   command.add_flag("--ignore-scale-factor", flags.ignore_scale_factor,
                    "Leave the factor of mscale_all_dim out of the softmax scale (DeepSeek-V2), as transformers did before July 2026");
   command.add_option("--max-length", flags.max_length, "Context length in tokens; 0 = the model's own")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command.add_option("--threads", flags.threads, "Of each process; 0 = all physical cores it may use, divided by the ranks that "
-                                              "share them")->check(CLI::NonNegativeNumber);
+                                              "share them")->check(at_least(0));
 }
 
 void add_output_flag(CLI::App& command, CommonFlags& flags, bool required) {

@@ -34,6 +34,9 @@ struct CommonFlags {
   std::string log_level = "info";
 };
 
+// A whole number in decimal digits from `lowest` to the largest of 64 bits; anything else is wrong usage, said in words.
+CLI::Validator at_least(int64_t lowest);
+
 // Each adds its flags to `command`.
 // --model --device --dtype --matmul --head --ignore-correction-bias --ignore-scale-factor --max-length --threads
 void add_model_flags(CLI::App& command, CommonFlags& flags);

@@ -100,7 +100,11 @@ int generate_texts(const GenerateFlags& flags) {
                                  flags.common.max_length));
   if (std::any_of(flags.stop.begin(), flags.stop.end(), [](const std::string& stop) { return stop.empty(); }))
     throw UsageError("--stop: an empty text would end every text at once");
-  const std::vector<PromptLine> lines = read_prompts(flags.prompts);
+  std::vector<PromptLine> lines = read_prompts(flags.prompts);
+  if (flags.common.limit > 0 && lines.size() > static_cast<size_t>(flags.common.limit)) {
+    progress.say(fmt::format("--limit {}: the first {} of {} prompts", flags.common.limit, flags.common.limit, lines.size()));
+    lines.resize(static_cast<size_t>(flags.common.limit));
+  }
   const auto chat = std::find_if(lines.begin(), lines.end(), [](const PromptLine& line) { return line.chat.has_value(); });
   if (chat != lines.end() && !flags.chat && flags.chat_template.empty())
     throw UsageError(fmt::format("{}: line {} is a conversation ('messages'): say --chat for the checkpoint's chat template, or "
@@ -156,22 +160,23 @@ void add_generate_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_flag("--chat", flags->chat, "Conversations (\"messages\") through the checkpoint's chat template");
   command->add_option("--chat-template", flags->chat_template, "The same with the template in this file (Jinja)");
   add_output_flag(*command, flags->common, false);
-  command->add_option("--max-new-tokens", flags->max_new_tokens, "Tokens per text at most")->check(CLI::PositiveNumber)
+  command->add_option("--limit", flags->common.limit, "Only the first N prompts; 0 = all")->check(at_least(0));
+  command->add_option("--max-new-tokens", flags->max_new_tokens, "Tokens per text at most")->check(at_least(1))
       ->capture_default_str();
-  command->add_option("--samples", flags->samples, "Texts per prompt")->check(CLI::PositiveNumber)->capture_default_str();
+  command->add_option("--samples", flags->samples, "Texts per prompt")->check(at_least(1))->capture_default_str();
   command->add_option("--temperature", flags->temperature,
                       "0 = greedy; default 0, or 1 where --samples or --top-p ask for sampling")
       ->check(CLI::Range(0.0, 1e6));
   command->add_option("--top-p", flags->top_p, "Draw among the most probable tokens that hold this share; 1 = all")
-      ->check(CLI::Range(0.0, 1.0) & CLI::PositiveNumber)->capture_default_str();
+      ->check(CLI::Range(0.0, 1.0))->capture_default_str();
   command->add_option("--stop", flags->stop, "Texts that end a continuation; it is cut before the first of them");
   command->add_option("--seed", flags->common.seed, "Of the random numbers; texts under different interventions share them")
-      ->capture_default_str();
+      ->check(at_least(0))->capture_default_str();
   command->add_option("--intervention", flags->intervention, "Intervention file (fare-intervention/1)");
   command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty prompt")
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   command->add_option("--unit-rows", flags->unit_rows, "Rows of the cache of keys and values; larger is faster and takes more memory")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(at_least(1))->capture_default_str();
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
   add_console_flags(*command, flags->common);
   command->footer("Examples:\n"

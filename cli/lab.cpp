@@ -15,6 +15,7 @@ namespace fare {
 namespace {
 
 struct LabFlags {
+  cli::CommonFlags common;
   std::string model;
   std::string out;
   std::string weights;
@@ -50,6 +51,7 @@ void make_model(const CLI::App& make, LabFlags& flags) {
     const ModelShape shape = random_model_shape(flags.random);
     int64_t values = 0;
     for (const TensorPlan& plan : tensor_plans(shape)) values += plan.num_values();
+    if (flags.common.quiet) return;
     std::cerr << "random " << lab_family_name(shape.family) << ": " << values << " weights, seed " << flags.seed
               << ", written to " << flags.out << "\n";
     return;
@@ -63,6 +65,7 @@ void make_model(const CLI::App& make, LabFlags& flags) {
   if (make.count("--top-k") > 0) flags.control.top_k = flags.random.top_k;
   flags.control.seed = flags.seed;
   const ControlModel made = make_control_model(flags.control, flags.out, {}, flags.threads);
+  if (flags.common.quiet) return;
   const MaskTruth& base = made.truth.masks.front();
   std::cerr << made.world.made.id << " (" << made.world.made.name << "): " << base.pct_stereotype
             << "% of " << flags.control.pairs << " pairs stereotyped, " << 100 * base.fact_accuracy
@@ -86,6 +89,7 @@ void add_lab_command(CLI::App& program, int& exit_status) {
                    "renormalised or raw (raw: not mixtral). Default: renormalised; for random: raw, but with mixtral");
   make->add_option("--seed", flags->seed, "Decides every draw")->capture_default_str();
   make->add_option("--threads", flags->threads, "0 = all physical cores; changes no byte")->capture_default_str();
+  cli::add_console_flags(*make, flags->common);
 
   ControlOptions& control = flags->control;
   const std::string of_control = "Control models";

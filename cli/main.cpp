@@ -47,6 +47,14 @@ std::string unknown_argument(const CLI::App& program) {
   return text + "\n";
 }
 
+// --config is taken out of the arguments before they are parsed (config_file.h); this declares it in every command's help.
+void declare_config_flag(CLI::App& command) {
+  const auto inner = command.get_subcommands([](const CLI::App*) { return true; });
+  for (CLI::App* each : inner) declare_config_flag(*each);
+  if (inner.empty())
+    command.add_option_function<std::string>("--config", [](const std::string&) {}, "TOML file that sets any of these flags; a flag wins");
+}
+
 int run(int argc, char** argv, fare::Ranks& ranks) {
   CLI::App program("Fairness-aware routing diagnosis of Mixture-of-Experts language models", "fare");
   program.set_version_flag("--version", std::string("fare ") + FARE_VERSION);
@@ -66,6 +74,7 @@ int run(int argc, char** argv, fare::Ranks& ranks) {
   fare::cli::add_report_command(program, status);
   fare::cli::add_tokenize_command(program, status);
   fare::cli::add_validate_command(program, status);
+  declare_config_flag(program);
 
   std::vector<std::string> arguments(argv + 1, argv + argc);
   arguments = fare::cli::with_config_file(arguments, program);
@@ -77,7 +86,15 @@ int run(int argc, char** argv, fare::Ranks& ranks) {
     fmt::print(stderr, "{}", unknown_argument(program));
     program.exit(error);
     return kUsage;
+  } catch (const CLI::ExtrasError&) {
+    fmt::print(stderr, "{}Run with --help for more information.\n", unknown_argument(program));
+    return kUsage;
   } catch (const CLI::ParseError& error) {
+    if (const bool help = error.get_exit_code() == 0; help && program.get_subcommands().empty())
+      if (const std::string unknown = unknown_argument(program); !unknown.empty()) {
+        fmt::print(stderr, "{}", unknown);
+        return kUsage;
+      }
     return program.exit(error) == 0 ? kDone : kUsage;
   }
   return status;

@@ -307,7 +307,9 @@ def other_models(f):
     for number, (changed, says) in enumerate(cases):
         path = f.folder / f"edit{number}.json"
         path.write_text(json.dumps({"format": "fare-intervention/1", "name": "n", "edits": [mask]} | changed))
-        refused(f"intervention {changed}", *f.score(), "--intervention", path, says=says, out=f.out)
+        refused(f"intervention {changed}", *f.score(), "--intervention", path, says=[f"{path.name}: ", *says], out=f.out)
+    path.write_text(json.dumps({"format": "fare-intervention/1", "edits": [mask | {"expert": [1]}]}))
+    refused("a misspelt field", *f.score(), "--intervention", path, says=["'expert'; did you mean 'experts'? known here:"], out=f.out)
 
 
 def wrong_usage(f):
@@ -318,6 +320,13 @@ def wrong_usage(f):
     refused("a misspelt required flag", "score", "--modle", f.model, status=2, says=["'--modle'", "did you mean '--model'"])
     refused("unknown flag", *f.score(), "--modle", "x", status=2, says=["--modle"], out=f.out)
     refused("no number", *f.score(), "--threads", "two", status=2, says=["--threads", "two"], out=f.out)
+    for flag, value, least in (("--max-length", "-1", 0), ("--max-length", "9" * 20, 0), ("--limit", "010", 0), ("--seed", "1.0", 0),
+                               ("--unit-rows", "0", 1), ("--threads", "0x2", 0)):
+        refused(f"{flag} {value}", *f.score(), flag, value, status=2,
+                says=[f"{flag}: must be a whole number of at least {least}, found '{value}'"], out=f.out)
+    refused("a misspelt flag among others", *f.score(), "--interventon", "x", status=2, says=["did you mean '--intervention'"], out=f.out)
+    refused("help for a command that is not there", "diagnoze", "--help", status=2, says=["did you mean 'diagnose'"])
+    refused("--config without a file", "score", "--config", status=2, says=["--config"])
     refused("unknown dtype", *f.score(), "--dtype", "f64", status=2, says=["--dtype", "f64"], out=f.out)
     for device in ("gpu", "cuda:", "cuda:-1", "cpu,cpu", "cuda:0,x"):
         refused(f"device {device}", *f.score(), "--device", device, status=2, says=["--device", device, "accepted: cpu, cuda"], out=f.out)

@@ -393,7 +393,9 @@ def test_bad_input(folder, model, family):
         score(model, file, out / "s.jsonl", *wrong, status=2)
     fare("score", "--model", model, status=2, says=["--requests"])
     fare("score", "--model", model, "--requests", file, "--trace", "routes", status=2, says=["--out"])
-    fare("score", "--help", says=["Examples:"])
+    fare("score", "--help", says=["Examples:", "--config", "--limit", "--seed"])
+    score(model, write_lines(folder / "three.jsonl", [good | {"id": str(i)} for i in range(3)]), folder / "two.jsonl", "--limit", "2")
+    check("--limit: the first requests", [line["id"] for line in lines(folder / "two.jsonl")] == ["0", "1"])
     # Too large a trace, with its size, before anything runs.
     many = write_lines(folder / "many.jsonl", [{"id": str(i), "context_ids": [i % 250] * 40, "continuation_ids": [1]} for i in range(250)])
     size = 250 * 40 * (LAYERS * (E + 2 * K) + 1) * 4 + 251 * 8

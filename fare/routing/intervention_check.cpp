@@ -222,8 +222,12 @@ class EditChecker {
 }  // namespace
 
 void Intervention::check(const RoutedModel& routed_model) const {
-  check_model_block(model, routed_model, name);
-  for (size_t i = 0; i < edits.size(); ++i) EditChecker(routed_model, edits, i).check();
+  try {
+    check_model_block(model, routed_model, name);
+    for (size_t i = 0; i < edits.size(); ++i) EditChecker(routed_model, edits, i).check();
+  } catch (const ModelMismatch& error) {
+    throw ModelMismatch((path.empty() ? "" : path + ": ") + error.what());
+  }
 }
 
 int64_t Intervention::first_layer(const RoutedModel& routed_model) const {

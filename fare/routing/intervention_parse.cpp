@@ -146,7 +146,7 @@ class Fields {
       if (!known_.contains(field)) {
         const std::vector<std::string> known(known_.begin(), known_.end());
         const std::string near = did_you_mean(field, known);
-        fail("unknown field '" + field + "'" + (near.empty() ? "" : "; " + near) + "; known here: " + joined(known));
+        fail("unknown field '" + field + "'" + (near.empty() ? ";" : near) + " known here: " + joined(known));
       }
   }
 
@@ -306,7 +306,7 @@ EditOp parse_operation(const std::string& op, Fields& fields, const std::string&
   }
   if (op == "shared_scale") return SharedScale{fields.number("factor")};
   const std::string near = did_you_mean(op, kOperations);
-  fields.fail("unknown operation '" + op + "'" + (near.empty() ? "" : "; " + near) + "; known: " + joined(kOperations));
+  fields.fail("unknown operation '" + op + "'" + (near.empty() ? ";" : near) + " known: " + joined(kOperations));
 }
 
 Edit parse_edit(const Json& json, size_t index, const std::string& path) {
@@ -366,6 +366,7 @@ Intervention Intervention::read(const std::filesystem::path& path) {
   const std::string bytes = read_file(path);
   Intervention intervention = parse(parse_json(bytes, path.string()), path.string());
   intervention.sha256 = sha256_hex(bytes);
+  intervention.path = path.string();
   return intervention;
 }
 
