@@ -11,6 +11,8 @@
 #include <iostream>
 #include <string>
 
+#include "fare/models/tensor_pool.h"
+
 int main(int argc, char** argv) {
   for (int i = 1; i + 1 < argc; ++i) {
     if (std::strcmp(argv[i], "--threads") != 0) continue;
@@ -24,6 +26,7 @@ int main(int argc, char** argv) {
     argc -= 2;
     break;
   }
+  fare::use_tensor_pool();  // as the program does
   const at::NoGradGuard no_grad;
   at::manual_seed(0);
   benchmark::AddCustomContext("tensor_threads", std::to_string(at::get_num_threads()));

@@ -74,11 +74,7 @@ void add_model_flags(CLI::App& command, CommonFlags& flags) {
   command.add_option("--model", flags.model, "Checkpoint folder (config.json, safetensors)")->required();
   command.add_option("--device", flags.device, "cpu, cuda (a GPU), cuda:N, or cuda:N,M,.. (layers divided over several)")
       ->check([](const std::string& text) {
-        try {
-          parse_devices(text, num_cuda_devices());
-        } catch (const UsageError& error) {
-          return std::string(error.what());
-        }
+        parse_devices(text, num_cuda_devices());  // throws
         return std::string();
       });
   command.add_option("--dtype", flags.dtype, "Working type; auto = bf16 only where the checkpoint is bf16 and the "

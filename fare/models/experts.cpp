@@ -84,12 +84,13 @@ at::Tensor routed_by_operations(const at::Tensor& x_TD, const Route& route, cons
     return at::tensor(at::ArrayRef<int64_t>(values), at::kLong).to(x_TD.device());
   };
   const int64_t num_rows = route.ids_TK.size(0), k = route.ids_TK.size(1), num_entries = grouped.first.back();
-  const at::Tensor sorted_x = x_TD.index_select(0, on_device(grouped.row));
+  std::vector<int64_t> counts;
+  for (int64_t e = 0; e < num_experts; ++e) counts.push_back(grouped.first[static_cast<size_t>(e + 1)] - grouped.first[static_cast<size_t>(e)]);
+  // Split once: the gradient of a part taken alone is as large as the whole.
+  const std::vector<at::Tensor> parts_x = x_TD.index_select(0, on_device(grouped.row)).split_with_sizes(counts);
   std::vector<at::Tensor> outputs;
-  for (int64_t e = 0; e < num_experts; ++e) {
-    const int64_t begin = grouped.first[static_cast<size_t>(e)], count = grouped.first[static_cast<size_t>(e + 1)] - begin;
-    if (count > 0) outputs.push_back(expert_output(sorted_x.narrow(0, begin, count), weights_of(e), backend));
-  }
+  for (int64_t e = 0; e < num_experts; ++e)
+    if (counts[static_cast<size_t>(e)] > 0) outputs.push_back(expert_output(parts_x[static_cast<size_t>(e)], weights_of(e), backend));
   outputs.push_back(at::zeros({1, x_TD.size(1)}, x_TD.options()));  // for absent slots
   std::vector<int64_t> entry_TK = grouped.entry_TK;
   std::replace(entry_TK.begin(), entry_TK.end(), int64_t{-1}, num_entries);

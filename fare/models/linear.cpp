@@ -47,7 +47,7 @@ class ActivationOnlyLinear : public torch::autograd::Function<ActivationOnlyLine
                                                  torch::autograd::variable_list grad_outputs) {
     const at::Tensor weight = context->saved_data["weight"].toTensor();
     const auto backend = static_cast<MatmulBackend>(context->saved_data["backend"].toInt());
-    return {product(grad_outputs[0].contiguous(), weight.t().contiguous(), {}, backend), at::Tensor()};
+    return {product(grad_outputs[0].contiguous(), weight.t(), {}, backend), at::Tensor()};
   }
 };
 
