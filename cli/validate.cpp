@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/validate_model.h"
+#include "cli/validate_results.h"
 #include "fare/benchmarks/study_data.h"
 #include "fare/checkpoint/shard_index.h"
 #include "fare/core/error.h"
@@ -19,6 +20,7 @@
 #include "fare/core/json.h"
 #include "fare/routing/intervention.h"
 #include "fare/routing/trace_file.h"
+#include "fare/scoring/prompt_file.h"
 #include "fare/scoring/request_file.h"
 
 namespace fare::cli {
@@ -75,6 +77,9 @@ Finding found_study(const char* title, const StudyFile<Item>& file, const char* 
 
 // The first that fits is taken. A new kind of file is one line here.
 const Checker kCheckers[] = {
+    {"run", "a run folder (config.toml, rows.sqlite)",
+     [](const Look& look) { return look.is_folder && fs::exists(look.path / "config.toml") && fs::exists(look.path / "rows.sqlite"); },
+     [](const fs::path& path, const ValidateFlags&) { return check_run(path); }},
     {"model", "a folder with config.json and *.safetensors", [](const Look& look) { return look.is_folder; },
      [](const fs::path& path, const ValidateFlags& flags) { return check_model_folder(path, flags.model); }},
     {"config", "a model's config.json",
@@ -99,12 +104,26 @@ const Checker kCheckers[] = {
      [](const fs::path& path, const ValidateFlags&) {
        return found_items("intervention", Intervention::read(path).edits.size(), "edits");
      }},
+    {"receipt", "what an intervention did (fare-receipt/1)", [](const Look& look) { return look.says("fare-receipt/"); },
+     [](const fs::path& path, const ValidateFlags&) { return check_receipt(path); }},
+    {"report", "report.json of fare diagnose, probe and mask",
+     [](const Look& look) { return look.says("fare-report/") || look.says("fare-probe/") || look.says("fare-mask/"); },
+     [](const fs::path& path, const ValidateFlags&) { return check_report(path); }},
+    {"rows", "rows.sqlite of a run", [](const Look& look) { return look.ends(".sqlite"); },
+     [](const fs::path& path, const ValidateFlags&) { return check_rows(path); }},
+    {"scores", "what fare score wrote", [](const Look& look) { return look.lines_with({"logprob_nats"}); },
+     [](const fs::path& path, const ValidateFlags&) { return check_scores(path); }},
+    {"texts", "what fare generate wrote", [](const Look& look) { return look.lines_with({"sample", "token_ids"}); },
+     [](const fs::path& path, const ValidateFlags&) { return check_texts(path); }},
     {"requests", "JSON lines for fare score",
      [](const Look& look) { return look.lines_with({"continuation"}) || look.lines_with({"continuation_ids"}); },
      [](const fs::path& path, const ValidateFlags&) { return found_items("requests", read_requests(path).size(), "requests"); }},
     {"generation", "study data: prompts with stereotyped and opposite answers",
      [](const Look& look) { return look.lines_with({"prompt", "stereo"}) || look.lines_with({"prompt", "anti"}); },
      [](const fs::path& path, const ValidateFlags&) { return found_study("generation", read_generation(path), "prompts"); }},
+    {"prompts", "JSON lines for fare generate",
+     [](const Look& look) { return look.lines_with({"prompt"}) || look.lines_with({"prompt_ids"}) || look.lines_with({"messages"}); },
+     [](const fs::path& path, const ValidateFlags&) { return found_items("prompts", read_prompts(path).size(), "prompts"); }},
     {"pairs", "study data: pairs of texts",
      [](const Look& look) { return look.lines_with({"stereo"}) || look.lines_with({"anti"}); },
      [](const fs::path& path, const ValidateFlags&) { return found_study("pairs", read_pairs(path), "pairs"); }},
@@ -187,9 +206,11 @@ int validate(const ValidateFlags& flags) {
       file.update(finding.fields);
       if (!flags.json) print(path, finding);
     } catch (const Error& error) {
+      const bool named = std::string_view(error.what()).find(path.string()) != std::string_view::npos;
+      const std::string message = named ? error.what() : path.string() + ": " + error.what();
       std::fflush(stdout);
-      fmt::print(stderr, "fare: {}\n", error.what());
-      file.update(OrderedJson{{"sound", false}, {"error", error.what()}});
+      fmt::print(stderr, "fare: {}\n", message);
+      file.update(OrderedJson{{"sound", false}, {"error", message}});
       ++num_wrong;
     }
     files.push_back(file);
@@ -210,7 +231,7 @@ int validate(const ValidateFlags& flags) {
 void add_validate_command(CLI::App& program, int& exit_status) {
   auto flags = std::make_shared<ValidateFlags>();
   CLI::App* command = program.add_subcommand(
-      "validate", "Checks model folders, tokenizers, requests, interventions and study data without running a model");
+      "validate", "Checks model folders, tokenizers, the files that go in and those that came out, without running a model");
   command->add_option("PATH", flags->paths, "folders and files; every one is checked, status 1 if any is wrong")->required();
   std::vector<std::string> names;
   for (const Checker& checker : kCheckers) names.push_back(checker.kind);

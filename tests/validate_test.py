@@ -3,9 +3,11 @@
   FARE=build/fare python3 tests/validate_test.py
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -88,6 +90,52 @@ def files(folder):
     expect(["--help"], 0, "Examples:", "requests")
 
 
+def results(folder):
+    """What FARE writes: the examples of the docs are sound, a figure that cannot be right is named with its line or field."""
+    examples = pathlib.Path(__file__).parent.parent / "docs/examples"
+    for name in ("scores.jsonl", "requests.jsonl", "prompts.jsonl", "texts.jsonl", "intervention.json", "receipt.json"):
+        expect([examples / name], 0, "sound: 1")
+    report = json.loads((pathlib.Path(__file__).parent / "golden/report/example_report.json").read_text())
+
+    def written(name, value):
+        (folder / name).write_text(json.dumps(value))
+        return folder / name
+
+    expect([written("report.json", report)], 0, "headline      " + report["headline"]["code"], f"stages        {len(report['stages'])}")
+    expect([written("r1.json", report | {"headline": report["headline"] | {"code": "fine"}})], 1, "r1.json: headline", "'fine'")
+    expect([written("r2.json", report | {"experts": None})], 1, "r2.json: experts: is null without 'experts_reason'")
+    expect([written("r3.json", {k: v for k, v in report.items() if k != "masking"})], 1, "r3.json", "'masking' is missing")
+    receipt = json.loads((examples / "receipt.json").read_text())
+    layer = receipt["layers"]["12"]
+    for changed, says in (({"topk_changed_share": 1.5}, "1.5"), ({"edits_applied": 1}, "edits_applied"), ({"tokens_in_scope": -1}, "-1"),
+                          ({"gate_mass_moved": None}, "null without 'gate_mass_moved_reason'")):
+        expect([written("r.json", receipt | {"layers": {"12": layer | changed}})], 1, "r.json: layer 12", says)
+    score = json.loads((examples / "scores.jsonl").read_text().splitlines()[0])
+    for changed, says in (({"num_tokens": 7}, "num_tokens"), ({"logprob_nats": -1.0}, "sum to"), ({"token_ids": [1]}, "token_logprobs_nats"),
+                          ({"is_greedy": 1}, "is_greedy"), ({"token_logprobs_nats": [0.5, 1]}, "no log-probability")):
+        expect([lines(folder / "s.jsonl", score, score | {"id": "other"} | changed)], 1, "s.jsonl: line 2", says)
+    text = json.loads((examples / "texts.jsonl").read_text().splitlines()[0])
+    expect([lines(folder / "t.jsonl", text, text)], 1, "t.jsonl: line 2", "twice")
+    expect([lines(folder / "t.jsonl", text | {"finish": "tired"})], 1, "t.jsonl: line 1", "tired")
+    (folder / "rows.sqlite").write_bytes(b"no database")
+    expect([folder / "rows.sqlite"], 1, "rows.sqlite")
+    run = folder / "run"
+    run.mkdir()
+    (run / "config.toml").write_text('command = "diagnose"\n')
+    with contextlib.closing(sqlite3.connect(run / "rows.sqlite")) as rows:  # docs/store.md
+        rows.executescript("PRAGMA journal_mode = WAL; PRAGMA application_id = 0x46415245; PRAGMA user_version = 1;"
+                           "CREATE TABLE rows (model TEXT NOT NULL, intervention TEXT NOT NULL, task TEXT NOT NULL, item TEXT NOT NULL, "
+                           "scoring TEXT NOT NULL, seed INTEGER NOT NULL, unit TEXT NOT NULL, value_json TEXT NOT NULL, PRIMARY KEY "
+                           "(model, intervention, task, item, scoring, seed)) WITHOUT ROWID;"
+                           "INSERT INTO rows VALUES ('m', '', 't', 'i', 's', 0, 'u', '{\"x\": 1}');")
+    expect([run], 0, "run folder", "rows          1", "no report.json")
+    same("files beside the rows", sorted(path.name for path in run.iterdir()), ["config.toml", "rows.sqlite"])
+    written("run/report.json", report)
+    expect([run], 0, "rows          1", "headline")
+    written("run/report.json", report | {"splits": None})
+    expect([run], 1, "report.json: splits: is null")
+
+
 def models(folder):
     expect([GOLDEN / "python_written/model.safetensors"], 0, "10 tensors", "BF16", "kind = golden")
     expect([GOLDEN / "python_sharded/model.safetensors.index.json"], 0, "tensors       10")
@@ -95,7 +143,7 @@ def models(folder):
     broken.write_bytes((GOLDEN / "python_written/model.safetensors").read_bytes()[:-1])
     expect([broken], 1, "broken.safetensors", "cut short")
     expect([safetensors(folder / "nan.safetensors", [2, 2], [0, 1, float("nan"), 2])], 0, "4 parameters")
-    expect([folder / "nan.safetensors", "--weights"], 1, "'w' holds NaN at index [1, 0]")
+    expect([folder / "nan.safetensors", "--weights"], 1, "nan.safetensors: tensor 'w' holds NaN at index [1, 0]")
 
     model = folder / "model"
     model.mkdir()
@@ -166,5 +214,7 @@ with tempfile.TemporaryDirectory() as temporary:
     (pathlib.Path(temporary) / "configurations").mkdir()
     configurations(pathlib.Path(temporary) / "configurations")
     files(pathlib.Path(temporary))
+    (pathlib.Path(temporary) / "results").mkdir()
+    results(pathlib.Path(temporary) / "results")
     models(pathlib.Path(temporary))
 sys.exit(1 if failures else 0)
