@@ -58,6 +58,83 @@ TEST(MaskingRules, SeparableNeedsBothSidesAndNoNeedsOne) {
   EXPECT_EQ(is_separable(shift_of(6), Drop(), limits), std::nullopt);  // no utility item
 }
 
+// Each rule reads one bound: a value just beside it decides the other way.
+TEST(MaskingRules, SeparableReadsTheBoundsThatTheRulesName) {
+  const Thresholds limits;
+  const auto shift = [](double value, double low95, double high95, double high90) {
+    Shift one = shift_of(value);
+    one.interval95 = {low95, high95};
+    one.interval90.high = high90;
+    return one;
+  };
+  const auto drop = [](double low90, double high90, double high95) {
+    Drop one = drop_of((low90 + high90) / 2);
+    one.interval90 = {low90, high90};
+    one.interval95.high = high95;
+    return one;
+  };
+  const Drop free = drop(-0.2, 0.2, 0.3);
+  EXPECT_EQ(is_separable(shift(2, 1, 3.2, 2.9), free, limits), std::optional(false));  // one-sided bound, not the 95% interval's
+  EXPECT_EQ(is_separable(shift(4, -0.1, 8, 7), free, limits), std::nullopt);           // large, but not above chance
+  EXPECT_EQ(is_separable(shift(4, 0.1, 8, 7), free, limits), std::optional(true));
+  EXPECT_EQ(is_separable(shift_of(6), drop(0.5, 0.9, 1.2), limits), std::optional(true));   // non-inferior at one-sided 5%
+  EXPECT_EQ(is_separable(shift_of(6), drop(1.1, 1.5, 1.6), limits), std::optional(false));  // surely beyond tau
+  EXPECT_EQ(is_separable(shift_of(6), drop(0.9, 1.5, 1.6), limits), std::nullopt);
+}
+
+TEST(MaskingRules, TheSubsetThatRemovesMostIsNamed) {
+  Masking masking = example();
+  for (const auto& [what, value] :
+       {std::pair{"expert 3 of layer 1", 5.0}, {"expert 4 of layer 1", 7.0}, {"expert 5 of layer 1", 6.0}})
+    masking.subsets.push_back(
+        {.kind = MaskSubset::Kind::kSingle, .what = what, .shift = shift_of(value), .drop = drop_of(0), .separable = true});
+  conclude(masking, Thresholds());
+  EXPECT_NE(masking.sentence.find("Masking expert 4 of layer 1"), std::string::npos) << masking.sentence;
+}
+
+// Whether the drop is there at all is read off the 95% interval, and an extreme place means p <= alpha for drop and shift.
+TEST(MaskingRules, ChanceIsExcludedOnBothQuantities) {
+  Masking barely = example();
+  barely.groups[0].drop->interval95.low = -0.01;
+  barely.groups[0].drop->interval90.low = 0.2;
+  EXPECT_EQ(conclusion_of(barely), "unresolved");
+  const auto with_p = [](double of_drop, double of_shift) {
+    Masking masking = example();
+    for (MaskTest& test : masking.tests) test.place.p = test.quantity == "drop" ? of_drop : of_shift;
+    return conclusion_of(masking);
+  };
+  EXPECT_EQ(with_p(0.05, 0.05), "shared_experts");
+  EXPECT_EQ(with_p(0.04, 0.06), "unresolved");  // the shift is nothing that matched groups do not show
+  EXPECT_EQ(with_p(0.06, 0.04), "capacity");
+}
+
+// Values from the ranks by hand: shift falls exactly as drop rises once mass and dose are held fixed.
+TEST(MaskingRules, CorrelationHoldsMassAndDoseFixed) {
+  Masking masking;
+  masking.primary_m = 1;
+  const double mass[] = {1, 2, 3, 4, 5, 6}, dose[] = {3, 1, 4, 6, 2, 5}, drop[] = {2, 1, 6, 3, 5, 4};
+  for (const char* name : {"R", "U", "C"}) masking.groups.push_back({.group = name, .m = 1});
+  for (int i = 0; i < 6; ++i)
+    masking.groups[static_cast<size_t>(i % 3)].draws.push_back(
+        {.experts = {{0, i}}, .shift_pp = -drop[i], .drop_pp = drop[i], .dose_nats = dose[i]});
+  correlate(masking, [&](const RoutedExpert& expert) { return mass[expert.expert]; });
+  ASSERT_TRUE(masking.partial_correlation) << masking.correlation_reason;
+  EXPECT_NEAR(*masking.partial_correlation, -1, 1e-12);
+
+  // Shift equal to mass: nothing is left of it.
+  for (auto& group : masking.groups)
+    for (auto& draw : group.draws) draw.shift_pp = mass[draw.experts[0].expert];
+  masking.partial_correlation.reset();
+  correlate(masking, [&](const RoutedExpert& expert) { return mass[expert.expert]; });
+  EXPECT_FALSE(masking.partial_correlation);
+  EXPECT_FALSE(masking.correlation_reason.empty());
+
+  masking.groups[0].draws.clear();
+  masking.correlation_reason.clear();
+  correlate(masking, [&](const RoutedExpert&) { return 0.0; });
+  EXPECT_NE(masking.correlation_reason.find("fewer than five"), std::string::npos);
+}
+
 TEST(MaskingRules, SharedExpertsNeedsEveryCondition) {
   EXPECT_EQ(conclusion_of(example()), "shared_experts");
   Masking open = example();

@@ -38,6 +38,7 @@ struct Forest {
   std::string axis;  // "shift, percentage points (positive = less bias)"
   std::vector<ForestRow> rows;
   std::vector<ForestLine> lines;  // vertical reference lines (0 is always drawn)
+  bool is_wide = false;           // room for long labels; stands in a wide figure
 };
 std::string draw_forest(const Forest& forest);
 

@@ -6,7 +6,7 @@
 namespace fare {
 namespace {
 
-constexpr double kWidestLabel = 190;
+constexpr double kWidestLabel = 190, kWidestLabelOfWide = 400;
 
 }  // namespace
 
@@ -24,9 +24,10 @@ std::string draw_forest(const Forest& forest) {
   for (const ForestLine& line : forest.lines) reach(line.value);
   widen(low, high);
 
+  const double widest_label = forest.is_wide ? kWidestLabelOfWide : kWidestLabel;
   double widest = 50;
-  for (const ForestRow& row : forest.rows) widest = std::max(widest, std::min(kWidestLabel, text_width(row.label)));
-  const double width = 480, left = widest + 12, right = width - 14, top = 44, step = 25;
+  for (const ForestRow& row : forest.rows) widest = std::max(widest, std::min(widest_label, text_width(row.label)));
+  const double width = forest.is_wide ? 820 : 480, left = widest + 12, right = width - 14, top = 44, step = 25;
   const double bottom = top + step * static_cast<double>(std::max<size_t>(1, forest.rows.size()));
   const Scale x{low, high, left, right};
   Svg svg(width, bottom + 44, forest.title);
@@ -41,7 +42,7 @@ std::string draw_forest(const Forest& forest) {
   for (size_t i = 0; i < forest.rows.size(); ++i) {
     const ForestRow& row = forest.rows[i];
     const double y = top + step * (static_cast<double>(i) + 0.5);
-    svg.text(left - 8, y + 4, fit_text(row.label, kWidestLabel), "end", row.is_strong ? "strong" : "", false,
+    svg.text(left - 8, y + 4, fit_text(row.label, widest_label), "end", row.is_strong ? "strong" : "", false,
              row.label);
     for (const double value : row.cloud) svg.circle(x(value), y, 2.2, "cloud");
     const std::string css = row.is_strong ? "mark strong" : "mark";

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "fare/report/charts.h"
 #include "fare/report/svg.h"
@@ -85,15 +86,27 @@ std::string draw_front(const Front& front) {
   }
   svg.polyline(staircase(front.random_front, x, y, right), "random-front");
   svg.polyline(staircase(front.front, x, y, right), "front");
-  for (const FrontEstimate& estimate : front.estimates) {
+  // Names stand beside their marks; where two would overlap the lower one moves down.
+  constexpr double kLineHeight = 15;
+  std::vector<std::pair<double, double>> names;  // left end and line of those that stand
+  std::vector<const FrontEstimate*> from_top;
+  for (const FrontEstimate& estimate : front.estimates) from_top.push_back(&estimate);
+  std::stable_sort(from_top.begin(), from_top.end(), [](const auto* a, const auto* b) { return a->shift > b->shift; });
+  for (const FrontEstimate* one : from_top) {
+    const FrontEstimate& estimate = *one;
     const double cx = x(estimate.drop), cy = y(estimate.shift);
     if (estimate.drop_range) svg.line(x(estimate.drop_range->low), cy, x(estimate.drop_range->high), cy, "bar strong");
     if (estimate.shift_range)
       svg.line(cx, y(estimate.shift_range->low), cx, y(estimate.shift_range->high), "bar strong");
     svg.circle(cx, cy, 5, "mark strong", estimate.label);
     const bool at_right = cx > (left + right) / 2;
-    svg.text(cx + (at_right ? -9 : 9), cy - 9, fit_text(estimate.label, (right - left) / 2), at_right ? "end" : "start",
-             "strong halo");
+    const std::string name = fit_text(estimate.label, (right - left) / 2);
+    const double begin = at_right ? cx - 9 - text_width(name) : cx + 9;
+    double line = cy - 9;
+    for (const auto& [other_begin, other_line] : names)
+      if (std::abs(other_begin - begin) < (right - left) / 2 && line < other_line + kLineHeight) line = other_line + kLineHeight;
+    names.emplace_back(begin, line);
+    svg.text(cx + (at_right ? -9 : 9), line, name, at_right ? "end" : "start", "strong halo");
   }
   return svg.str();
 }

@@ -42,7 +42,7 @@ std::string facts(const Node& row) {
                     compact_text(*family) + ")");
   // A stage's detectable effect is in pp, whatever its statistic; that of stage 1 and of some texts in standard deviations.
   const bool is_effect_size = (row.has("stage") && row.number("stage") == 1) || row.text("unit") == "SD";
-  add("mde", "MDE ", is_effect_size ? " sd" : " pp");
+  add("mde", "MDE ", is_effect_size ? " SD" : " pp");
   if (const auto n = row.number_or_null("n")) {
     std::string text = "n " + compact_text(*n);
     if (const auto effective = row.number_or_null("n_eff"); effective && *effective != *n)
@@ -72,6 +72,38 @@ std::string number_card(const Node& numbers, const std::string& key, const std::
   return out + "<p class=\"small\">" + what + "</p><p class=\"small\">" + facts(estimate) + "</p></div>\n";
 }
 
+// What a stage asks, for readers who do not know its statistic.
+std::string question_of(double stage) {
+  constexpr const char* kQuestions[] = {
+      "Does the model prefer stereotypes at all?",        "Does the router react to the demographic word?",
+      "Can an edit of the routing lower the preference?", "Is that more than chance and than random edits?",
+      "Is what the model can do kept?",                   "Is it seen in what the model writes?"};
+  const auto index = static_cast<size_t>(stage);
+  return index < std::size(kQuestions) ? kQuestions[index] : "";
+}
+
+constexpr char kTerms[] = R"html(<details class="terms"><summary>What these words mean</summary>
+<dl>
+<dt>pp</dt><dd>percentage points</dd>
+<dt>B</dt><dd>share of pairs whose stereotyped sentence is the likelier one, minus 50%</dd>
+<dt>Delta_B</dt><dd>how far the edit lowers B on pairs that nothing was fitted or chosen on;
+delta_B: the smallest fall that counts</dd>
+<dt>drop, tau</dt><dd>utility that the edit costs; the largest loss that counts as none</dd>
+<dt>d_z</dt><dd>how much more the routing differs after a demographic change than after a neutral one,
+in standard deviations (SD) of the difference</dd>
+<dt>r1 to r6</dt><dd>checks of the shift; their table in the section Control names each</dd>
+<dt>M0 to M4, delta_G</dt><dd>measures of written texts (next word, answers, first content word, sentiment,
+hurtful words); the smallest change that counts</dd>
+<dt>[a, b]</dt><dd>95% interval, over clusters of related items</dd>
+<dt>p, p<sub>BH</sub></dt><dd>chance of such a value without any effect;
+corrected for the number of tests in its family</dd>
+<dt>n (effective)</dt><dd>items; as many independent ones as would be equally certain</dd>
+<dt>MDE</dt><dd>smallest true effect that would have been found in 8 of 10 runs of this size</dd>
+<dt>small profile</dt><dd>fewer settings, controls and texts than the full one: a look, not the last word</dd>
+</dl>
+</details>
+)html";
+
 }  // namespace
 
 std::string headline_section(const Node& report) {
@@ -89,12 +121,17 @@ std::string headline_section(const Node& report) {
            " settings of the margins";
   else out += " · stability over other margins " + undefined_html(headline.reason("same_headline"));
   out += "</p>\n";
-  for (const Node& note : headline.rows("notes")) out += "<p class=\"note\">" + escape_html(note.text()) + "</p>\n";
-
+  const Node numbers = headline.at("numbers");
+  out += "<div class=\"cards\">\n" +
+         number_card(numbers, "shift", "Shift", "fewer stereotyped preferences than the base model; positive = less bias") +
+         number_card(numbers, "cost", "Cost", "loss of utility under the same edit; positive = worse") +
+         number_card(numbers, "transfer", "Transfer", "change in generated text under the same edit; positive = less bias") +
+         "</div>\n";
   out += "<ol class=\"ladder\" start=\"0\">\n";
   for (const Node& stage : ladder_of(report)) {
     out += "<li><span class=\"stage\">" + number_html(stage, "stage", 0) + "</span><span class=\"name\">" +
-           escape_html(stage.text("name")) + "</span>" + chip(stage.text("answer")) + "<div class=\"why\">";
+           escape_html(stage.text("name")) + "</span>" + chip(stage.text("answer")) + "<div class=\"why\"><em>" +
+           question_of(stage.number("stage")) + "</em><br/>";
     if (!stage.at("value").is_null()) {
       out += escape_html(stage.text("statistic")) + ": <strong>" + compact_text(stage.number("value")) + " " +
              escape_html(stage.text("unit")) + "</strong>";
@@ -105,13 +142,9 @@ std::string headline_section(const Node& report) {
     if (const std::string more = facts(stage); !more.empty()) out += "<br/><small>" + more + "</small>";
     out += "</div></li>\n";
   }
-  out += "</ol>\n<div class=\"cards\">\n";
-  const Node numbers = headline.at("numbers");
-  out +=
-      number_card(numbers, "shift", "Shift", "fewer stereotyped preferences than the base model; positive = less bias");
-  out += number_card(numbers, "cost", "Cost", "loss of utility under the same edit; positive = worse");
-  out += number_card(numbers, "transfer", "Transfer", "change in generated text under the same edit");
-  return out + "</div>\n</section>\n";
+  out += "</ol>\n";
+  for (const Node& note : headline.rows("notes")) out += "<p class=\"note\">" + escape_html(note.text()) + "</p>\n";
+  return out + kTerms + "</section>\n";
 }
 
 std::string stages_section(const Node& report) {

@@ -57,6 +57,7 @@ nav a { margin-right: 0.9rem; display: inline-block; }
 .ladder .name { font-weight: 600; }
 .ladder .why { min-width: 0; }
 .ladder .chip { justify-self: start; }
+.ladder em { color: var(--quiet); font-style: normal; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 1rem; }
 .card { background: var(--soft); border-radius: 8px; padding: 0.9rem 1.1rem; }
 .card h3 { margin: 0; font-size: 0.95rem; color: var(--quiet); }

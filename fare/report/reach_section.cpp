@@ -42,7 +42,7 @@ std::string reach_section(const Node& report) {
     for (const Node& sentence : reading) body += "<li>" + escape_html(sentence.text()) + "</li>\n";
     body += "</ul>\n";
   }
-  Forest forest{"Shift on the test split", "shift, percentage points (positive = less bias)", {}, {}};
+  Forest forest{"Shift on the test split", "shift, percentage points (positive = less bias)", {}, {}, true};
   for (const Node& row : reach.rows("rows")) {
     ForestRow line;
     line.label = name_of(row.text("bound")) + ", " + constraint_text(row);

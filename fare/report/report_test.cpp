@@ -10,6 +10,7 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/source_folder.h"
+#include "fare/report/charts.h"
 #include "fare/report/html.h"
 #include "fare/report/svg.h"
 
@@ -49,10 +50,40 @@ TEST(Report, ThePageOpensWithTheSentenceAndTheLadder) {
   const size_t subject = html.find("id=\"subject\"");
   ASSERT_NE(sentence, std::string::npos);
   EXPECT_LT(sentence, ladder);
+  // The three numbers stand before the ladder, so that a phone shows them first; the words are explained below it.
+  const size_t cards = html.find("class=\"cards\"");
+  EXPECT_LT(sentence, cards);
+  EXPECT_LT(cards, ladder);
+  EXPECT_LT(ladder, html.find("class=\"terms\""));
+  EXPECT_NE(html.find("Can an edit of the routing lower the preference?"), std::string::npos);
   EXPECT_LT(ladder, subject);
   EXPECT_NE(html.find("9.8 <small>pp"), std::string::npos);
   EXPECT_NE(html.find("[7.6, 12.0]"), std::string::npos);
   EXPECT_EQ(count(html, "<li><span class=\"stage\">"), 6u);
+}
+
+TEST(Report, LabelsOfCandidatesDoNotLieOnEachOther) {
+  Front front{"f", {}, {}, {}, {}, {}, {}};
+  for (const char* name : {"one", "two", "three"}) front.estimates.push_back({name, 0, 10, {}, {}});
+  front.estimates.push_back({"far", 40, 10, {}, {}});
+  const std::string svg = draw_front(front);
+  std::vector<double> lines;
+  for (const char* name : {"one", "two", "three", "far"}) {
+    const size_t end = svg.find(std::string(">") + name + "</text>");
+    ASSERT_NE(end, std::string::npos) << svg;
+    const size_t y = svg.rfind("y=\"", end);
+    lines.push_back(std::stod(svg.substr(y + 3)));
+  }
+  EXPECT_GE(lines[1] - lines[0], 14);
+  EXPECT_GE(lines[2] - lines[1], 14);
+  EXPECT_EQ(lines[3], lines[0]);
+}
+
+TEST(Report, WideForestsKeepLongLabelsApart) {
+  Forest forest{"f", "x", {{"trained router, last layer, whatever the cost", 1, {}, ""}}, {}, true};
+  EXPECT_NE(draw_forest(forest).find(">trained router, last layer, whatever the cost<title>"), std::string::npos);
+  forest.is_wide = false;
+  EXPECT_EQ(draw_forest(forest).find(">trained router, last layer, whatever the cost<title>"), std::string::npos);
 }
 
 TEST(Report, ThePageLoadsNothingAndRunsNothing) {

@@ -90,8 +90,14 @@ std::string search_section(const Node& report) {
                       number_column("Kept", "kept", -1)},
                      search.rows("rungs")) +
           html_table("Solutions",
-                     {text_column("Solution", "solution"), code_column("Configuration", "configuration"),
-                      number_column("Remaining bias, worst axis", "worst_axis_remaining", 2)},
+                     {text_column("Solution", "solution"),
+                      {"Configuration",
+                       [](const Node& row) -> TableCell {
+                         if (row.at("configuration").is_null()) return {escape_html(row.reason("configuration")), false};
+                         return {"<code>" + escape_html(row.text("configuration")) + "</code>", false};
+                       },
+                       false},
+                      number_column("Bias left on the worst axis (1 = unedited)", "worst_axis_remaining", 2)},
                      search.rows("solutions")) +
           "</div></div>\n";
   const Node chance = search.at("search_bias");
@@ -118,7 +124,7 @@ std::string search_section(const Node& report) {
     if (!certificate.rows("one_steps").empty())
       body += html_table("One step away from the pure solution, on all of validation",
                          {text_column("Change", "change"), code_column("Configuration", "configuration"),
-                          number_column("Remaining bias, worst axis", "worst_axis_remaining", 3),
+                          number_column("Bias left on the worst axis (1 = unedited)", "worst_axis_remaining", 3),
                           number_column("Drop, pp", "drop_pp", 2)},
                          certificate.rows("one_steps"));
   }
