@@ -180,9 +180,9 @@ void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context")
       ->check(at_least(0));
   command->add_option("--unit-rows", flags->unit_rows, "Rows computed together; larger is faster and takes more memory")
-      ->check(at_least(1));
+      ->check(at_least(1))->capture_default_str();
   command->add_option("--seed", flags->common.seed, "Decides which requests are scored a second time as a check")
-      ->check(at_least(0));
+      ->check(at_least(0))->capture_default_str();
   add_console_flags(*command, flags->common);
   command->footer("Examples:\n"
                   "  fare eval --model DIR --tasks crows_pairs_english,fare_crows_pairs --data DATA --out RUN\n"

@@ -76,23 +76,23 @@ void add_model_flags(CLI::App& command, CommonFlags& flags) {
       ->check([](const std::string& text) {
         parse_devices(text, num_cuda_devices());  // throws
         return std::string();
-      });
+      })->capture_default_str();
   command.add_option("--dtype", flags.dtype, "Working type; auto = bf16 only where the checkpoint is bf16 and the "
                                              "device is fast at it, else f32")
-      ->check(CLI::IsMember({"f32", "bf16", "auto"}));
+      ->check(CLI::IsMember({"f32", "bf16", "auto"}))->capture_default_str();
   command.add_option("--matmul", flags.matmul, "Library for float32 products; auto = measure at start, take the faster")
-      ->check(CLI::IsMember({"mkl", "onednn", "auto"}));
+      ->check(CLI::IsMember({"mkl", "onednn", "auto"}))->capture_default_str();
   command.add_option("--head", flags.head, "Where tie_word_embeddings is true but a different lm_head.weight is stored: "
                                            "stored or tied; ask = refuse such a checkpoint")
-      ->check(CLI::IsMember({"ask", "stored", "tied"}));
+      ->check(CLI::IsMember({"ask", "stored", "tied"}))->capture_default_str();
   command.add_flag("--ignore-correction-bias", flags.ignore_correction_bias,
                    "Choose experts by their scores alone, without a stored correction bias (ERNIE-4.5), as some readers do");
   command.add_flag("--ignore-scale-factor", flags.ignore_scale_factor,
                    "Leave the factor of mscale_all_dim out of the softmax scale (DeepSeek-V2), as transformers did before July 2026");
   command.add_option("--max-length", flags.max_length, "Context length in tokens; 0 = the model's own")
-      ->check(at_least(0));
+      ->check(at_least(0))->capture_default_str();
   command.add_option("--threads", flags.threads, "Of each process; 0 = all physical cores it may use, divided by the ranks that "
-                                              "share them")->check(at_least(0));
+                                              "share them")->check(at_least(0))->capture_default_str();
 }
 
 void add_output_flag(CLI::App& command, CommonFlags& flags, bool required) {
@@ -103,7 +103,7 @@ void add_output_flag(CLI::App& command, CommonFlags& flags, bool required) {
 void add_console_flags(CLI::App& command, CommonFlags& flags) {
   command.add_flag("--quiet", flags.quiet, "No progress on stderr");
   command.add_option("--log-level", flags.log_level, "debug, info, warning or error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))->capture_default_str();
 }
 
 void add_data_flag(CLI::App& command, CommonFlags& flags) {

@@ -160,7 +160,8 @@ void add_generate_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_flag("--chat", flags->chat, "Conversations (\"messages\") through the checkpoint's chat template");
   command->add_option("--chat-template", flags->chat_template, "The same with the template in this file (Jinja)");
   add_output_flag(*command, flags->common, false);
-  command->add_option("--limit", flags->common.limit, "Only the first N prompts; 0 = all")->check(at_least(0));
+  command->add_option("--limit", flags->common.limit, "Only the first N prompts; 0 = all")->check(at_least(0))
+      ->capture_default_str();
   command->add_option("--max-new-tokens", flags->max_new_tokens, "Tokens per text at most")->check(at_least(1))
       ->capture_default_str();
   command->add_option("--samples", flags->samples, "Texts per prompt")->check(at_least(1))->capture_default_str();

@@ -218,25 +218,27 @@ void add_score_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_option("--requests", flags->requests, "JSON lines: id, context + continuation or context_ids + continuation_ids")
       ->required();
   add_output_flag(*command, flags->common, false);
-  command->add_option("--limit", flags->common.limit, "Only the first N requests; 0 = all")->check(at_least(0));
-  command->add_option("--seed", flags->common.seed, "As with every command; no score depends on it")->check(at_least(0));
+  command->add_option("--limit", flags->common.limit, "Only the first N requests; 0 = all")->check(at_least(0))
+      ->capture_default_str();
+  command->add_option("--seed", flags->common.seed, "As with every command; no score depends on it")->check(at_least(0))
+      ->capture_default_str();
   auto* one = command->add_option("--intervention", flags->intervention, "Intervention file (fare-intervention/1)");
   command->add_option("--interventions", flags->interventions, "Folder of intervention files; --out is then a folder")
       ->excludes(one);
   command->add_option("--trace", flags->trace, "routes: also write the routes of every fed token")
       ->check(CLI::IsMember({"routes"}));
   command->add_option("--trace-limit-mb", flags->trace_limit_mb, "Refuse a larger trace before the run (10^6 bytes)")
-      ->check(at_least(1));
+      ->check(at_least(1))->capture_default_str();
   command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context")
       ->check(at_least(0));
   command->add_option("--unit-rows", flags->unit_rows, "Rows computed together; larger is faster and takes more memory")
-      ->check(at_least(1));
+      ->check(at_least(1))->capture_default_str();
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
   command->add_flag("--no-prefix-sharing", flags->no_prefix_sharing, "Compute every request on its own rows");
   command->add_flag("--no-resume", flags->no_resume, "Compute every intervention whole, not only what it changes");
   command->add_flag("--no-batch-edits", flags->no_batch_edits, "Compute interventions one by one, not several through each product");
   command->add_option("--cache-mb", flags->cache_mb, "Memory for what interventions reuse of a unit's base run (2^20 bytes)")
-      ->check(at_least(0));
+      ->check(at_least(0))->capture_default_str();
   command->add_option("--scratch", flags->scratch, "Folder of a temporary file for what --cache-mb has no room for");
   add_console_flags(*command, flags->common);
   command->footer("Examples:\n"

@@ -122,15 +122,17 @@ void add_study_flags(CLI::App& command, StudyFlags& flags, bool needs_out) {
   command.add_option("--tasks", flags.tasks, "Benchmarks that give the pairs, e.g. fare_crows_pairs; fare_winobias and bbq beside them are the transfer set")->delimiter(',');
   command.add_option("--utility-tasks", flags.utility_tasks, "Benchmarks that give the utility items, e.g. truthfulqa_mc1")->delimiter(',');
   add_output_flag(command, flags.common, needs_out);
-  command.add_option("--seed", flags.common.seed, "Seed of splits, resampling and random controls")->check(at_least(0));
+  command.add_option("--seed", flags.common.seed, "Seed of splits, resampling and random controls")->check(at_least(0))
+      ->capture_default_str();
   command.add_option("--limit", flags.common.limit, "First N pairs and utility items only; the report says so")
-      ->check(at_least(0));
+      ->check(at_least(0))->capture_default_str();
   add_data_flag(command, flags.common);
   add_console_flags(command, flags.common);
 }
 
 void add_masking_flags(CLI::App& command, std::string& profile, int64_t& mask_size) {
-  command.add_option("--profile", profile, "small (CPU, a look) or full")->check(CLI::IsMember({"small", "full"}));
+  command.add_option("--profile", profile, "small (CPU, a look) or full")->check(CLI::IsMember({"small", "full"}))
+      ->capture_default_str();
   command.add_option("--mask-size", mask_size, "Experts in a group of the masking tests (default 10, at most an eighth of all)")
       ->check(at_least(1));
 }

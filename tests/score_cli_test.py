@@ -360,6 +360,7 @@ def test_bad_input(folder, model, family):
              ("fraction.jsonl", [good | {"context_ids": [1.5]}], "", ["line 1", "1.5"]),
              ("vocabulary.jsonl", [good, good | {"id": "b", "context_ids": [99999]}], "", ["line 2", "99999", "320"]),
              ("span.jsonl", [good | {"spans": {"s": [[0, 2]]}}], "", ["line 1", "'s'", "out of range"]),
+             ("empty_span.jsonl", [good | {"spans": {"s": [[0, 0]]}}], "", ["line 1", "'s'", "[0,0] is empty"]),
              ("long.jsonl", [good | {"id": "long", "continuation_ids": [1] * 3000}], "", ["line 1", "'long'", "--max-length"])]
     for name, objects, rest, says in cases:
         path = write_lines(folder / name, objects)
@@ -393,7 +394,7 @@ def test_bad_input(folder, model, family):
         score(model, file, out / "s.jsonl", *wrong, status=2)
     fare("score", "--model", model, status=2, says=["--requests"])
     fare("score", "--model", model, "--requests", file, "--trace", "routes", status=2, says=["--out"])
-    fare("score", "--help", says=["Examples:", "--config", "--limit", "--seed"])
+    fare("score", "--help", says=["Examples:", "--config", "--limit", "--seed", "=2048", "=4096", "=auto"])
     score(model, write_lines(folder / "three.jsonl", [good | {"id": str(i)} for i in range(3)]), folder / "two.jsonl", "--limit", "2")
     check("--limit: the first requests", [line["id"] for line in lines(folder / "two.jsonl")] == ["0", "1"])
     # Too large a trace, with its size, before anything runs.

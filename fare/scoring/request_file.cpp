@@ -21,7 +21,8 @@ void read_spans(const Json& object, const std::string& path, const std::string& 
       if (!range.is_array() || range.size() != 2 || !range[0].is_number_integer() || !range[1].is_number_integer())
         throw FormatError(path, where, "span '" + name + "': " + range.dump() + " is not [begin, end)");
       const int64_t begin = range[0].get<int64_t>(), end = range[1].get<int64_t>();
-      if (begin < 0 || begin >= end || end > end_of_text)
+      if (begin == end) throw FormatError(path, where, "span '" + name + "': " + range.dump() + " is empty");
+      if (begin < 0 || begin > end || end > end_of_text)
         throw FormatError(path, where, "span '" + name + "': " + range.dump() + " is out of range; the continuation has " +
                                            std::to_string(end_of_text) + (request.has_ids ? " tokens" : " bytes"));
       list.emplace_back(begin, end);
