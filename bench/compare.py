@@ -99,7 +99,7 @@ def main():
         results["attribution"] = attribution(work.out / "micro.json")
     for name, key, module in (("P6", "opening", opening), ("P8", "ranks", ranks), ("P10", "scaling", scaling)):
         if name in rows:
-            results[key] = work.timed(name, "", lambda: module.measure(work))
+            results[key] = work.timed(name, "", lambda: module.measure(work)) or results.get(key)
     races, wrong = [name for name in RACES if name in rows], []
     for dtype in options.dtypes.split(",") if races else ():
         for row in race(work, dtype, races, wrong):
