@@ -62,25 +62,33 @@ class Bench:
         self.out = ROOT / "out" / "bench"
         self.out.mkdir(parents=True, exist_ok=True)
         self.deadline = time.monotonic() + options.minutes * 60 if not options.full else float("inf")
-        self.pace = 1.0  # seconds that rows took over those of NEEDS, the last one's
+        self.pace = 1.0  # seconds that the last row took over those of NEEDS, at least 1
         self.not_begun = []
 
     def seconds_left(self):
         return self.deadline - time.monotonic()
 
-    def timed(self, name, dtype, measure):
-        """measure(), or None with a sentence where the row would not end before the deadline."""
-        usual = (NEEDS_QUICK if self.quick else NEEDS)[name] * (BF16 if dtype == "bf16" else 1)
-        if self.pace * usual > self.seconds_left():
+    def usual_seconds(self, name, dtype):
+        return (NEEDS_QUICK if self.quick else NEEDS)[name] * (BF16 if dtype == "bf16" else 1)
+
+    def ends_in_time(self, name, dtype):
+        """Whether the row would; if not, it is noted and said."""
+        seconds, left = self.pace * self.usual_seconds(name, dtype), max(0, self.seconds_left())
+        if seconds > left:
             self.not_begun.append(f"{name} {dtype}".strip())
-            print(f"NOT BEGUN: {name} {dtype}: about {self.pace * usual:.0f} s, and {max(0, self.seconds_left()):.0f} s are left of --minutes", flush=True)
+            print(f"NOT BEGUN: {name} {dtype}: about {seconds:.0f} s, and {left:.0f} s are left of --minutes", flush=True)
+        return seconds <= left
+
+    def timed(self, name, dtype, measure):
+        """measure(), or None where the row would not end in time."""
+        if not self.ends_in_time(name, dtype):
             return None
         begin = time.monotonic()
         try:
             return measure()
         finally:
             took = time.monotonic() - begin
-            self.pace = max(0.5, took / usual) if name in SHARE and not self.quick else self.pace
+            self.pace = max(1.0, took / self.usual_seconds(name, dtype))
             print(f"   {name} {dtype} took {took:.0f} s", flush=True)
 
     def pick(self, quick, usual, full=None):
