@@ -279,6 +279,10 @@ def broken_lines(f):
     for kind in ("pairs", "utility"):
         empty = lines(f.folder / "empty.jsonl")
         refused(f"empty {kind}", *f.diagnose(**{kind: empty}), says=["empty.jsonl"], out=f.out)
+    rows = [json.loads(row) | {"set": "transfer"} for row in (f.control / "pairs.jsonl").read_text().splitlines()]
+    refused("pairs of the transfer set alone", *f.diagnose(pairs=lines(f.folder / "transfer.jsonl", *rows)),
+            says=["transfer.jsonl", "of the set 'main'"])
+    shutil.rmtree(f.out, ignore_errors=True)
     few = lines(f.folder / "few.jsonl", *(f.control / "pairs.jsonl").read_text().splitlines(True)[:2])
     done = subprocess.run([FARE, *map(str, f.diagnose(pairs=few))], capture_output=True, text=True, timeout=300)
     judge("two pairs", done.returncode, done.stdout + done.stderr, 1, ["pairs"])

@@ -149,7 +149,7 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
     }
   }
   if (study.pairs.empty())
-    throw FormatError(pair_file.name, "", "no demographic pair can be scored" +
+    throw FormatError(pair_file.name, "", "no demographic pair of the set 'main' can be scored" +
                                                     (pair_file.note.empty() ? "" : ": " + pair_file.note));
 
   Study::SourceFile& utility_file = file_of("utility");
