@@ -13,37 +13,90 @@ namespace {
 
 constexpr int kMaxSteps = 14;
 constexpr double kSmallestLambda = 1e-6;
+// A bracket of strengths this narrow (log of their ratio) holds a jump of the dose: a token's choice flips.
+constexpr double kNarrowBracket = 1e-2;
+// More strength that adds no more than this share of the dose has run into the largest that its direction can do.
+constexpr double kSaturated = 1e-3;
+// Draws of a kind that are tuned first; the others start from the median of their strengths, since directions are alike.
+constexpr int64_t kPilots = 5;
 
-std::vector<DoseDraw> tuned_draws(OutcomeSource& source, const SearchCandidate& candidate, bool restricted, int64_t wanted,
-                                  const DiagnosisOptions& options, int64_t& tried) {
-  std::vector<DoseDraw> draws;
-  double start = candidate.strength;  // then the last strength that matched: directions of one kind are alike
-  for (tried = 0; tried < 2 * wanted && static_cast<int64_t>(draws.size()) < wanted; ++tried) {
-    source.progress().check();
-    const auto intervention_at = [&](double strength) {
-      std::optional<Intervention> intervention = candidate.direction(tried, restricted, strength);
-      if (intervention) intervention->name = fmt::format("dose-{}-{}", restricted ? "outside" : "anywhere", tried);
-      return intervention;
-    };
-    if (!intervention_at(start)) break;
-    const auto dose_at = [&](double strength) {
-      const Intervention intervention = *intervention_at(strength);
-      const Intervention* one = &intervention;
-      return source.doses({&one, 1}, options.neutral_tokens).front().kl_nats;
-    };
-    const MatchedDose match = match_dose(dose_at, candidate.dose->kl_nats, start, candidate.largest_strength,
-                                         options.dose_tolerance, kMaxSteps);
-    if (!match.matched) continue;
-    start = match.lambda;
-    DoseDraw draw;
-    draw.draw = static_cast<int64_t>(draws.size());
-    draw.restricted = restricted;
-    draw.match = match;
-    draw.intervention = *intervention_at(match.lambda);
-    draws.push_back(std::move(draw));
-    source.progress()("dose control", static_cast<int64_t>(draws.size()), wanted);
+// The random directions of one candidate and one kind, on their way to its dose.
+struct Tuning {
+  const SearchCandidate* candidate;
+  bool restricted;
+  int64_t wanted, tried = 0;
+  bool exhausted = false;  // there is no further direction
+  std::vector<DoseDraw> draws = {};
+
+  struct Running {
+    int64_t number;
+    DoseSearch search;
+  };
+  std::vector<Running> running = {};
+
+  Intervention at(int64_t number, double strength) const {
+    Intervention intervention = *candidate->direction(number, restricted, strength);
+    intervention.name = fmt::format("dose-{}-{}", restricted ? "outside" : "anywhere", number);
+    return intervention;
   }
-  return draws;
+
+  // Starts the next directions once those before are settled: as many as are wanted still.
+  void refill(const DiagnosisOptions& options) {
+    if (!running.empty() || exhausted) return;
+    int64_t count = std::min(wanted - static_cast<int64_t>(draws.size()), 2 * wanted - tried);
+    double start = candidate->strength;
+    if (tried == 0) count = std::min(count, kPilots);
+    std::vector<double> matched;
+    for (const DoseDraw& draw : draws) matched.push_back(draw.match.lambda);
+    if (!matched.empty()) start = stats::quantile(matched, 0.5);
+    for (; count > 0; --count, ++tried) {
+      if (!candidate->direction(tried, restricted, start)) {
+        exhausted = true;
+        return;
+      }
+      running.push_back({tried, DoseSearch(candidate->dose->kl_nats, start, candidate->largest_strength, options.dose_tolerance,
+                                           kMaxSteps)});
+    }
+  }
+
+  // Moves what has ended to the draws, in the order of their numbers.
+  void settle() {
+    if (!std::all_of(running.begin(), running.end(), [](const Running& one) { return one.search.done(); })) return;
+    for (const Running& one : running) {
+      const MatchedDose& match = one.search.best();
+      if (match.matched)
+        draws.push_back({static_cast<int64_t>(draws.size()), restricted, match, at(one.number, match.lambda), 0, std::nullopt});
+    }
+    running.clear();
+  }
+};
+
+// Tunes all of them, every round with one call for the doses of all directions that are on their way.
+void tune(OutcomeSource& source, std::vector<Tuning>& tunings, const DiagnosisOptions& options) {
+  int64_t wanted = 0;
+  for (const Tuning& tuning : tunings) wanted += tuning.wanted;
+  while (true) {
+    source.progress().check();
+    std::vector<Intervention> asked;
+    std::vector<DoseSearch*> askers;
+    int64_t matched = 0;
+    for (Tuning& tuning : tunings) {
+      tuning.settle();
+      tuning.refill(options);
+      matched += static_cast<int64_t>(tuning.draws.size());
+      for (Tuning::Running& one : tuning.running) {
+        if (one.search.done()) continue;
+        asked.push_back(tuning.at(one.number, one.search.next()));
+        askers.push_back(&one.search);
+      }
+    }
+    source.progress()("dose control", matched, wanted);
+    if (askers.empty()) return;
+    std::vector<const Intervention*> pointers;
+    for (const Intervention& one : asked) pointers.push_back(&one);
+    const std::vector<Dose> doses = source.doses(pointers, options.neutral_tokens);
+    for (size_t i = 0; i < askers.size(); ++i) askers[i]->tell(doses[i].kl_nats);
+  }
 }
 
 std::optional<double> percentile95(const DoseControl& control, bool restricted, int64_t asked, int64_t tried,
@@ -62,42 +115,37 @@ std::optional<double> percentile95(const DoseControl& control, bool restricted, 
 
 }  // namespace
 
-MatchedDose match_dose(const std::function<double(double)>& dose_at, double target, double start, double largest,
-                       double tolerance, int max_steps) {
-  struct Point {
-    double lambda, dose;
-  };
-  std::optional<Point> below, above;
-  MatchedDose best;
-  double best_distance = HUGE_VAL;
-  double lambda = std::clamp(start, kSmallestLambda, largest);
-  for (int step = 0; step < max_steps; ++step) {
-    const double dose = dose_at(lambda);
-    const double distance = dose > 0 ? std::abs(std::log(dose / target)) : HUGE_VAL;
-    if (step == 0 || distance < best_distance) {
-      best = {lambda, dose, std::abs(dose / target - 1) <= tolerance};
-      best_distance = distance;
-    }
-    if (best.matched) return best;
-    (dose < target ? below : above) = Point{lambda, dose};
-    if (below && above) {
-      // A jump of the dose (a token's choice flips) can sit inside the bracket: stop when it cannot be divided further.
-      const double low = std::log(below->lambda), high = std::log(above->lambda);
-      if (std::abs(high - low) < 1e-6) return best;
-      double share = 0.5;
-      if (below->dose > 0 && step % 3 != 2)
-        share = std::clamp(std::log(target / below->dose) / std::log(above->dose / below->dose), 0.1, 0.9);
-      lambda = std::exp(low + share * (high - low));
-    } else {
-      // Dose grows about with the square of a small strength.
-      const double factor = dose > 0 ? std::clamp(std::sqrt(target / dose), 0.125, 8.0) : 8.0;
-      const double next = lambda * (dose < target ? std::max(factor, 1.1) : std::min(factor, 1 / 1.1));
-      const double bounded = std::clamp(next, kSmallestLambda, largest);
-      if (bounded == lambda) return best;
-      lambda = bounded;
-    }
+DoseSearch::DoseSearch(double target, double start, double largest, double tolerance, int max_steps)
+    : target_(target), largest_(largest), tolerance_(tolerance), lambda_(std::clamp(start, kSmallestLambda, largest)),
+      steps_left_(max_steps) {}
+
+void DoseSearch::tell(double dose) {
+  const double distance = dose > 0 ? std::abs(std::log(dose / target_)) : HUGE_VAL;
+  if (step_ == 0 || distance < best_distance_) {
+    best_ = {lambda_, dose, std::abs(dose / target_ - 1) <= tolerance_};
+    best_distance_ = distance;
   }
-  return best;
+  ++step_;
+  const bool saturated = below_ && dose < target_ && lambda_ > 1.5 * below_->lambda && below_->dose > 0 &&
+                         dose < (1 + kSaturated) * below_->dose;
+  done_ = best_.matched || --steps_left_ == 0 || saturated;
+  if (done_) return;
+  (dose < target_ ? below_ : above_) = Point{lambda_, dose};
+  if (below_ && above_) {
+    const double low = std::log(below_->lambda), high = std::log(above_->lambda);
+    done_ = std::abs(high - low) < kNarrowBracket;
+    double share = 0.5;
+    if (below_->dose > 0 && step_ % 3 != 0)
+      share = std::clamp(std::log(target_ / below_->dose) / std::log(above_->dose / below_->dose), 0.1, 0.9);
+    lambda_ = std::exp(low + share * (high - low));
+  } else {
+    // Dose grows about with the square of a small strength.
+    const double factor = dose > 0 ? std::clamp(std::sqrt(target_ / dose), 0.125, 8.0) : 8.0;
+    const double wished = lambda_ * (dose < target_ ? std::max(factor, 1.1) : std::min(factor, 1 / 1.1));
+    const double bounded = std::clamp(wished, kSmallestLambda, largest_);
+    done_ = bounded == lambda_;
+    lambda_ = bounded;
+  }
 }
 
 std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult& search, const TestOutcomes& test,
@@ -106,14 +154,15 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
   const std::vector<Margins> base = at_indices<Margins>(test.base.pairs, test.pairs);
   const std::vector<UtilityOutcome> base_utility = at_indices<UtilityOutcome>(test.base.utility, test.utility);
   std::vector<DoseControl> controls;
-  std::vector<int64_t> unrestricted_asked, unrestricted_tried;
+  std::vector<Tuning> tunings;                // two of each candidate that can be tuned: restricted, then anywhere
+  std::vector<std::optional<size_t>> first;   // of each candidate's
   for (const SearchCandidate& candidate : search.candidates) {
     DoseControl control;
     control.candidate = candidate.name;
     control.shift_pp = shift_pp(study, test.pairs, base,
                                 at_indices<Margins>(outcomes_of(test, search, candidate).pairs, test.pairs), signs);
     control.asked = options.dose_controls;
-    int64_t unrestricted = 0, tried = 0;
+    first.push_back(std::nullopt);
     if (candidate.dose) control.dose_nats = candidate.dose->kl_nats;
     if (!candidate.dose) {
       control.reason = candidate.dose_reason;
@@ -124,15 +173,19 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
       control.reason = "an intervention of family " + candidate.family + " has no strength that could be tuned to equal dose";
       control.passed = false;
     } else {
-      control.draws = tuned_draws(source, candidate, true, control.asked, options, control.tried);
-      control.matched = static_cast<int64_t>(control.draws.size());
-      unrestricted = std::min(control.asked, std::max<int64_t>(20, control.asked / 4));
-      for (DoseDraw& draw : tuned_draws(source, candidate, false, unrestricted, options, tried))
-        control.draws.push_back(std::move(draw));
+      first.back() = tunings.size();
+      tunings.push_back({&candidate, true, control.asked});
+      tunings.push_back({&candidate, false, std::min(control.asked, std::max<int64_t>(20, control.asked / 4))});
     }
-    unrestricted_asked.push_back(unrestricted);
-    unrestricted_tried.push_back(tried);
     controls.push_back(std::move(control));
+  }
+  tune(source, tunings, options);
+  for (size_t c = 0; c < controls.size(); ++c) {
+    if (!first[c]) continue;
+    controls[c].tried = tunings[*first[c]].tried;
+    controls[c].matched = static_cast<int64_t>(tunings[*first[c]].draws.size());
+    for (const size_t t : {*first[c], *first[c] + 1})
+      std::move(tunings[t].draws.begin(), tunings[t].draws.end(), std::back_inserter(controls[c].draws));
   }
 
   std::vector<const Intervention*> asked;
@@ -163,7 +216,7 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
     }
     control.percentile95_pp = percentile95(control, true, control.asked, control.tried, control.reason);
     control.percentile95_unrestricted_pp =
-        percentile95(control, false, unrestricted_asked[c], unrestricted_tried[c], control.unrestricted_reason);
+        percentile95(control, false, tunings[*first[c] + 1].wanted, tunings[*first[c] + 1].tried, control.unrestricted_reason);
     control.passed = control.percentile95_pp && control.shift_pp > *control.percentile95_pp;
   }
   return controls;

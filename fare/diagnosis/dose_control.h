@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,11 +17,28 @@ struct MatchedDose {
   double dose_nats = 0;
   bool matched = false;  // within the tolerance
 };
-// Looks for the strength at which `dose_at` (rising with the strength, apart from jumps) gives `target` > 0 within the
-// relative `tolerance`: bracketing, then interpolation of log dose over log strength. At most `max_steps` evaluations,
-// from `start`, never above `largest`.
-MatchedDose match_dose(const std::function<double(double)>& dose_at, double target, double start, double largest,
-                       double tolerance, int max_steps);
+// Looks for the strength whose dose (rising with the strength, apart from jumps) is `target` > 0 within the relative
+// `tolerance`: the square law of small strengths, then interpolation of log dose over log strength in a bracket. Ends where a
+// jump sits inside a bracket that is not worth dividing, where more strength no longer raises the dose, at `largest`, and
+// after `max_steps` doses. Ask, measure, tell: many searches can share the measuring.
+class DoseSearch {
+ public:
+  DoseSearch(double target, double start, double largest, double tolerance, int max_steps);
+  bool done() const { return done_; }
+  double next() const { return lambda_; }  // the strength whose dose is wanted, until done()
+  void tell(double dose_nats);
+  const MatchedDose& best() const { return best_; }
+
+ private:
+  struct Point {
+    double lambda, dose;
+  };
+  double target_, largest_, tolerance_, lambda_, best_distance_ = 0;
+  int steps_left_, step_ = 0;
+  std::optional<Point> below_, above_;
+  MatchedDose best_;
+  bool done_ = false;
+};
 
 struct DoseDraw {
   int64_t draw = 0;
@@ -48,7 +64,7 @@ struct DoseControl {
 // For every candidate options.dose_controls restricted draws and a quarter as many unrestricted ones, at least 20, each
 // tuned to the candidate's dose within options.dose_tolerance; a direction that cannot reach the dose is replaced by
 // another, up to twice as many as asked. A percentile needs min(20, asked) matched draws. All draws of all candidates are
-// evaluated on the test split in one call.
+// evaluated on the test split in one call. The strengths of all draws are tuned in rounds, one call of doses() each.
 std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult& search, const TestOutcomes& test,
                                        const std::vector<int>& signs, const DiagnosisOptions& options);
 

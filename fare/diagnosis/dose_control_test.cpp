@@ -3,10 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <set>
 
 namespace fare {
 namespace {
+
+MatchedDose match_dose(const std::function<double(double)>& dose_at, double target, double start, double largest, double tolerance,
+                       int max_steps) {
+  DoseSearch search(target, start, largest, tolerance, max_steps);
+  while (!search.done()) search.tell(dose_at(search.next()));
+  return search.best();
+}
 
 TEST(MatchDose, FindsTheStrengthOfASmoothDose) {
   int calls = 0;
@@ -34,15 +42,20 @@ TEST(MatchDose, SaysWhenTheDoseCannotBeReached) {
   const MatchedDose capped = match_dose([](double lambda) { return std::min(lambda, 1.0) * 0.01; }, 0.05, 1, 1e4, 0.05, 14);
   EXPECT_FALSE(capped.matched);
   EXPECT_DOUBLE_EQ(capped.dose_nats, 0.01);
+  int calls = 0;
+  match_dose([&](double lambda) { return ++calls, std::min(lambda, 1.0) * 0.01; }, 0.05, 1, 1e4, 0.05, 14);
+  EXPECT_LE(calls, 3) << "a dose that no longer rises is given up";
   const MatchedDose idle = match_dose([](double) { return 0.0; }, 0.05, 1, 100, 0.05, 14);
   EXPECT_FALSE(idle.matched);
   EXPECT_EQ(idle.dose_nats, 0);
 }
 
 TEST(MatchDose, GivesTheNearestSideOfAJump) {
-  const MatchedDose jump = match_dose([](double lambda) { return lambda < 2 ? 0.03 : 0.06; }, 0.04, 1, 1e4, 0.05, 30);
+  int calls = 0;
+  const MatchedDose jump = match_dose([&](double lambda) { return ++calls, lambda < 2 ? 0.03 : 0.06; }, 0.04, 1, 1e4, 0.05, 30);
   EXPECT_FALSE(jump.matched);
   EXPECT_DOUBLE_EQ(jump.dose_nats, 0.03);
+  EXPECT_LE(calls, 14) << "a bracket that holds a jump is not divided for ever";
 }
 
 TEST(RandomDirection, KeepsBreadthAndMagnitudesOutsideTheChosenExperts) {

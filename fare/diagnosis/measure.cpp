@@ -1,6 +1,7 @@
 #include "fare/diagnosis/measure.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <numeric>
 
@@ -10,6 +11,7 @@
 #include "fare/diagnosis/item_outcomes.h"
 #include "fare/models/forward.h"
 #include "fare/models/run_record.h"
+#include "fare/models/side_by_side.h"
 #include "fare/scoring/head.h"
 #include "fare/scoring/scope.h"
 #include "fare/store/computed_rows.h"
@@ -21,7 +23,9 @@ namespace {
 constexpr int64_t kBatchTokens = 8192;
 // Interventions computed together, on one rank: enough that the run without edits, which each part repeats, weighs little.
 constexpr size_t kInterventionsOfPart = 64;
-// Base log-probabilities of neutral text are kept up to this size; above it they are computed again for each edit.
+// Doses computed together on one rank, and passes of a narrow model that share products.
+constexpr size_t kDosesOfPart = 32, kDosesTogether = 4;
+// Base probabilities of neutral text are kept up to this size; above it they are computed again for each edit.
 constexpr int64_t kKeptLogProbabilityBytes = int64_t{512} << 20;
 
 // One thing to evaluate: a pair (two requests) or a utility item (one request per choice).
@@ -94,6 +98,21 @@ Measurer::Measurer(const Scorer& scorer, const Study& study, Store* store, const
   }
 }
 
+std::vector<std::vector<size_t>> Measurer::parts_of(size_t count, size_t most, const std::function<std::string(size_t)>& name) {
+  if (store_ == nullptr) asked_.clear();  // nothing is kept from call to call
+  std::vector<size_t> slots;
+  for (size_t i = 0; i < count; ++i)
+    if (asked_.insert(name(i)).second) slots.push_back(i);
+  std::vector<std::vector<size_t>> parts;
+  for (size_t begin = 0; begin < slots.size(); begin += most) {
+    const auto first = slots.begin() + static_cast<std::ptrdiff_t>(begin);
+    std::vector<size_t> part(first, first + static_cast<std::ptrdiff_t>(std::min(most, slots.size() - begin)));
+    const bool stored = std::all_of(part.begin(), part.end(), [&](size_t i) { return finished_.contains(name(i)); });
+    if (!stored) parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
 std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Intervention* const> interventions) {
   std::vector<Task> tasks;
   size_t num_pairs = 0;
@@ -125,29 +144,22 @@ std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Int
     return RowKey{fingerprint_, keys[i], items.part, task.item(), task.pair != nullptr ? "margin" : "accuracy", 0};
   };
 
-  // What is not stored, in parts of one batch and a few interventions. Equal edits are run once.
+  // Parts of one batch and a few interventions. Equal edits are run once. What comes together in a part depends on what this
+  // object was asked for so far, never on what a store holds: rows that share a product may differ in their last bits from
+  // rows of other company, and a continued run must give those of a whole one. A part is left out when all of it is stored.
   struct Part {
     size_t batch = 0;
     std::vector<size_t> slots;  // of interventions; a null or empty one is the base
   };
   std::vector<Part> parts;
   std::vector<double> costs;
-  std::set<std::string> claimed;
   for (size_t b = 0; b < batches.size(); ++b) {
     double tokens = 0;
     for (const Task& task : batches[b]) tokens += static_cast<double>(fed_tokens(task));
-    size_t room = 0;
-    for (size_t i = 0; i < interventions.size(); ++i) {
-      const std::string name = unit_name(b, i);
-      if (finished_.contains(name) || !claimed.insert(name).second) continue;
-      if (room == 0) {
-        parts.push_back({b, {}});
-        costs.push_back(tokens);
-        room = kInterventionsOfPart;
-      }
-      parts.back().slots.push_back(i);
-      costs.back() += tokens;
-      --room;
+    const auto name = [&](size_t i) { return unit_name(b, i); };
+    for (std::vector<size_t>& slots : parts_of(interventions.size(), kInterventionsOfPart, name)) {
+      costs.push_back(tokens * static_cast<double>(1 + slots.size()));
+      parts.push_back({b, std::move(slots)});
     }
   }
 
@@ -176,6 +188,7 @@ std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Int
     for (const size_t i : part.slots) {
       const RunResult& run = keys[i].empty() ? result.base : result.edited[next_edited++];
       UnitRows unit{unit_name(part.batch, i), {}};
+      if (finished_.contains(unit.unit)) continue;
       for (size_t t = 0; t < batch.size(); ++t)
         unit.rows.push_back({row_key(batch[t], i), value_of(batch[t], &run.scores[first_request[t]]).dump()});
       units.push_back(std::move(unit));
@@ -185,7 +198,6 @@ std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Int
   };
   const int64_t before = rows_computed_;
   const ComputedRows computed(store_, costs, compute);
-  if (store_ != nullptr) finished_.merge(claimed);
   share_rows_computed(before);
   for (const std::vector<Task>& batch : batches) {
     for (size_t i = 0; i < interventions.size(); ++i) {
@@ -225,7 +237,7 @@ struct Measurer::Neutral {
   std::unique_ptr<RunRecord> record;     // of the run without edits
   std::vector<int32_t> rows;             // the fed row of every token
   std::vector<int32_t> targets;          // the token that followed
-  at::Tensor log_p;                      // [rows, V]; undefined when it would be too large
+  at::Tensor log_p, p;                   // [rows, V]; undefined when they would be too large
   std::string item;                      // row key: hash of the token ids
 };
 
@@ -267,8 +279,10 @@ const Measurer::Neutral& Measurer::neutral(int64_t max_tokens) {
   options.record = slot->record.get();
   forward(scorer_.model(), slot->packed.pack, options);
   rows_computed_ += slot->packed.pack.num_rows() * spec.num_layers;
-  if (static_cast<int64_t>(slot->rows.size()) * spec.vocab_size * 4 <= kKeptLogProbabilityBytes && !slot->rows.empty())
+  if (static_cast<int64_t>(slot->rows.size()) * spec.vocab_size * 8 <= kKeptLogProbabilityBytes && !slot->rows.empty()) {
     slot->log_p = log_probabilities(scorer_.model(), slot->record->h_TD, slot->rows);
+    slot->p = slot->log_p.exp();
+  }
   return *slot;
 }
 
@@ -278,21 +292,27 @@ std::vector<Dose> Measurer::doses(std::span<const Intervention* const> intervent
   std::vector<std::string> keys;
   for (const Intervention* intervention : interventions) keys.push_back(intervention_key(intervention));
   const auto row_key = [&](size_t i) { return RowKey{fingerprint_, keys[i], "dose", text.item, "dose", 0}; };
-  std::vector<size_t> parts;  // interventions whose dose is not stored; equal edits are run once
-  std::set<std::string> claimed;
   const auto unit_name = [&](size_t i) { return "dose/" + text.item.substr(0, 16) + "/" + keys[i]; };
+  std::vector<size_t> edited;  // the base has no dose
   for (size_t i = 0; i < interventions.size(); ++i)
-    if (!keys[i].empty() && !finished_.contains(unit_name(i)) && claimed.insert(unit_name(i)).second) parts.push_back(i);
+    if (!keys[i].empty()) edited.push_back(i);
+  const auto parts = parts_of(edited.size(), kDosesOfPart, [&](size_t k) { return unit_name(edited[k]); });
+  std::vector<double> costs;
+  for (const std::vector<size_t>& part : parts) costs.push_back(static_cast<double>(part.size()));
 
   const int64_t before = rows_computed_;
-  const ComputedRows computed(store_, std::vector<double>(parts.size(), 1), [&](size_t part, int64_t) {
-    progress_.check();
-    const size_t i = parts[part];
-    const Dose dose = dose_of(interventions[i], text);
-    const Json value = {{"kl", dose.kl_nats}, {"log_perplexity_change", dose.log_perplexity_change}};
-    return std::vector<UnitRows>{{unit_name(i), {{row_key(i), value.dump()}}}};
+  const ComputedRows computed(store_, costs, [&](size_t p, int64_t) {
+    std::vector<const Intervention*> some;
+    for (const size_t k : parts[p]) some.push_back(interventions[edited[k]]);
+    const std::vector<Dose> doses = doses_of(some, text);
+    std::vector<UnitRows> units;
+    for (size_t k = 0; k < some.size(); ++k) {
+      const size_t i = edited[parts[p][k]];
+      const Json value = {{"kl", doses[k].kl_nats}, {"log_perplexity_change", doses[k].log_perplexity_change}};
+      if (!finished_.contains(unit_name(i))) units.push_back({unit_name(i), {{row_key(i), value.dump()}}});
+    }
+    return units;
   });
-  if (store_ != nullptr) finished_.merge(claimed);
   share_rows_computed(before);
   std::vector<Dose> doses(interventions.size());
   for (size_t i = 0; i < doses.size(); ++i) {
@@ -303,18 +323,39 @@ std::vector<Dose> Measurer::doses(std::span<const Intervention* const> intervent
   return doses;
 }
 
-Dose Measurer::dose_of(const Intervention* intervention, const Neutral& text) {
-  if (intervention == nullptr || intervention->edits.empty()) return {};
-  const DecoderSpec& spec = scorer_.model().spec();
-  intervention->check(model_);
-  const LayerEdits edits =
-      scoped_edits(*intervention, model_, text.requests, text.indices, text.fed, text.packed);
-  const ChangedRows changed = forward_changed(scorer_.model(), text.packed.pack, *text.record, edits, nullptr);
-  rows_computed_ += changed.row_layers;
+std::vector<Dose> Measurer::doses_of(std::span<const Intervention* const> interventions, const Neutral& text) {
+  const bool side = runs_side_by_side(scorer_.model().spec());
+  const size_t together = side ? kDosesTogether : 1;
+  std::vector<Dose> doses(interventions.size());
+  std::atomic<int64_t> rows{0};
+  const auto groups = static_cast<int64_t>((interventions.size() + together - 1) / together);
+  side_by_side(scorer_.model().spec(), groups, [&](int64_t g) {
+    progress_.check();
+    const size_t begin = static_cast<size_t>(g) * together, count = std::min(together, interventions.size() - begin);
+    std::vector<LayerEdits> edits;
+    std::vector<EditedPass> passes;
+    for (size_t k = 0; k < count; ++k) {
+      interventions[begin + k]->check(model_);
+      edits.push_back(scoped_edits(*interventions[begin + k], model_, text.requests, text.indices, text.fed, text.packed));
+    }
+    for (const LayerEdits& own : edits) passes.push_back({&own, nullptr});
+    forward_changed(scorer_.model(), text.packed.pack, *text.record, passes, int64_t{1} << 40,
+                    [&](std::span<const size_t> which, std::span<const ChangedRows> changed) {
+                      for (size_t k = 0; k < which.size(); ++k) {
+                        doses[begin + which[k]] = dose_of(changed[k], text);
+                        rows += changed[k].row_layers;
+                      }
+                    });
+  });
+  rows_computed_ += rows;
+  return doses;
+}
 
-  // Rows that did not change add nothing. `where`: into text.rows; `row`: of changed.h_AD.
-  std::vector<int64_t> where;
-  std::vector<int32_t> row;
+// Rows that did not change add nothing.
+Dose Measurer::dose_of(const ChangedRows& changed, const Neutral& text) const {
+  const DecoderSpec& spec = scorer_.model().spec();
+  std::vector<int64_t> where;  // into text.rows
+  std::vector<int32_t> row;    // of changed.h_AD
   for (size_t t = 0; t < text.rows.size(); ++t) {
     const auto found = std::lower_bound(changed.rows.begin(), changed.rows.end(), text.rows[t]);
     if (found == changed.rows.end() || *found != text.rows[t]) continue;
@@ -334,11 +375,12 @@ Dose Measurer::dose_of(const Intervention* intervention, const Neutral& text) {
       rows.push_back(text.rows[static_cast<size_t>(t)]);
       followed_by.push_back(text.targets[static_cast<size_t>(t)]);
     }
-    const at::Tensor base = text.log_p.defined()
-                                ? text.log_p.index_select(0, at::tensor(at::ArrayRef<int64_t>(which.data(), count)))
-                                : log_probabilities(scorer_.model(), text.record->h_TD, rows);
+    const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(which.data(), count));
+    const at::Tensor base = text.log_p.defined() ? text.log_p.index_select(0, index)
+                                                 : log_probabilities(scorer_.model(), text.record->h_TD, rows);
+    const at::Tensor p = text.p.defined() ? text.p.index_select(0, index) : base.exp();
     const at::Tensor difference = base - edited;
-    kl += (base.exp() * difference).sum(at::kDouble).item<double>();
+    kl += (p * difference).sum(at::kDouble).item<double>();
     change += difference.gather(1, at::tensor(followed_by).unsqueeze(1)).sum(at::kDouble).item<double>();
   }
   const double n = static_cast<double>(text.rows.size());

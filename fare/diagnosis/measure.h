@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -15,6 +16,8 @@
 #include "fare/store/store.h"
 
 namespace fare {
+
+struct ChangedRows;
 
 class Measurer : public OutcomeSource {
  public:
@@ -41,7 +44,11 @@ class Measurer : public OutcomeSource {
  private:
   struct Neutral;  // the text behind doses, with its base run
   const Neutral& neutral(int64_t max_tokens);
-  Dose dose_of(const Intervention* intervention, const Neutral& text);
+  // Of non-empty interventions.
+  std::vector<Dose> doses_of(std::span<const Intervention* const> interventions, const Neutral& text);
+  Dose dose_of(const ChangedRows& changed, const Neutral& text) const;
+  // Those of `count` units, in parts of at most `most`, that were not asked for before and are not all stored.
+  std::vector<std::vector<size_t>> parts_of(size_t count, size_t most, const std::function<std::string(size_t)>& name);
   Ranks& ranks();
   void share_rows_computed(int64_t before);  // adds what the other ranks computed since
 
@@ -53,7 +60,8 @@ class Measurer : public OutcomeSource {
   RoutedModel model_;
   std::string fingerprint_;
   int64_t rows_computed_ = 0;
-  std::set<std::string> finished_;                       // units in the store
+  std::set<std::string> finished_;                       // units in the store when this was made
+  std::set<std::string> asked_;                          // units that this object was asked for
   std::map<int64_t, std::unique_ptr<Neutral>> neutral_;  // by max_tokens
 };
 

@@ -1,5 +1,6 @@
 #include "fare/diagnosis/measure.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -67,6 +68,37 @@ TEST(Measurer, WhatIsStoredIsReadInsteadOfComputed) {
   for (size_t i = 0; i < 2; ++i) {
     EXPECT_TRUE(same_outcomes(plain[i], continued[i])) << i;
     EXPECT_TRUE(same_outcomes(plain[i], read[i])) << i;
+  }
+}
+
+// Passes that share products and threads, against one pass at a time, on one thread and on several.
+TEST(Measurer, DosesAndOutcomesOfManyEditsAreThoseOfEachAlone) {
+  ControlStudy control(small_control("X1"));
+  std::vector<Intervention> edits;
+  for (int32_t e = 0; e < 12; ++e) edits.push_back(add_logit(e % 2, e, 1.5));
+  std::vector<const Intervention*> all;
+  for (const Intervention& edit : edits) all.push_back(&edit);
+  Items items;
+  items.part = "many";
+  items.pairs = control.study.pairs_in(SplitPart::kValidation);
+  const int threads = at::get_num_threads();
+  std::vector<std::vector<Dose>> doses;
+  std::vector<std::vector<Outcomes>> outcomes;
+  for (const int number : {1, 3}) {
+    at::set_num_threads(number);
+    Measurer measurer(*control.scorer, control.study, nullptr, control.progress);
+    doses.push_back(measurer.doses(all, 400));
+    outcomes.push_back(measurer.evaluate(items, all));
+  }
+  at::set_num_threads(threads);
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_NEAR(doses[0][i].kl_nats, doses[1][i].kl_nats, 1e-4 * doses[0][i].kl_nats) << i;
+    for (size_t p = 0; p < items.pairs.size(); ++p)
+      ASSERT_NEAR(outcomes[0][i].pairs[p].sum, outcomes[1][i].pairs[p].sum, 1e-4) << i << " " << p;
+    const Dose alone = control.measurer->doses({&all[i], 1}, 400).front();
+    EXPECT_GT(alone.kl_nats, 0) << i;
+    EXPECT_NEAR(doses[0][i].kl_nats, alone.kl_nats, 1e-3 * alone.kl_nats) << i;
+    EXPECT_NEAR(doses[0][i].log_perplexity_change, alone.log_perplexity_change, 1e-5) << i;
   }
 }
 

@@ -4,11 +4,13 @@
 #include <deque>
 #include <limits>
 #include <memory>
+#include <mutex>
 
 #include <fmt/format.h>
 
 #include "fare/core/error.h"
 #include "fare/models/run_record.h"
+#include "fare/models/side_by_side.h"
 #include "fare/scoring/head.h"
 #include "fare/scoring/scope.h"
 
@@ -157,8 +159,8 @@ RecordPlan plan_record(const DecoderSpec& spec, const std::vector<bool>& edited,
   return plan;
 }
 
-// Edited passes that enter forward_changed together.
-constexpr size_t kEditsTogether = 32;
+// Edited passes that enter forward_changed together: the larger number where such groups run in turn.
+constexpr size_t kEditsTogether = 32, kEditsSideBySide = 8;
 
 // What an observer is shown of a pass, held back until the pass came to its end where it may be broken off for lack of memory
 // and made again in parts.
@@ -366,7 +368,8 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       ++total;
       return true;
     };
-    // From the record. Gives those that the device had no memory for.
+    // From the record. Gives those that the device had no memory for. Groups run at once where nobody watches.
+    std::mutex finishing;
     const auto run_changes = [&](std::span<const int64_t> group) {
       progress.check();
       std::vector<int64_t> left(group.begin(), group.end());
@@ -380,6 +383,7 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       }
       const PassesDone done = [&](std::span<const size_t> which, std::span<const ChangedRows> changed) {
         const auto results = reread(model_, targets, base_results, changed);
+        const std::lock_guard lock(finishing);
         for (size_t i = 0; i < which.size(); ++i) {
           const int64_t index = group[which[i]];
           if (observer.begin && may_lack_memory) observer.begin(view_of(index, shared));
@@ -416,9 +420,17 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
     std::stable_sort(from_record.begin(), from_record.end(), [&](int64_t a, int64_t b) {
       return first_layer[static_cast<size_t>(a)] < first_layer[static_cast<size_t>(b)];
     });
-    const size_t together = options_.batch_edits ? kEditsTogether : 1;
-    for (size_t begin = 0; begin < from_record.size(); begin += together)
-      for (const int64_t i : run_changes(std::span(from_record).subspan(begin, std::min(together, from_record.size() - begin))))
+    const bool at_once = !observer.begin && !observer.done && !may_lack_memory;
+    const size_t together = !options_.batch_edits ? 1 : runs_side_by_side(model_.spec()) ? kEditsSideBySide : kEditsTogether;
+    std::vector<std::vector<int64_t>> left((from_record.size() + together - 1) / together);
+    const auto run_group = [&](int64_t g) {
+      const size_t begin = static_cast<size_t>(g) * together;
+      left[static_cast<size_t>(g)] = run_changes(std::span(from_record).subspan(begin, std::min(together, from_record.size() - begin)));
+    };
+    if (at_once) side_by_side(model_.spec(), static_cast<int64_t>(left.size()), run_group);
+    else for (size_t g = 0; g < left.size(); ++g) run_group(static_cast<int64_t>(g));
+    for (const std::vector<int64_t>& group : left)
+      for (const int64_t i : group)
         if (together == 1 || !run_changes(std::span(&i, 1)).empty()) from_bottom.push_back(i);
     for (const int64_t i : from_bottom) {
       const Intervention& intervention = *interventions[static_cast<size_t>(i)];
