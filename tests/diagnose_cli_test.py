@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -137,6 +138,18 @@ def test_kill(world):
     check("at least one run was killed", stopped > 0)
     run(*flags(world.model, out))
     same_run("after kills", world.run, out)
+
+
+def test_finished(world):
+    """A finished run without its report: everything that cost time is read back, not computed again."""
+    out = world.folder / "finished"
+    shutil.copytree(world.run, out)
+    (out / "report.json").unlink()
+    run(*flags(world.model, out))
+    same_run("without its report", world.run, out)
+    parts = {part["part"]: part["forwards"] for part in json.loads((out / "report.json").read_text())["runtime"]["parts"]}
+    for part in ("search", "upper bounds", "test split", "dose control", "upper bounds on test"):
+        check(f"{part} is read back", parts[part] == 0, parts)
 
 
 def test_interrupt(world):

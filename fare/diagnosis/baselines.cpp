@@ -5,6 +5,7 @@
 
 #include "fare/core/error.h"
 #include "fare/diagnosis/null_fields.h"
+#include "fare/diagnosis/steering.h"
 #include "fare/scoring/head.h"
 
 namespace fare {
@@ -158,7 +159,8 @@ Study with_prefix(const Study& study, const std::vector<int32_t>& ids) {
 std::vector<Baseline> measure_baselines(Measurer& measurer, Store* store, const SearchCandidate& candidate,
                                         const TestOutcomes& test, const std::vector<int>& signs,
                                         const DiagnosisOptions& options) {
-  std::vector<Baseline> baselines = {prefix_baseline(measurer, store, test, signs, options)};
+  std::vector<Baseline> baselines = {prefix_baseline(measurer, store, test, signs, options),
+                                     steering_baseline(measurer, candidate, test, signs, options)};
   for (Baseline& baseline : baselines) {
     baseline.candidate = candidate.name;
     if (candidate.dose) baseline.target_dose_nats = candidate.dose->kl_nats;

@@ -15,6 +15,7 @@
 #include "fare/diagnosis/expert_scores.h"
 #include "fare/diagnosis/masking.h"
 #include "fare/diagnosis/null_fields.h"
+#include "fare/diagnosis/plan.h"
 #include "fare/diagnosis/reach.h"
 #include "fare/diagnosis/robustness.h"
 #include "fare/diagnosis/router_profile.h"
@@ -31,20 +32,33 @@ namespace {
 // Seconds and passes over the data of each part, for "runtime".
 class Parts {
  public:
-  Parts(const Measurer& measurer, const Progress& progress) : measurer_(measurer), progress_(progress) {}
+  Parts(const Measurer& measurer, const Progress& progress, const DiagnosisOptions& options)
+      : measurer_(measurer), progress_(progress), planned_(planned_parts(measurer.model(), measurer.study(), options)) {}
 
   void begin(const std::string& name) {
     end();
     name_ = name;
     start_ = std::chrono::steady_clock::now();
     rows_ = rows();
-    progress_.say("diagnosis: " + name);
+    progress_.say("diagnosis: " + name + time_left());
   }
   void end() {
     if (name_.empty()) return;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     parts_.push_back({{"part", name_}, {"seconds", seconds}, {"forwards", forwards(rows() - rows_)}});
+    for (PlannedPart& part : planned_)
+      if (part.part == name_) part.seconds = std::max(seconds, 1e-3);
     name_.clear();
+  }
+  // Where the time went, in one sentence.
+  std::string summary() const {
+    double total = 0;
+    std::string text;
+    for (const OrderedJson& part : parts_) {
+      total += part.at("seconds").get<double>();
+      text += fmt::format("{}{} {:.1f}", text.empty() ? "" : ", ", part.at("part").get<std::string>(), part.at("seconds").get<double>());
+    }
+    return fmt::format("diagnosis: {:.1f} s: {}", total, text);
   }
   // Rows times layers, in passes over all pairs and utility items without any sharing.
   double forwards(int64_t rows) const {
@@ -65,8 +79,24 @@ class Parts {
   int64_t rows() const { return measurer_.rows_computed() + others_; }
 
  private:
+  // Of the whole run, from the plan's tokens and the rate of the parts that are done; empty before one of them is.
+  std::string time_left() const {
+    double seconds = 0, done = 0, waiting = 0;
+    for (const PlannedPart& part : planned_) {
+      const double tokens = part.plain_tokens + kEditedShare * part.edited_tokens;
+      if (part.seconds > 0) done += tokens, seconds += part.seconds;
+      else waiting += tokens;
+    }
+    if (done <= 0 || waiting <= 0) return "";
+    const double left = seconds / done * waiting;
+    return left < 90 ? fmt::format(" (about {:.0f} s left)", left) : fmt::format(" (about {:.0f} min left)", left / 60);
+  }
+
+  // What a token costs under an edit, against a plain one: rows that do not change are not computed again.
+  static constexpr double kEditedShare = 0.4;
   const Measurer& measurer_;
   const Progress& progress_;
+  std::vector<PlannedPart> planned_;  // seconds: of those that are done
   std::string name_;
   std::chrono::steady_clock::time_point start_;
   int64_t rows_ = 0, others_ = 0;
@@ -102,7 +132,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
                    const TransferInput* transfer) {
   const auto start = std::chrono::steady_clock::now();
   Measurer measurer(scorer, study, store, progress);
-  Parts parts(measurer, progress);
+  Parts parts(measurer, progress, options);
   Diagnosis diagnosis;
 
   parts.begin("self-checks");
@@ -240,6 +270,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   });
   const std::vector<Baseline> baselines = measure_baselines(measurer, store, *headlined, test, signs, options);
   parts.end();
+  progress.say(parts.summary());
 
   OrderedJson& report = diagnosis.report;
   report["format"] = "fare-report/1";

@@ -23,7 +23,8 @@ constexpr int64_t kPilots = 5;
 // The random directions of one candidate and one kind, on their way to its dose.
 struct Tuning {
   const SearchCandidate* candidate;
-  bool restricted;
+  double target_nats;
+  bool on_pairs, restricted;
   int64_t wanted, tried = 0;
   bool exhausted = false;  // there is no further direction
   std::vector<DoseDraw> draws = {};
@@ -54,7 +55,7 @@ struct Tuning {
         exhausted = true;
         return;
       }
-      running.push_back({tried, DoseSearch(candidate->dose->kl_nats, start, candidate->largest_strength, options.dose_tolerance,
+      running.push_back({tried, DoseSearch(target_nats, start, candidate->largest_strength, options.dose_tolerance,
                                            kMaxSteps)});
     }
   }
@@ -77,8 +78,11 @@ void tune(OutcomeSource& source, std::vector<Tuning>& tunings, const DiagnosisOp
   for (const Tuning& tuning : tunings) wanted += tuning.wanted;
   while (true) {
     source.progress().check();
-    std::vector<Intervention> asked;
-    std::vector<DoseSearch*> askers;
+    struct Asked {
+      std::vector<Intervention> interventions;
+      std::vector<DoseSearch*> askers;
+    };
+    Asked on_neutral, on_pairs;
     int64_t matched = 0;
     for (Tuning& tuning : tunings) {
       tuning.settle();
@@ -86,17 +90,28 @@ void tune(OutcomeSource& source, std::vector<Tuning>& tunings, const DiagnosisOp
       matched += static_cast<int64_t>(tuning.draws.size());
       for (Tuning::Running& one : tuning.running) {
         if (one.search.done()) continue;
-        asked.push_back(tuning.at(one.number, one.search.next()));
-        askers.push_back(&one.search);
+        Asked& asked = tuning.on_pairs ? on_pairs : on_neutral;
+        asked.interventions.push_back(tuning.at(one.number, one.search.next()));
+        asked.askers.push_back(&one.search);
       }
     }
     source.progress()("dose control", matched, wanted);
-    if (askers.empty()) return;
-    std::vector<const Intervention*> pointers;
-    for (const Intervention& one : asked) pointers.push_back(&one);
-    const std::vector<Dose> doses = source.doses(pointers, options.neutral_tokens);
-    for (size_t i = 0; i < askers.size(); ++i) askers[i]->tell(doses[i].kl_nats);
+    if (on_neutral.askers.empty() && on_pairs.askers.empty()) return;
+    for (const Asked* asked : {&on_neutral, &on_pairs}) {
+      if (asked->askers.empty()) continue;
+      std::vector<const Intervention*> pointers;
+      for (const Intervention& one : asked->interventions) pointers.push_back(&one);
+      const std::vector<Dose> doses = asked == &on_pairs ? source.doses_on_pairs(pointers, options.neutral_tokens)
+                                                         : source.doses(pointers, options.neutral_tokens);
+      for (size_t i = 0; i < doses.size(); ++i) asked->askers[i]->tell(doses[i].kl_nats);
+    }
   }
+}
+
+// Acts on certain words alone.
+bool acts_on_words(const Intervention& intervention) {
+  return !intervention.edits.empty() && std::all_of(intervention.edits.begin(), intervention.edits.end(),
+                                                    [](const Edit& edit) { return !edit.where.token_ids.empty(); });
 }
 
 std::optional<double> percentile95(const DoseControl& control, bool restricted, int64_t asked, int64_t tried,
@@ -104,6 +119,10 @@ std::optional<double> percentile95(const DoseControl& control, bool restricted, 
   std::vector<double> shifts;
   for (const DoseDraw& draw : control.draws)
     if (draw.restricted == restricted) shifts.push_back(draw.shift_pp);
+  if (tried == 0) {
+    reason = "the candidate touches every expert of its layers, so none is left to draw a direction from";
+    return std::nullopt;
+  }
   const int64_t needed = std::min<int64_t>(20, asked);
   if (static_cast<int64_t>(shifts.size()) < std::max<int64_t>(1, needed)) {
     reason = fmt::format("only {} of {} random directions reach the candidate's dose within the tolerance; {} are needed",
@@ -164,18 +183,25 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
     control.asked = options.dose_controls;
     first.push_back(std::nullopt);
     if (candidate.dose) control.dose_nats = candidate.dose->kl_nats;
+    if (control.dose_nats == 0.0 && acts_on_words(candidate.intervention)) {
+      const Intervention* one = &candidate.intervention;
+      control.on_pairs = true;
+      control.dose_nats = source.doses_on_pairs({&one, 1}, options.neutral_tokens).front().kl_nats;
+    }
     if (!candidate.dose) {
       control.reason = candidate.dose_reason;
-    } else if (candidate.dose->kl_nats <= 0) {
-      control.reason = "the candidate's dose on neutral text is 0, so no direction of equal dose exists";
+    } else if (*control.dose_nats <= 0) {
+      control.reason = fmt::format("the candidate's dose on neutral text {}is 0, so no direction of equal dose exists",
+                                   control.on_pairs ? "and on the pairs' own texts " : "");
       control.passed = false;
     } else if (!candidate.direction) {
       control.reason = "an intervention of family " + candidate.family + " has no strength that could be tuned to equal dose";
       control.passed = false;
     } else {
       first.back() = tunings.size();
-      tunings.push_back({&candidate, true, control.asked});
-      tunings.push_back({&candidate, false, std::min(control.asked, std::max<int64_t>(20, control.asked / 4))});
+      tunings.push_back({&candidate, *control.dose_nats, control.on_pairs, true, control.asked});
+      const int64_t anywhere = std::min(control.asked, std::max<int64_t>(20, control.asked / 4));
+      tunings.push_back({&candidate, *control.dose_nats, control.on_pairs, false, anywhere});
     }
     controls.push_back(std::move(control));
   }
@@ -228,6 +254,7 @@ OrderedJson dose_control_json(const std::vector<DoseControl>& controls) {
     OrderedJson json;
     json["candidate"] = control.candidate;
     put_field(json, "dose_nats", control.dose_nats, control.reason);
+    json["dose_text"] = control.on_pairs ? "pairs" : "neutral";
     json["shift_pp"] = control.shift_pp;
     put_field(json, "percentile95_pp", control.percentile95_pp, control.reason);
     put_field(json, "percentile95_unrestricted_pp", control.percentile95_unrestricted_pp, control.unrestricted_reason);

@@ -51,7 +51,8 @@ struct DoseDraw {
 
 struct DoseControl {
   std::string candidate;
-  std::optional<double> dose_nats;           // of the candidate on neutral text
+  bool on_pairs = false;                     // doses are those on the pairs' own texts, not on neutral text
+  std::optional<double> dose_nats;           // of the candidate
   double shift_pp = 0;                       // of the candidate, test split
   std::vector<DoseDraw> draws;               // matched ones, restricted first
   int64_t asked = 0, tried = 0, matched = 0; // restricted draws; tried - matched failed to reach the dose
@@ -61,6 +62,8 @@ struct DoseControl {
   std::string reason, unrestricted_reason;   // why a percentile is undefined
 };
 
+// Doses are those on neutral text. A candidate that acts on certain words alone, of which neutral text holds none, has no dose
+// there: it and its draws are measured on the texts of the validation pairs, where its words stand.
 // For every candidate options.dose_controls restricted draws and a quarter as many unrestricted ones, at least 20, each
 // tuned to the candidate's dose within options.dose_tolerance; a direction that cannot reach the dose is replaced by
 // another, up to twice as many as asked. A percentile needs min(20, asked) matched draws. All draws of all candidates are

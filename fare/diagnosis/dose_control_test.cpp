@@ -9,8 +9,8 @@
 namespace fare {
 namespace {
 
-MatchedDose match_dose(const std::function<double(double)>& dose_at, double target, double start, double largest, double tolerance,
-                       int max_steps) {
+MatchedDose match_dose(const std::function<double(double)>& dose_at, double target, double start, double largest,
+                       double tolerance, int max_steps) {
   DoseSearch search(target, start, largest, tolerance, max_steps);
   while (!search.done()) search.tell(dose_at(search.next()));
   return search.best();

@@ -216,6 +216,40 @@ std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Int
   return outcomes;
 }
 
+std::vector<std::string> Measurer::kept(const std::string& task, const std::vector<std::string>& names,
+                                        std::span<const double> costs, const ComputeKept& compute) {
+  const auto unit_name = [&](size_t i) { return task + "/" + names[i]; };
+  const auto row_key = [&](size_t i) { return RowKey{fingerprint_, "", task, names[i], "value", 0}; };
+  std::vector<size_t> missing;
+  for (size_t i = 0; i < names.size(); ++i)
+    if (!finished_.contains(unit_name(i))) missing.push_back(i);
+  // One part for each rank, of about equal cost.
+  std::stable_sort(missing.begin(), missing.end(), [&](size_t a, size_t b) { return costs[a] > costs[b]; });
+  std::vector<std::vector<size_t>> parts(std::min(missing.size(), static_cast<size_t>(ranks().size())));
+  std::vector<double> part_costs(parts.size(), 0);
+  for (const size_t i : missing) {
+    const auto least = static_cast<size_t>(std::min_element(part_costs.begin(), part_costs.end()) - part_costs.begin());
+    parts[least].push_back(i);
+    part_costs[least] += costs[i];
+  }
+  const int64_t before = rows_computed_;
+  const ComputedRows computed(store_, part_costs, [&](size_t p, int64_t) {
+    progress_.check();
+    std::sort(parts[p].begin(), parts[p].end());
+    const std::vector<std::string> values = compute(parts[p]);
+    std::vector<UnitRows> units;
+    for (size_t k = 0; k < values.size(); ++k) units.push_back({unit_name(parts[p][k]), {{row_key(parts[p][k]), values[k]}}});
+    return units;
+  });
+  share_rows_computed(before);
+  std::vector<std::string> values;
+  for (size_t i = 0; i < names.size(); ++i) {
+    values.push_back(computed.at(row_key(i)));
+    if (store_ != nullptr) finished_.insert(unit_name(i));
+  }
+  return values;
+}
+
 Ranks& Measurer::ranks() { return store_ != nullptr ? store_->ranks() : alone_; }
 
 void Measurer::share_rows_computed(int64_t before) {
@@ -229,31 +263,31 @@ void Measurer::observe(std::span<const Request> requests, const UnitObserver& ob
   rows_computed_ += result.rows_computed;
 }
 
-struct Measurer::Neutral {
+struct Measurer::Texts {
   std::vector<Request> requests;
   std::vector<FedRequest> fed;
   std::vector<int64_t> indices;
   PackedSequences packed;
-  std::unique_ptr<RunRecord> record;     // of the run without edits
+  mutable std::unique_ptr<RunRecord> record;  // of the run without edits, made when the first dose is computed
   std::vector<int32_t> rows;             // the fed row of every token
   std::vector<int32_t> targets;          // the token that followed
-  at::Tensor log_p, p;                   // [rows, V]; undefined when they would be too large
+  mutable at::Tensor log_p, p;           // [rows, V]; undefined when they would be too large
   std::string item;                      // row key: hash of the token ids
 };
 
 Measurer::~Measurer() = default;
 
-const Measurer::Neutral& Measurer::neutral(int64_t max_tokens) {
-  auto& slot = neutral_[max_tokens];
+const Measurer::Texts& Measurer::texts(const std::string& name, const std::vector<const Request*>& requests, int64_t max_tokens) {
+  auto& slot = texts_[{name, max_tokens}];
   if (slot) return *slot;
-  slot = std::make_unique<Neutral>();
+  slot = std::make_unique<Texts>();
   int64_t tokens = 0;
   std::vector<Sequence> sequences;
   const DecoderSpec& spec = scorer_.model().spec();
-  for (const Request& request : study_.neutral) {
+  for (const Request* request : requests) {
     if (tokens >= max_tokens) break;
-    slot->requests.push_back(request);
-    slot->fed.push_back(fed_part(request, scorer_.max_length(), spec.vocab_size));
+    slot->requests.push_back(*request);
+    slot->fed.push_back(fed_part(*request, scorer_.max_length(), spec.vocab_size));
     slot->indices.push_back(static_cast<int64_t>(slot->indices.size()));
     tokens += static_cast<int64_t>(slot->fed.back().ids.size());
   }
@@ -271,24 +305,29 @@ const Measurer::Neutral& Measurer::neutral(int64_t max_tokens) {
       slot->targets.push_back(slot->requests[i].continuation[j]);
     }
   }
-  std::vector<const Request*> texts;
-  for (const Request& request : slot->requests) texts.push_back(&request);
-  slot->item = item_hash(texts);
-  slot->record = std::make_unique<RunRecord>(spec.is_moe);
-  ForwardOptions options;
-  options.record = slot->record.get();
-  forward(scorer_.model(), slot->packed.pack, options);
-  rows_computed_ += slot->packed.pack.num_rows() * spec.num_layers;
-  if (static_cast<int64_t>(slot->rows.size()) * spec.vocab_size * 8 <= kKeptLogProbabilityBytes && !slot->rows.empty()) {
-    slot->log_p = log_probabilities(scorer_.model(), slot->record->h_TD, slot->rows);
-    slot->p = slot->log_p.exp();
-  }
+  std::vector<const Request*> kept;
+  for (const Request& request : slot->requests) kept.push_back(&request);
+  slot->item = item_hash(kept);
   return *slot;
 }
 
 std::vector<Dose> Measurer::doses(std::span<const Intervention* const> interventions, int64_t max_tokens) {
   if (study_.neutral.empty()) throw NumericError("dose: the study has no neutral text");
-  const Neutral& text = neutral(max_tokens);
+  std::vector<const Request*> neutral;
+  for (const Request& request : study_.neutral) neutral.push_back(&request);
+  return doses_of(interventions, texts("neutral", neutral, max_tokens));
+}
+
+std::vector<Dose> Measurer::doses_on_pairs(std::span<const Intervention* const> interventions, int64_t max_tokens) {
+  std::vector<const Request*> requests;
+  for (const int64_t i : study_.pairs_in(SplitPart::kValidation))
+    for (const Request* request : {&study_.pairs[static_cast<size_t>(i)].stereo, &study_.pairs[static_cast<size_t>(i)].anti})
+      requests.push_back(request);
+  if (requests.empty()) throw NumericError("dose: the validation split holds no pair");
+  return doses_of(interventions, texts("pairs", requests, max_tokens));
+}
+
+std::vector<Dose> Measurer::doses_of(std::span<const Intervention* const> interventions, const Texts& text) {
   std::vector<std::string> keys;
   for (const Intervention* intervention : interventions) keys.push_back(intervention_key(intervention));
   const auto row_key = [&](size_t i) { return RowKey{fingerprint_, keys[i], "dose", text.item, "dose", 0}; };
@@ -304,7 +343,7 @@ std::vector<Dose> Measurer::doses(std::span<const Intervention* const> intervent
   const ComputedRows computed(store_, costs, [&](size_t p, int64_t) {
     std::vector<const Intervention*> some;
     for (const size_t k : parts[p]) some.push_back(interventions[edited[k]]);
-    const std::vector<Dose> doses = doses_of(some, text);
+    const std::vector<Dose> doses = compute_doses(some, text);
     std::vector<UnitRows> units;
     for (size_t k = 0; k < some.size(); ++k) {
       const size_t i = edited[parts[p][k]];
@@ -323,13 +362,24 @@ std::vector<Dose> Measurer::doses(std::span<const Intervention* const> intervent
   return doses;
 }
 
-std::vector<Dose> Measurer::doses_of(std::span<const Intervention* const> interventions, const Neutral& text) {
-  const bool side = runs_side_by_side(scorer_.model().spec());
-  const size_t together = side ? kDosesTogether : 1;
+std::vector<Dose> Measurer::compute_doses(std::span<const Intervention* const> interventions, const Texts& text) {
+  const DecoderSpec& spec = scorer_.model().spec();
+  if (!text.record) {
+    text.record = std::make_unique<RunRecord>(spec.is_moe);
+    ForwardOptions options;
+    options.record = text.record.get();
+    forward(scorer_.model(), text.packed.pack, options);
+    rows_computed_ += text.packed.pack.num_rows() * spec.num_layers;
+    if (static_cast<int64_t>(text.rows.size()) * spec.vocab_size * 8 <= kKeptLogProbabilityBytes && !text.rows.empty()) {
+      text.log_p = log_probabilities(scorer_.model(), text.record->h_TD, text.rows);
+      text.p = text.log_p.exp();
+    }
+  }
+  const size_t together = runs_side_by_side(spec) ? kDosesTogether : 1;
   std::vector<Dose> doses(interventions.size());
   std::atomic<int64_t> rows{0};
   const auto groups = static_cast<int64_t>((interventions.size() + together - 1) / together);
-  side_by_side(scorer_.model().spec(), groups, [&](int64_t g) {
+  side_by_side(spec, groups, [&](int64_t g) {
     progress_.check();
     const size_t begin = static_cast<size_t>(g) * together, count = std::min(together, interventions.size() - begin);
     std::vector<LayerEdits> edits;
@@ -352,7 +402,7 @@ std::vector<Dose> Measurer::doses_of(std::span<const Intervention* const> interv
 }
 
 // Rows that did not change add nothing.
-Dose Measurer::dose_of(const ChangedRows& changed, const Neutral& text) const {
+Dose Measurer::dose_of(const ChangedRows& changed, const Texts& text) const {
   const DecoderSpec& spec = scorer_.model().spec();
   std::vector<int64_t> where;  // into text.rows
   std::vector<int32_t> row;    // of changed.h_AD

@@ -21,7 +21,8 @@ struct ChangedRows;
 
 class Measurer : public OutcomeSource {
  public:
-  // `store` may be null (nothing is kept). What is costly is divided over the store's ranks. Everything referenced must outlive this object.
+  // `store` may be null (nothing is kept). What is costly is divided over the store's ranks. Everything referenced must outlive
+  // this object.
   Measurer(const Scorer& scorer, const Study& study, Store* store, const Progress& progress);
   ~Measurer() override;
 
@@ -34,6 +35,14 @@ class Measurer : public OutcomeSource {
 
   // Kept in the store, one row per intervention and set of texts.
   std::vector<Dose> doses(std::span<const Intervention* const> interventions, int64_t max_tokens) override;
+  std::vector<Dose> doses_on_pairs(std::span<const Intervention* const> interventions, int64_t max_tokens) override;
+
+  // Values that a part reads from the model past evaluate(), as texts kept in the store under `task` and their names: what is
+  // missing is divided over ranks by `costs` and computed, some names at once, in calls of `compute`. A value must not depend on
+  // which others are computed with it, nor on how often this is called before.
+  using ComputeKept = std::function<std::vector<std::string>(std::span<const size_t> names)>;
+  std::vector<std::string> kept(const std::string& task, const std::vector<std::string>& names, std::span<const double> costs,
+                                const ComputeKept& compute);
 
   // Watches a run of requests without edits (routes, hidden states); nothing is stored.
   void observe(std::span<const Request> requests, const UnitObserver& observer);
@@ -42,11 +51,12 @@ class Measurer : public OutcomeSource {
   void count_rows(int64_t rows) { rows_computed_ += rows; }  // that a part computed past this object
 
  private:
-  struct Neutral;  // the text behind doses, with its base run
-  const Neutral& neutral(int64_t max_tokens);
-  // Of non-empty interventions.
-  std::vector<Dose> doses_of(std::span<const Intervention* const> interventions, const Neutral& text);
-  Dose dose_of(const ChangedRows& changed, const Neutral& text) const;
+  struct Texts;  // behind doses, with their base run
+  // The first of them, up to max_tokens; made once for each `name`.
+  const Texts& texts(const std::string& name, const std::vector<const Request*>& requests, int64_t max_tokens);
+  std::vector<Dose> doses_of(std::span<const Intervention* const> interventions, const Texts& text);
+  std::vector<Dose> compute_doses(std::span<const Intervention* const> interventions, const Texts& text);  // none of them empty
+  Dose dose_of(const ChangedRows& changed, const Texts& text) const;
   // Those of `count` units, in parts of at most `most`, that were not asked for before and are not all stored.
   std::vector<std::vector<size_t>> parts_of(size_t count, size_t most, const std::function<std::string(size_t)>& name);
   Ranks& ranks();
@@ -62,7 +72,7 @@ class Measurer : public OutcomeSource {
   int64_t rows_computed_ = 0;
   std::set<std::string> finished_;                       // units in the store when this was made
   std::set<std::string> asked_;                          // units that this object was asked for
-  std::map<int64_t, std::unique_ptr<Neutral>> neutral_;  // by max_tokens
+  std::map<std::pair<std::string, int64_t>, std::unique_ptr<Texts>> texts_;  // by name and max_tokens
 };
 
 }  // namespace fare

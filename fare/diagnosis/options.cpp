@@ -48,6 +48,7 @@ DiagnosisOptions DiagnosisOptions::of(StudyProfile profile) {
   options.random_controls = 160;
   options.survivors = 90;
   options.dose_controls = 100;
+  options.steering_layers = 0;
   options.mask_draws = 100;
   options.causal_pairs = 0;  // all of train
   options.neutral_tokens = 20000;

@@ -60,7 +60,7 @@ struct DiagnosisOptions {
   int64_t survivors = 6;               // configurations of the last rung
   int64_t dose_controls = 40;
   double dose_tolerance = 0.05;
-  int64_t steering_layers = 1;         // layers tried for the steering vector beside the verdict
+  int64_t steering_layers = 3;         // layers tried for the steering vector beside the verdict; 0 = all
   int64_t mask_draws = 40;             // distinct sets a kind; fewer than 39 leave the conclusion open
   int64_t mask_size = 0;               // experts in a group of the masking tests; 0 = 10, at most an eighth of all
   int64_t causal_pairs = 64;           // pairs behind s5

@@ -63,6 +63,12 @@ class OutcomeSource {
 
   // On the first `max_tokens` fed tokens of neutral text (whole texts). Throws NumericError when the study has none.
   virtual std::vector<Dose> doses(std::span<const Intervention* const> interventions, int64_t max_tokens) = 0;
+
+  // The same on the texts of the validation pairs: the dose of an edit that acts only on words which neutral text does not hold. A
+  // subject that has no texts of its own gives doses().
+  virtual std::vector<Dose> doses_on_pairs(std::span<const Intervention* const> interventions, int64_t max_tokens) {
+    return doses(interventions, max_tokens);
+  }
 };
 
 // True when two evaluations of the same items agree in every bit: the edit had no effect on them.

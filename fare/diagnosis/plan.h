@@ -21,6 +21,9 @@ struct PlannedPart {
   double seconds = 0;
 };
 
+// Parts with their tokens and forwards, in the order they are run; seconds are 0.
+std::vector<PlannedPart> planned_parts(const RoutedModel& model, const Study& study, const DiagnosisOptions& options);
+
 struct Plan {
   std::vector<PlannedPart> parts;
   double forwards = 0, seconds = 0;

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -47,6 +48,7 @@ struct ReachPass {
   double kl_nats = 0;            // mean over the answer rows of KL(p_base || p_edited); 0 without any
 };
 
+// Passes may be taken from several threads at once.
 class ReachBatches {
  public:
   // Everything referenced must outlive this object.
@@ -70,7 +72,7 @@ class ReachBatches {
   const Scorer& scorer_;
   const Study& study_;
   RoutedModel routed_;
-  mutable int64_t rows_computed_ = 0;
+  mutable std::atomic<int64_t> rows_computed_{0};
 };
 
 }  // namespace fare

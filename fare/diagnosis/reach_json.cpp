@@ -117,15 +117,15 @@ OrderedJson reach_json(const SearchResult& search, std::span<const Shift> candid
 
   OrderedJson json;
   json["rows"] = rows;
-  json["searched"] = reach.searched;
+  json["searched"] = reach.found.searched;
   json["detectors"] = OrderedJson::array();
-  for (const Detector& detector : reach.detectors) {
+  for (const Detector& detector : reach.found.detectors) {
     OrderedJson row = {{"layer", detector.layer}};
     put_field(row, "auc", detector.auc, "every validation token is of one kind");
     json["detectors"].push_back(row);
   }
   json["router_restarts"] = OrderedJson::array();
-  for (const Reach::Restart& restart : reach.router_restarts)
+  for (const ReachFound::Restart& restart : reach.found.router_restarts)
     json["router_restarts"].push_back({{"learning_rate", restart.learning_rate}, {"preference_accuracy", restart.preference_accuracy},
                                        {"adoption", restart.adoption}});
   json["oracle"] = OrderedJson::array();

@@ -65,8 +65,8 @@ bool keeps(int64_t step, const ReachSteps& steps) {
   return (step + 1) * count / steps.steps != step * count / steps.steps;
 }
 
-using Step = std::function<std::vector<double>(const ReachBatch& batch, const std::vector<double>& theta, Duals& duals, int64_t step,
-                                               int64_t done, bool constrained)>;
+using Step = std::function<std::vector<double>(const ReachBatch& batch, const std::vector<double>& theta, Duals& duals,
+                                               int64_t step, int64_t done, bool constrained)>;
 
 std::vector<std::vector<double>> two_halves(const ReachTask& task, const FreeControl& control, std::vector<double> theta,
                                             const ReachSteps& steps, const Step& step_of) {
@@ -76,8 +76,7 @@ std::vector<std::vector<double>> two_halves(const ReachTask& task, const FreeCon
     Adam adam(theta.size(), steps.learning_rate);
     for (int64_t step = 0; step < steps.steps; ++step) {
       const int64_t done = step + (constrained ? steps.steps : 0);
-      task.progress->check();
-      (*task.progress)(task.part, done, 2 * steps.steps);
+      if (task.step) task.step();
       const ReachBatch& batch = (*task.train)[static_cast<size_t>(done) % task.train->size()];
       const std::vector<double> gradient = step_of(batch, theta, duals, step, done, constrained);
       adam.step(gradient, theta);

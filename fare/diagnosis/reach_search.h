@@ -5,10 +5,9 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
+#include <functional>
 #include <vector>
 
-#include "fare/core/progress.h"
 #include "fare/diagnosis/reach_batch.h"
 #include "fare/diagnosis/reach_control.h"
 
@@ -30,8 +29,7 @@ struct ReachTask {
   const std::vector<int>* signs = nullptr;         // per axis
   double tau_nats = 1;                             // median |m_i| of the base model
   double tau_drop = 0.01;                          // tolerated drop, as a share of items
-  const Progress* progress = nullptr;
-  std::string part;                                // for progress
+  std::function<void()> step;                      // called before each step of a descent; may be empty
 };
 
 // Value of the first sum on one batch, and its slope in each margin.

@@ -293,7 +293,7 @@ TEST(SearchReach, AStaticBiasReachesWhatSitsInExpertsOfItsOwn) {
   EXPECT_GT(*cheap->validation_pp, 6);
   ASSERT_FALSE(reach.oracle_validation.shifts.empty()) << reach.oracle_validation.reason;
   EXPECT_GT(reach.oracle_validation.shifts.back().value_pp, 3);
-  for (const Detector& detector : reach.detectors) EXPECT_GT(detector.auc.value_or(0), 0.9) << detector.layer;
+  for (const Detector& detector : reach.found.detectors) EXPECT_GT(detector.auc.value_or(0), 0.9) << detector.layer;
   EXPECT_EQ(reach.bounds.complete, (std::vector<std::string>{"static", "conditional", "router_only"}));
   for (const SearchCandidate& candidate : reach.bounds.candidates) EXPECT_NO_THROW(candidate.intervention.check(prepared.control.measurer->model()));
 }

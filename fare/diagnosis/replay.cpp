@@ -1,12 +1,14 @@
 #include "fare/diagnosis/replay.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <set>
 
 #include "fare/diagnosis/item_outcomes.h"
 #include "fare/diagnosis/neutral_text.h"
 #include "fare/diagnosis/routing_distance.h"
+#include "fare/models/side_by_side.h"
 
 namespace fare {
 namespace {
@@ -154,8 +156,8 @@ struct Kept {
 
 }  // namespace
 
-std::vector<ReplayResult> replay(Measurer& measurer, const Items& items, std::span<const ReplayTask> tasks,
-                                 const ReplayOptions& options) {
+std::vector<ReplayResult> compute_replay(Measurer& measurer, const Items& items, std::span<const ReplayTask> tasks,
+                                         const ReplayOptions& options) {
   const Study& study = measurer.study();
   const Model& model = measurer.scorer().model();
   std::vector<ReplayResult> results(tasks.size());
@@ -194,8 +196,10 @@ std::vector<ReplayResult> replay(Measurer& measurer, const Items& items, std::sp
       kept.routes[layer] = decision.after;
     };
     replay_pass(model, pack, base);
-    for (size_t i = 0; i < tasks.size(); ++i) {
+    std::atomic<int64_t> layers{0};
+    side_by_side(model.spec(), static_cast<int64_t>(tasks.size()), [&](int64_t number) {
       measurer.progress().check();
+      const size_t i = static_cast<size_t>(number);
       const ReplayTask& task = tasks[i];
       PassOptions pass;
       pass.first_layer = first[i];
@@ -212,14 +216,16 @@ std::vector<ReplayResult> replay(Measurer& measurer, const Items& items, std::sp
           add_change(changes[i][layer], kept.logits_TE.at(layer), kept.routes.at(layer), logits_TE, decision.after, pack.multiplicity);
       };
       read_outcomes(model, text, replay_pass(model, pack, pass), batch, results[i].total);
-      if (task.kind != ReplayKind::kRefill) continue;
+      layers += (task.kind == ReplayKind::kRefill ? 3 : 1) * (model.spec().num_layers - first[i]);
+      if (task.kind != ReplayKind::kRefill) return;
       pass.on_decision = {};
       pass.logits_TE = &kept.logits_TE;
       read_outcomes(model, text, replay_pass(model, pack, pass), batch, *results[i].direct);
       pass.logits_TE = &masked_TE;
       pass.edits = nullptr;
       read_outcomes(model, text, replay_pass(model, pack, pass), batch, *results[i].routing_only);
-    }
+    });
+    measurer.count_rows((model.spec().num_layers + layers) * pack.num_rows());
     measurer.progress()("replayed routes", static_cast<int64_t>(b + 1), static_cast<int64_t>(batches.size()));
   }
   for (size_t i = 0; i < tasks.size(); ++i)
@@ -229,8 +235,23 @@ std::vector<ReplayResult> replay(Measurer& measurer, const Items& items, std::sp
   return results;
 }
 
-std::vector<std::optional<double>> stand_in_doses(Measurer& measurer, std::span<const ReplayTask> tasks,
-                                                  const ReplayOptions& options) {
+Outcomes pass_outcomes(const Measurer& measurer, const Items& items, const PassOptions& pass) {
+  const auto batches = batches_of(measurer.study(), items);
+  Outcomes outcomes = empty_outcomes(items);
+  side_by_side(measurer.scorer().model().spec(), static_cast<int64_t>(batches.size()), [&](int64_t b) {
+    measurer.progress().check();
+    const std::vector<Slot>& batch = batches[static_cast<size_t>(b)];
+    std::vector<const Request*> requests;
+    for (const Slot& slot : batch)
+      for (const Request* request : slot.requests()) requests.push_back(request);
+    const TextPack text = pack_texts(measurer.scorer(), requests, true);
+    read_outcomes(measurer.scorer().model(), text, replay_pass(measurer.scorer().model(), text.packed.pack, pass), batch, outcomes);
+  });
+  return outcomes;
+}
+
+std::vector<std::optional<double>> compute_stand_in_doses(const Measurer& measurer, std::span<const ReplayTask> tasks,
+                                                          const ReplayOptions& options) {
   std::vector<std::optional<double>> doses(tasks.size());
   std::optional<NeutralText> neutral;
   for (size_t i = 0; i < tasks.size(); ++i) {

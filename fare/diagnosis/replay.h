@@ -9,8 +9,10 @@
 #include <span>
 #include <vector>
 
+#include "fare/core/json.h"
 #include "fare/diagnosis/mask_groups.h"
 #include "fare/diagnosis/measure.h"
+#include "fare/diagnosis/replay_pass.h"
 
 namespace fare {
 
@@ -47,14 +49,28 @@ struct ReplayOptions {
   std::vector<int32_t> demographic_tokens;     // kConditional
 };
 
-// One result per task, on items.pairs and items.utility. Nothing is stored: the passes are few. Throws NumericError when
-// kMean or kResample is asked for and the study has no neutral text.
+// One result per task, on items.pairs and items.utility. Kept in the measurer's store; what is missing is divided over ranks, and
+// on a rank over threads where the model is narrow. Throws NumericError when kMean or kResample is asked for and the study has no
+// neutral text.
 std::vector<ReplayResult> replay(Measurer& measurer, const Items& items, std::span<const ReplayTask> tasks,
                                  const ReplayOptions& options);
 
 // Mean KL(p_base || p_edited) in nats per neutral token of the kMean and kResample tasks (others: none).
 std::vector<std::optional<double>> stand_in_doses(Measurer& measurer, std::span<const ReplayTask> tasks,
                                                   const ReplayOptions& options);
+
+// Outcomes of the items under one pass of their texts, taken from the bottom. Nothing is stored.
+Outcomes pass_outcomes(const Measurer& measurer, const Items& items, const PassOptions& pass);
+
+// Outcomes as they are kept in the store.
+Json outcomes_json(const Outcomes& outcomes);
+Outcomes outcomes_from(const Json& json);
+
+// replay() and stand_in_doses() without a store.
+std::vector<ReplayResult> compute_replay(Measurer& measurer, const Items& items, std::span<const ReplayTask> tasks,
+                                         const ReplayOptions& options);
+std::vector<std::optional<double>> compute_stand_in_doses(const Measurer& measurer, std::span<const ReplayTask> tasks,
+                                                          const ReplayOptions& options);
 
 // Token ids that stood in the differing spans of these pairs: what a token-conditional mask looks for.
 std::vector<int32_t> demographic_tokens(const Measurer& measurer, std::span<const int64_t> pairs);

@@ -52,6 +52,7 @@ at::Tensor replay_pass(const Model& model, const Pack& pack, const PassOptions& 
   const Rotary rotary = make_rotary(spec.rope, pack.positions, pack.length);
   at::Tensor h_TD = options.start_TD.defined() ? options.start_TD : model.embed(pack.token_ids);
   for (int64_t l = options.first_layer; l < spec.num_layers; ++l) {
+    if (const auto added = options.added_D.find(l); added != options.added_D.end()) h_TD = h_TD + added->second;
     tap(Site::kLayerInput, l, h_TD);
     h_TD = after_attention(model, l, h_TD, rotary, pack.segments, {},
                            [](const at::Tensor& k_TGd, const at::Tensor& v_TGv) { return std::pair(k_TGd, v_TGv); });

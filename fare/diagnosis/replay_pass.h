@@ -23,7 +23,8 @@ struct PassOptions {
   const std::map<int64_t, at::Tensor>* logits_TE = nullptr;
   const LayerEdits* edits = nullptr;
   const StandIns* stand_ins = nullptr;
-  Tap tap;              // sites as in forward()
+  std::map<int64_t, at::Tensor> added_D;  // added to every row of the residual stream before that layer, float32
+  Tap tap;              // sites as in forward(); a layer's input as the layer sees it
   std::function<void(int64_t layer, const at::Tensor& logits_TE, const Decision& decision)> on_decision;
 };
 

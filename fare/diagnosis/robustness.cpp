@@ -150,7 +150,8 @@ RobustnessCheck check_dose(const CandidateTest& candidate, const DoseControl& co
                         control.percentile95_pp, "pp", "", control.reason};
   check.value = candidate.primary().value_pp;
   if (control.percentile95_pp)
-    check.note = fmt::format("{} draws of {} tried reach the dose within the tolerance", control.matched, control.tried);
+    check.note = fmt::format("{} draws of {} tried reach the dose{} within the tolerance", control.matched, control.tried,
+                             control.on_pairs ? " (on the texts of validation pairs: neutral text holds none of its words)" : "");
   return check;
 }
 

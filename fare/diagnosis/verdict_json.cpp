@@ -7,15 +7,21 @@
 namespace fare {
 namespace {
 
+// What every estimate begins with; `of` has the interval and the counts.
+template <typename Estimate>
+void put_estimate(OrderedJson& json, const Estimate& of, double value, const std::string& unit) {
+  json["value"] = value;
+  json["interval"] = OrderedJson::array({of.interval95.low, of.interval95.high});
+  json["level"] = 0.95;
+  json["unit"] = unit;
+  json["split"] = "test";
+  json["n"] = of.n;
+  json["n_eff"] = of.n_eff;
+}
+
 OrderedJson estimate_of_shift(const CandidateEvidence& candidate) {
   OrderedJson json;
-  json["value"] = candidate.shift.value_pp;
-  json["interval"] = OrderedJson::array({candidate.shift.interval95.low, candidate.shift.interval95.high});
-  json["level"] = 0.95;
-  json["unit"] = "pp";
-  json["split"] = "test";
-  json["n"] = candidate.shift.n;
-  json["n_eff"] = candidate.shift.n_eff;
+  put_estimate(json, candidate.shift, candidate.shift.value_pp, "pp");
   json["p"] = candidate.shift.p_one_sided;
   json["p_bh"] = candidate.p_bh;
   json["family_size"] = candidate.family_size;
@@ -25,13 +31,7 @@ OrderedJson estimate_of_shift(const CandidateEvidence& candidate) {
 
 OrderedJson estimate_of_cost(const UtilityMargin& margin) {
   OrderedJson json;
-  json["value"] = margin.drop.value_pp;
-  json["interval"] = OrderedJson::array({margin.drop.interval95.low, margin.drop.interval95.high});
-  json["level"] = 0.95;
-  json["unit"] = "pp";
-  json["split"] = "test";
-  json["n"] = margin.drop.n;
-  json["n_eff"] = margin.drop.n_eff;
+  put_estimate(json, margin.drop, margin.drop.value_pp, "pp");
   const char* decided = "non-inferiority is decided by the interval";
   put_null(json, "p", decided);
   put_null(json, "p_bh", decided);
@@ -43,13 +43,7 @@ OrderedJson estimate_of_cost(const UtilityMargin& margin) {
 OrderedJson estimate_of_transfer(const TransferMetric& metric) {
   OrderedJson json;
   json["metric"] = metric.metric;
-  json["value"] = metric.value;
-  json["interval"] = OrderedJson::array({metric.interval95.low, metric.interval95.high});
-  json["level"] = 0.95;
-  json["unit"] = metric.unit;
-  json["split"] = "test";
-  json["n"] = metric.n;
-  json["n_eff"] = metric.n_eff;
+  put_estimate(json, metric, metric.value, metric.unit);
   json["p"] = metric.p;
   json["p_bh"] = metric.p_bh;
   json["family_size"] = metric.family_size;

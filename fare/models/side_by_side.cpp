@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -16,15 +17,17 @@ constexpr int64_t kNarrow = 512;
 bool runs_side_by_side(const DecoderSpec& spec) { return spec.hidden_size <= kNarrow; }
 
 void side_by_side(const DecoderSpec& spec, int64_t n, const std::function<void(int64_t i)>& body) {
-  const int64_t threads = std::min<int64_t>(at::get_num_threads(), n);
+  const int64_t threads = at::get_num_threads();
   if (!runs_side_by_side(spec) || threads <= 1 || at::in_parallel_region()) {
     for (int64_t i = 0; i < n; ++i) body(i);
     return;
   }
+  // A single body, too, finds itself in a parallel region: what it computes does not depend on how many there are.
+  const int64_t workers = std::max<int64_t>(2, std::min(threads, n));
   std::atomic<int64_t> next{0};
   std::exception_ptr failure;
   std::mutex guard;
-  at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+  at::parallel_for(0, workers, 1, [&](int64_t, int64_t) {
     for (int64_t i = next++; i < n; i = next++) {
       try {
         body(i);

@@ -27,6 +27,8 @@ TEST(SideBySide, CallsEveryBodyOnceOnOneThreadEach) {
   });
   EXPECT_EQ(calls, std::vector<int>(100, 1));
   EXPECT_EQ(undivided, 100);
+  side_by_side(of_width(64), 1, [&](int64_t) { undivided += at::in_parallel_region(); });
+  EXPECT_EQ(undivided, 101) << "one body alone computes as one of many";
   at::set_num_threads(threads);
 }
 

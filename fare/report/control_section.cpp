@@ -70,7 +70,7 @@ std::string dose_part(const Node& report) {
                 "dot of that row is their 95th percentile, above which a shift must lie. In the table also for draws "
                 "from all experts (unrestricted).") +
          html_table("",
-                    {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"),
+                    {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"), text_column("Dose on", "dose_text"),
                      number_column("Shift, pp", "shift_pp", 1), number_column("95% of draws", "percentile95_pp", 1),
                      number_column("unrestricted", "percentile95_unrestricted_pp", 1), flag_column("Above", "passed"),
                      number_column("Tried", "tried", -1), number_column("Missed the dose", "failed_to_match", -1),

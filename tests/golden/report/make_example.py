@@ -269,7 +269,7 @@ for name, shift in (("pure", 9.8), ("reach", 10.9)):
     draws = [{"draw": d, "restricted": d < 20, "shift_pp": r(rng.gauss(0, 1.0), 2), "drop_pp": r(rng.gauss(0.5, 0.3), 2),
               "dose_nats": r(0.0021 * rng.uniform(0.96, 1.04), 5), "lambda": r(rng.uniform(2, 6), 2)} for d in range(40)]
     inside = sorted(d["shift_pp"] for d in draws if d["restricted"])
-    dose_control.append({"candidate": name, "dose_nats": 0.0021, "shift_pp": shift, "percentile95_pp": inside[18],
+    dose_control.append({"candidate": name, "dose_nats": 0.0021, "dose_text": "neutral", "shift_pp": shift, "percentile95_pp": inside[18],
                          "percentile95_unrestricted_pp": sorted(d["shift_pp"] for d in draws if not d["restricted"])[18],
                          "passed": True, "asked": 20, "tried": 21, "matched": 20, "failed_to_match": 1, "worst_mismatch": 0.043,
                          "draws": draws})
@@ -444,7 +444,10 @@ report = {
         {"baseline": "debiasing_prefix", "candidate": "pure", "detail": "What follows is fair, neutral and free of prejudice.\n",
          "tried": 4, "target_dose_nats": 0.0021, "dose_nats": 0.31, "dose_matched": None,
          "dose_matched_reason": "a prefix has no strength that could be tuned", "validation_pp": 1.2, "shift_pp": 0.9,
-         "shift_interval": interval(0.9, 1.9), "n": 905, "p": 0.18, "drop_pp": 0.7, "drop_interval": interval(0.7, 0.6)}],
+         "shift_interval": interval(0.9, 1.9), "n": 905, "p": 0.18, "drop_pp": 0.7, "drop_interval": interval(0.7, 0.6)},
+        {"baseline": "steering_vector", "candidate": "pure", "detail": "minus 0.31 times the mean difference, before layer 2",
+         "tried": 6, "target_dose_nats": 0.0021, "dose_nats": 0.00207, "dose_matched": True, "validation_pp": 2.4, "shift_pp": 2.1,
+         "shift_interval": interval(2.1, 1.7), "n": 905, "p": 0.008, "drop_pp": 0.2, "drop_interval": interval(0.2, 0.5)}],
     "sensitivity": {"primary_span": "P", "primary_null": "N1", "sensitive_layers": [1, 2, 3], "causal_zero_max": 0.0,
                     "rows": sensitivity,
                     "statistics": [{"layer": layer, "axis": "all", "span": span, "kind": kind, "n": 302, "js": r(js, 5),
