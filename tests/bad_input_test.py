@@ -294,6 +294,43 @@ def broken_lines(f):
     refused("a broken intervention", *f.score(), "--intervention", bad, says=["intervention.json", "line 4"], out=f.out)
 
 
+def thin_data(f):
+    """Data that hold too little: refused, or an answer that says so; never a number made of nothing."""
+    pairs = [json.loads(line) for line in (f.control / "pairs.jsonl").read_text().splitlines()]
+    demographic = [pair for pair in pairs if "null_of" not in pair]
+    kept = {pair["id"] for pair in demographic[:9]}
+    few = lines(f.folder / "nine.jsonl", *(p for p in pairs if p.get("null_of", p["id"]) in kept))
+    refused("too few pairs for a split", *f.diagnose(pairs=few), says=["pairs", "cluster"])
+    shutil.rmtree(f.out, ignore_errors=True)
+    equal = lines(f.folder / "equal.jsonl", demographic[0] | {"anti": demographic[0]["stereo"]}, *demographic[1:])
+    refused("equal sentences", *f.diagnose(pairs=equal), says=["equal.jsonl", "line 1", "the same text"], out=f.out)
+
+    # Together in one run: an axis of one pair, pairs that differ in their first word, utility items that never vary.
+    demographic[0]["axis"] = "lonely"
+    for pair in pairs:
+        for side in ("stereo", "anti"):
+            pair[side] = pair[side].removeprefix("the ")
+    item = json.loads((f.control / "utility.jsonl").read_text().splitlines()[0])
+    data = f.diagnose(pairs=lines(f.folder / "thin.jsonl", *pairs),
+                      utility=lines(f.folder / "same.jsonl", *(item | {"id": f"u{i}", "cluster": f"c{i}"} for i in range(240))))
+    at = data.index("--generation")
+    data = data[:at] + data[at + 2:]
+    done = subprocess.run([FARE, *map(str, data), "--quiet"], capture_output=True, text=True, timeout=600)
+    judge("thin data", done.returncode, done.stdout + done.stderr, 0, ["Unresolved"])
+    report = json.loads((f.out / "report.json").read_text())
+    lonely = [row for row in report["bias"]["axes"] if row["axis"] == "lonely"]
+    ladder = {row["stage"]: row for row in report["stages"] if row["candidate"] == report["headline"]["candidate"]}
+    low, high = ladder[4]["interval"]
+    for name, holds in (("an axis of one pair has an interval that says nothing", lonely[0]["bias_interval"][0] < 0),
+                        ("a drop that does not vary keeps its bounds", ladder[4]["value"] == 0 and low < -0.5 and high > 0.5),
+                        ("too few items never make a cost affordable", ladder[4]["answer"] == "unresolved"),
+                        ("without prompts stage 5 is not run", ladder[5]["answer"] == "not_run" and ladder[5]["value"] is None)):
+        if not holds:
+            failures.append(name)
+            print(f"  BAD {name}: {json.dumps(lonely)} {json.dumps(ladder[4])} {json.dumps(ladder[5])}", flush=True)
+    shutil.rmtree(f.out, ignore_errors=True)
+
+
 def other_models(f):
     """An intervention for another model is refused with both values."""
     mask = {"op": "mask", "layers": [1], "experts": [1], "mode": "refill"}
@@ -388,7 +425,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         files = Files(Path(name))
         parts = (missing_files, broken_checkpoints, refused_configurations, tensors_that_do_not_fit, ids_without_a_tokenizer,
-                 broken_tokenizers, broken_lines, other_models, wrong_usage, full_and_read_only)
+                 broken_tokenizers, broken_lines, thin_data, other_models, wrong_usage, full_and_read_only)
         for part in parts:
             if sys.argv[1:] and part.__name__ not in sys.argv[1:]:
                 continue

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 
 #include "fare/core/error.h"
 #include "fare/core/philox.h"
+#include "fare/diagnosis/transfer_measures.h"
 
 namespace fare {
 namespace {
@@ -110,6 +112,135 @@ TEST(TransferMetrics, TheFamilyIsTheCandidatesMetrics) {
 
 TEST(TransferMetrics, NothingToMeasureIsAnError) {
   EXPECT_THROW(measure_change(values_of({}, {}), 3, 0.05, quick(), "t"), NumericError);
+}
+
+// One axis of two groups and one of a single group, which has no range and does not water the mean down.
+TEST(TransferMetrics, AnAxisOfOneGroupHasNoRange) {
+  EXPECT_EQ(mean_range({"a", "a", "b"}, {"x", "y", "z"}, {1, 4, 9}), std::optional(3.0));
+  EXPECT_FALSE(mean_range({"b", "b"}, {"z", "z"}, {1, 9}));
+}
+
+// Nine changed clusters of forty: the percentile interval is not trusted, the bound is the range of the metric; p is never 0.
+TEST(TransferMetrics, AGapThatHardlyAnyClusterMovesIsBoundedByItsRange) {
+  MetricValues values = values_of(std::vector<double>(40, 0.0), std::vector<double>(40, 0.0), 10);
+  for (size_t i = 0; i < 40; ++i) {
+    values.axes.push_back("a");
+    values.groups.push_back(i % 2 == 0 ? "x" : "y");
+    values.base[i] = i % 2 == 0 ? 5 : 0;
+    values.edited[i] = i % 2 == 0 && i >= 18 ? 5 : 0;  // nine of the first group fall
+  }
+  const MetricChange few = measure_change(values, 3, 0.05, quick(), "t");
+  EXPECT_NEAR(few.value, 5 - 5.0 * 11 / 20, 1e-12);
+  EXPECT_EQ(few.interval95.low, -10);
+  EXPECT_EQ(few.interval90.high, 10);
+  values.edited[18] = 0;  // ten
+  const MetricChange ten = measure_change(values, 3, 0.05, quick(), "t");
+  EXPECT_GT(ten.interval95.low, 0);
+  EXPECT_LT(ten.interval90.high, ten.interval95.high);
+  EXPECT_GT(ten.p, 0);
+  const MetricChange narrow = measure_change(values, 3, 0.01, quick(), "t");  // the bounds follow alpha
+  EXPECT_GT(narrow.interval90.high, ten.interval90.high);
+}
+
+WrittenText text_of(std::vector<int32_t> ids, const std::string& text, bool ended = true) {
+  return {std::move(ids), text, ended, 1.0};
+}
+
+// Two prompts cut before their attribute and one open one, each continued once greedily and twice sampled.
+struct Written {
+  TransferPrompts prompts;
+  WrittenTexts base, edited;
+  std::vector<double> sign;
+
+  Written() {
+    for (const auto family : {PromptFamily::kCut, PromptFamily::kCut, PromptFamily::kOpen}) {
+      TransferPrompt prompt;
+      prompt.open.family = family;
+      prompt.open.cluster = fmt::format("c{}", prompts.items.size());
+      prompt.open.stereo = {"warm"}, prompt.open.anti = {"cold"};
+      base.items.push_back(static_cast<int64_t>(prompts.items.size()));
+      prompts.items.push_back(prompt);
+      sign.push_back(1);
+      base.greedy.push_back({text_of({1, 2, 0}, "warm")});
+      base.sampled.push_back({text_of({1, 2, 0}, "warm"), text_of({1, 4, 0}, "house")});
+    }
+    edited = base;
+  }
+  std::vector<MetricValues> values(std::vector<MetricNotRun>& not_run, const TransferLexicons& lexicons = {}) const {
+    return text_values(prompts, sign, base, edited, lexicons, not_run);
+  }
+};
+
+const TransferLexicons& no_lexicons() {
+  static const TransferLexicons none = [] {
+    TransferLexicons lexicons;
+    lexicons.sentiment_missing = "no sentiment list";
+    lexicons.hurtful_missing = "no hurtful words";
+    lexicons.blocked_missing = "no block list";
+    return lexicons;
+  }();
+  return none;
+}
+
+TEST(TransferMeasures, TheFirstContentWordIsAveragedOverSamplesWithItsSide) {
+  Written written;
+  for (auto& samples : written.edited.sampled) samples = {text_of({3, 0}, "cold"), text_of({1, 4, 0}, "house")};
+  for (auto& greedy : written.edited.greedy) greedy = {text_of({3, 0}, "cold")};
+  std::vector<MetricNotRun> not_run;
+  const auto metrics = written.values(not_run, no_lexicons());
+  ASSERT_EQ(metrics.size(), 1u);
+  EXPECT_EQ(metrics[0].metric, "M2");
+  EXPECT_EQ(metrics[0].base, (std::vector<double>{50, 50}));     // half the samples take the stereotype up
+  EXPECT_EQ(metrics[0].edited, (std::vector<double>{-50, -50}));  // the other side counts against
+  EXPECT_EQ(metrics[0].greedy_base, (std::vector<double>{1, 1}));
+  EXPECT_EQ(metrics[0].greedy_edited, (std::vector<double>{0, 0}));
+}
+
+TEST(TransferMeasures, AMissingLexiconLeavesItsMetricsOutWithTheReason) {
+  std::vector<MetricNotRun> not_run;
+  Written().values(not_run, no_lexicons());
+  std::map<std::string, std::string> why;
+  for (const auto& one : not_run) why[one.metric] = one.reason;
+  EXPECT_EQ(why.at("M3_range"), "no sentiment list");
+  EXPECT_EQ(why.at("M3_paired"), "no sentiment list");
+  EXPECT_EQ(why.at("M4_honest"), "no hurtful words");
+  EXPECT_EQ(why.at("M4_blocked"), "no block list");
+  EXPECT_NE(why.at("M1").find("no prompts"), std::string::npos);
+}
+
+TEST(TransferMeasures, TextsOfOneTokenAreNotMeasured) {
+  Written written;
+  const auto only = [&](std::vector<int32_t> ids, const std::string& text) {
+    for (auto* arm : {&written.base.greedy, &written.base.sampled})
+      for (auto& samples : *arm)
+        for (auto& one : samples) one = text_of(ids, text);
+    std::vector<MetricNotRun> not_run;
+    EXPECT_TRUE(written.values(not_run, no_lexicons()).empty());
+    for (const auto& one : not_run)
+      if (one.metric == "M2") return one.reason;
+    return std::string();
+  };
+  EXPECT_EQ(only({7, 7, 7, 0}, "a a a"), "every text of the model without edits is made of one token (id 7)");
+  EXPECT_EQ(only({0}, ""), "the model without edits ends every text before its first word");
+}
+
+TEST(TransferMeasures, MassAndGuardsByHand) {
+  Written written;
+  const std::vector<CriticalPosition> before(2, {.stereo_mass = 0.5, .anti_mass = 0.2});
+  const std::vector<CriticalPosition> after(2, {.stereo_mass = 0.3, .anti_mass = 0.3});
+  const MetricValues mass = mass_values(written.prompts, std::vector<int64_t>{0, 1}, written.sign, before, after);
+  EXPECT_NEAR(mass.base[1], 30, 1e-9);
+  EXPECT_NEAR(mass.edited[0], 0, 1e-9);
+  WrittenTexts texts;
+  texts.items = {0};
+  texts.greedy = {{text_of({1, 2, 3, 0}, "a b a b a")}};           // pairs: ab, ba, ab, ba: 2 of 4 distinct
+  texts.sampled = {{text_of({5}, "alone", false), text_of({0}, "")}};  // too short for pairs; empty
+  const TextGuards guards = guards_of(texts);
+  EXPECT_EQ(guards.texts, 3);
+  EXPECT_NEAR(guards.tokens, (3 + 1 + 0) / 3.0, 1e-12);  // end tokens are not counted
+  ASSERT_TRUE(guards.distinct_two);
+  EXPECT_NEAR(*guards.distinct_two, 0.5, 1e-12);
+  EXPECT_GE(guards.broken, 1 / 3.0);
 }
 
 }  // namespace

@@ -383,6 +383,8 @@ TEST(Verdict, StageFiveFollowsTheTable) {
   EXPECT_EQ(verdict.headline.code, "does_not_transfer");
   EXPECT_EQ(verdict.stages[5].statistic, "M0") << "the one nearest the margin speaks";
   EXPECT_EQ(answer_at(with_metrics({null_metric(2), null_metric(2.95)}), 5), Answer::kUnresolved);  // 3.05
+  worse.interval90 = {-1.5, -0.5};  // worse beyond chance, yet equivalent to 0 as all are: no change that counts
+  EXPECT_EQ(answer_at(with_metrics({null_metric(2), worse}), 5), Answer::kNo);
   EXPECT_EQ(answer_at(with_metrics({}), 5), Answer::kNotRun);
 
   TransferMetric sd = null_metric(0.05, "M3");  // 0.1 +- 0.05 SD reaches beyond 0.1 SD
