@@ -150,9 +150,9 @@ void add_lab_command(CLI::App& program, int& exit_status) {
   make->footer("Examples:\n"
                "  fare lab make X1 --out models/x1 --pairs 1508 --utility 2000\n"
                "  fare lab make random --out models/random --family mixtral --experts 8 --top-k 2 --dtype bf16");
-  CLI::App* train = lab->add_subcommand("train", "Train a small model whose stereotype sits in experts added afterwards");
+  CLI::App* train = lab->add_subcommand("train", "Train a small model: T-MOD (stereotype in experts added afterwards) or T-ENT (shares experts with facts)");
   auto trained = std::make_shared<TrainFlags>();
-  train->add_option("model", trained->options.id, "T-MOD")->required();
+  train->add_option("model", trained->options.id, "T-MOD or T-ENT")->required();
   train->add_option("--out", trained->out, "Folder to write: empty, new, or made by the same command")->required();
   train->add_option("--weights", trained->options.weights, "renormalised or raw")->capture_default_str();
   train->add_flag("--small", trained->options.small, "A smaller model, in minutes");
@@ -161,12 +161,14 @@ void add_lab_command(CLI::App& program, int& exit_status) {
   cli::add_console_flags(*train, trained->common);
   train->footer("Examples:\n"
                 "  fare lab train T-MOD --small --out models/t-mod\n"
-                "  fare lab train T-MOD --seed 1 --weights raw --out models/t-mod-raw");
+                "  fare lab train T-ENT --small --seed 1 --weights raw --out models/t-ent-raw");
   train->callback([trained, &exit_status] {
     const TrainedSummary made = train_model(trained->options, trained->out, cli::console(trained->common));
     std::cerr << trained->options.id << ": " << 100 * made.fact_accuracy << "% of the facts known, " << made.pct_stereotype
-              << "% of the pairs stereotyped, " << made.pct_without_extra << "% without the added experts; written to "
-              << trained->out.string() << "\n";
+              << "% of the pairs stereotyped, ";
+    if (made.pct_without_extra) std::cerr << *made.pct_without_extra << "% without the added experts";
+    if (made.hashed_share) std::cerr << 100 * *made.hashed_share << "% of traits and facts routed as their words say";
+    std::cerr << "; written to " << trained->out.string() << "\n";
     exit_status = 0;
   });
   make->callback([make, flags, &exit_status] {

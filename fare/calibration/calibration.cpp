@@ -110,8 +110,8 @@ CalibrationDesign calibration_design(const CalibrationOptions& options) {
 OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, const Progress& progress) {
   const auto start = std::chrono::steady_clock::now();
   CalibrationDesign design = calibration_design(options);
-  const std::vector<FixedCell> fixed = run_fixed_cells(design.fixed, progress);
   run_pipeline_cells(design.pipeline, progress);
+  const std::vector<FixedCell> fixed = run_fixed_cells(design.fixed, progress);
   OrderedJson json;
   json["format"] = kFormat;
   json["build"] = build;

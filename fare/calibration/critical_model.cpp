@@ -81,9 +81,11 @@ CriticalModel::Text CriticalModel::compile(const ControlModel& model, std::span<
     for (size_t e = 0; e < static_cast<size_t>(experts_); ++e) {
       const ControlExpertWeights& expert = layer.experts[e];
       const size_t width = expert.gate_IH.size() / hidden;
+      const std::vector<Reads>& gates = gate_rows_[static_cast<size_t>(l * experts_) + e];
       for (size_t i = 0; i < width; ++i) {
         const float* gate = expert.gate_IH.data() + i * hidden;
-        Live live{static_cast<int32_t>(l), static_cast<int32_t>(e), dot(gate, used)};
+        Live live{static_cast<int32_t>(l), static_cast<int32_t>(e)};
+        for (const auto& [c, v] : gates[i]) live.gate += v * stream[static_cast<size_t>(c)];
         if (live.gate <= kSilent) continue;
         const float* up = expert.up_IH.data() + i * hidden;
         live.up = dot(up, used);
@@ -146,6 +148,13 @@ CriticalModel::CriticalModel(const ControlModel& model) {
     if (std::ranges::all_of(reads, [](double v) { return v == 0; })) reads.clear();
     router_reads_.push_back(std::move(reads));
   }
+  for (const LayerWeights& layer : model.weights.layers)
+    for (const ControlExpertWeights& expert : layer.experts) {
+      std::vector<Reads>& rows = gate_rows_.emplace_back(expert.gate_IH.size() / static_cast<size_t>(hidden_));
+      for (size_t i = 0; i < expert.gate_IH.size(); ++i)
+        if (const float v = expert.gate_IH[i]; v != 0)
+          rows[i / static_cast<size_t>(hidden_)].emplace_back(static_cast<int32_t>(i % static_cast<size_t>(hidden_)), v);
+    }
   routed_.model_type = lab_family_name(shape.family);
   routed_.num_layers = layers_;
   for (int64_t l = 0; l < layers_; ++l) routed_.moe_layers.push_back(l);
@@ -199,6 +208,7 @@ CriticalModel::CriticalModel(const ControlModel& model) {
     lines_.emplace_back();
     for (const int64_t id : line) lines_.back().push_back(index.at(id));
   }
+  gate_rows_.clear();
 }
 
 CriticalModel::Written CriticalModel::write(std::span<const Text* const> texts, const Intervention* intervention) const {

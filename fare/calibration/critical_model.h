@@ -93,6 +93,7 @@ class CriticalModel {
 
   int64_t layers_ = 0, experts_ = 0, hidden_ = 0, first_written_ = 0, num_written_ = 0;
   double norm_ = 1;
+  std::vector<std::vector<Reads>> gate_rows_;  // per layer and expert: (coordinate, weight) of each gate row; for compile() only
   std::vector<std::vector<double>> router_reads_;  // per layer [E, W]; empty where the router reads no written coordinate
   RoutedModel routed_;
   std::vector<Text> pairs_;  // A, B, A, B, ..

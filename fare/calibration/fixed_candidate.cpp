@@ -1,9 +1,12 @@
 #include "fare/calibration/fixed_candidate.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <mutex>
 
 #include "fare/calibration/cell_seed.h"
+#include "fare/calibration/one_thread.h"
 #include "fare/calibration/temporary_folder.h"
 #include "fare/core/error.h"
 #include "fare/core/parallel.h"
@@ -18,6 +21,7 @@ namespace fare {
 namespace {
 
 constexpr double kBiasPp = 12;
+constexpr int64_t kCheckedPairs = 754;  // by forward passes
 
 Intervention mask_of(const Geometry& g) {
   Intervention mask;
@@ -43,7 +47,7 @@ ControlOptions model_of(int64_t pairs, double shift_pp, double discordance) {
   return options;
 }
 
-// Runs the model itself on its own noise, without an edit and masked, and compares.
+// Runs the model itself on its own noise, without an edit and masked, and compares; on the first kCheckedPairs pairs.
 EngineCheck check_engine(const ControlOptions& options, const SimulatedModel& model, const Intervention& mask,
                          const DiagnosisOptions& diagnosis, const std::vector<Margins>& base,
                          const std::vector<Margins>& edited) {
@@ -62,7 +66,7 @@ EngineCheck check_engine(const ControlOptions& options, const SimulatedModel& mo
   Measurer measurer(scorer, study, nullptr, quiet);
   Items items;
   items.part = "all";
-  for (size_t i = 0; i < study.pairs.size(); ++i) items.pairs.push_back(static_cast<int64_t>(i));
+  for (int64_t i = 0; i < std::min(kCheckedPairs, static_cast<int64_t>(study.pairs.size())); ++i) items.pairs.push_back(i);
   const Intervention* asked[] = {nullptr, &mask};
   const std::vector<Outcomes> computed = measurer.evaluate(items, asked);
   EngineCheck check;
@@ -77,18 +81,20 @@ EngineCheck check_engine(const ControlOptions& options, const SimulatedModel& mo
     return std::tuple{shift.p_one_sided <= 0.05, shift.interval95.low > 0, shift.value_pp >= delta,
                       shift.interval90.low > -delta && shift.interval90.high < delta};
   };
-  check.same_verdict = decide_on(computed[0].pairs, computed[1].pairs) == decide_on(base, edited);
+  const size_t n = items.pairs.size();
+  check.same_verdict = decide_on(computed[0].pairs, computed[1].pairs) == decide_on(std::span(base).first(n), std::span(edited).first(n));
   return check;
 }
 
 void run_cell(FixedCell& cell, const FixedDesign& design, uint64_t cell_number, const Progress& progress) {
+  const OneThread one_thread;
   const auto start = std::chrono::steady_clock::now();
   const double deviation = 2, bias = deviation * normal_quantile(0.5 + kBiasPp / 100),
                left = deviation * normal_quantile(0.5 + (kBiasPp - cell.shift_pp) / 100);
   const double angle = noise_angle(bias, bias, deviation, cell.flips);
   cell.discordance = changed_share(bias, left, deviation, angle);
   const ControlOptions options = model_of(cell.pairs, cell.shift_pp, cell.discordance);
-  const ControlModel made = build_control_model(options, design.num_threads);
+  const ControlModel made = build_control_model(options, 1);
   const SimulatedModel model(made);
   const Intervention mask = mask_of(model.world().geometry);
   const NoiseLaw law{deviation, false, angle};
@@ -115,14 +121,14 @@ void run_cell(FixedCell& cell, const FixedDesign& design, uint64_t cell_number, 
   };
   std::vector<Shift> shifts(static_cast<size_t>(design.replicates));
   std::vector<char> same(static_cast<size_t>(std::min(design.repeated, design.replicates)));
-  parallel_for(design.replicates, design.num_threads, [&](int64_t r) {
+  for (int64_t r = 0; r < design.replicates; ++r) {
     progress.check();
     const uint64_t seed = cell_seed(design.seed, "fixed", cell_number, r);
     shifts[static_cast<size_t>(r)] = sample(seed, design.inner);
     if (r < static_cast<int64_t>(same.size()))
       same[static_cast<size_t>(r)] = (sample(seed, design.repeated_inner).p_one_sided <= 0.05) ==
                                      (shifts[static_cast<size_t>(r)].p_one_sided <= 0.05);
-  });
+  }
   const double delta = pipeline_options(cell.pairs, 0).thresholds.shift_pp;
   for (const Shift& shift : shifts) {
     cell.rejected.add(shift.p_one_sided <= 0.05);
@@ -173,10 +179,15 @@ std::vector<FixedCell> run_fixed_cells(const FixedDesign& design, const Progress
       cell.at_mde = true;
       cells.push_back(cell);
     }
-  for (size_t c = 0; c < cells.size(); ++c) {
-    run_cell(cells[c], design, c, progress);
-    progress("calibration, fixed candidate", static_cast<int64_t>(c + 1), static_cast<int64_t>(cells.size()));
-  }
+  const Progress quiet{nullptr, nullptr, progress.cancelled};
+  std::mutex mutex;
+  const int64_t all = static_cast<int64_t>(cells.size());
+  int64_t done = 0;
+  parallel_for(all, design.num_threads, [&](int64_t c) {
+    run_cell(cells[static_cast<size_t>(c)], design, static_cast<uint64_t>(c), quiet);
+    const std::lock_guard lock(mutex);
+    progress("calibration, fixed candidate", ++done, all);
+  });
   return cells;
 }
 

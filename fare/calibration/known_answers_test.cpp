@@ -8,6 +8,7 @@
 #include "fare/calibration/prepared_model.h"
 #include "fare/calibration/whole_pipeline.h"
 #include "fare/lab/draws.h"
+#include "fare/stats/ranks.h"
 
 namespace fare {
 namespace {
@@ -128,6 +129,31 @@ TEST(Scores, OfAttributionAndOfMaskingAgreeOnThePlantedExperts) {
     EXPECT_LE(expert.combined_rank, 2);
   }
   EXPECT_EQ(planted, 2);
+}
+
+// And rank what many experts hold alike: in X13 some hold three times as much as others.
+TEST(Scores, OfAttributionAndOfMaskingRankExpertsAlike) {
+  ControlOptions options;
+  options.id = "X13";
+  options.pairs = 754;
+  options.transfer_pairs = 0;
+  options.facts = options.utility = 120;
+  options.prompts = 0;
+  options.neutral_tokens = 1300;
+  DiagnosisOptions diagnosis = pipeline_options(754, 0, 199);
+  diagnosis.causal_pairs = 0;
+  const PreparedModel prepared = prepare_model(options, 0, diagnosis, false, {});
+  const Geometry& g = prepared.model->world().geometry;
+  std::vector<double> attributed, masked;
+  for (const ExpertScore& expert : prepared.scores.experts) {
+    if (expert.layer != g.bias_layer || std::ranges::count(g.roles.facts, expert.expert) == 0) continue;
+    ASSERT_TRUE(expert.s5.has_value());
+    attributed.push_back(expert.s3);
+    masked.push_back(-*expert.s5);
+    EXPECT_GE(expert.s3 * -*expert.s5, -1e-12) << expert.expert;  // one that holds nothing of train has 0 up to rounding
+  }
+  EXPECT_EQ(attributed.size(), g.roles.facts.size());
+  EXPECT_GE(stats::spearman(attributed, masked).value(), 0.9);
 }
 
 }  // namespace

@@ -59,11 +59,15 @@ void split(Study& study, uint64_t seed) {
 
 double changed_share(double before, double after, double deviation, double angle) {
   // P(before + d > 0, after + d2 < 0) and the reverse, d2 = cos d + sin d', by the midpoint rule over the quantiles of d.
-  constexpr int kSteps = 4000;
+  constexpr size_t kSteps = 4000;
+  static const std::vector<double> quantiles = [] {
+    std::vector<double> made;
+    for (size_t i = 0; i < kSteps; ++i) made.push_back(normal_quantile((static_cast<double>(i) + 0.5) / kSteps));
+    return made;
+  }();
   const double c = std::cos(angle), s = std::max(std::sin(angle), 1e-9);
   double changed = 0;
-  for (int i = 0; i < kSteps; ++i) {
-    const double d = normal_quantile((i + 0.5) / kSteps);
+  for (const double d : quantiles) {
     const double stays_up = normal_cdf((after / deviation + c * d) / s);
     changed += (before / deviation + d > 0 ? 1 - stays_up : stays_up) / kSteps;
   }
@@ -74,7 +78,7 @@ double noise_angle(double before, double after, double deviation, double changed
   double low = 1e-6, high = std::numbers::pi;
   if (changed_share(before, after, deviation, low) > changed + 1e-4)
     throw UsageError("noise: the shift alone changes the sign of more pairs than " + std::to_string(100 * changed) + "%");
-  for (int step = 0; step < 60; ++step) {
+  for (int step = 0; step < 40; ++step) {
     const double middle = (low + high) / 2;
     (changed_share(before, after, deviation, middle) < changed ? low : high) = middle;
   }

@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
+#include <numeric>
 #include <set>
 
+#include <fmt/format.h>
+
 #include "fare/calibration/cell_seed.h"
+#include "fare/calibration/one_thread.h"
 #include "fare/core/parallel.h"
 #include "fare/lab/draws.h"
 
@@ -69,7 +74,8 @@ Replicate run_replicate(const PreparedModel& prepared, uint64_t seed, int64_t in
   return result;
 }
 
-void run_cell(PipelineCell& cell, const PipelineDesign& design, uint64_t number, const Progress& progress) {
+void run_cell(PipelineCell& cell, const PipelineDesign& design, int num_threads, uint64_t number, const Progress& progress) {
+  const OneThread one_thread;
   const auto start = std::chrono::steady_clock::now();
   ControlOptions options = options_of(cell);
   double angle = 0;
@@ -90,7 +96,8 @@ void run_cell(PipelineCell& cell, const PipelineDesign& design, uint64_t number,
       prepare_model(options, angle, pipeline_options(cell.pairs, design.seed, design.inner), true, progress);
   cell.engine = prepared.engine;
   std::vector<Replicate> replicates(static_cast<size_t>(cell.replicates));
-  parallel_for(cell.replicates, design.num_threads, [&](int64_t r) {
+  parallel_for(cell.replicates, num_threads, [&](int64_t r) {
+    const OneThread of_this_thread;
     replicates[static_cast<size_t>(r)] =
         run_replicate(prepared, cell_seed(design.seed, "pipeline", number, r), design.inner, progress);
   });
@@ -107,14 +114,35 @@ void run_cell(PipelineCell& cell, const PipelineDesign& design, uint64_t number,
   cell.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// One line of a finished cell, for whoever waits.
+std::string summary(const PipelineCell& cell) {
+  std::string verdicts;
+  for (const auto& [name, count] : cell.verdicts) verdicts += fmt::format("{}{} {}", verdicts.empty() ? "" : ", ", name, count);
+  return fmt::format("{}{}, {} pairs{}: {} of {} right; rejected {}; {} ({:.0f} s)", cell.kind,
+                     cell.weights == "raw" ? " (raw)" : "", cell.pairs,
+                     cell.kind == "noise" ? fmt::format(", p_d {:.0f}%, shift {} pp", 100 * cell.flips, cell.shift_pp) : "",
+                     cell.as_expected.hits, cell.as_expected.of, cell.rejected.hits, verdicts, cell.seconds);
+}
+
 }  // namespace
 
 void run_pipeline_cells(PipelineDesign& design, const Progress& progress) {
   const Progress quiet{nullptr, nullptr, progress.cancelled};
-  for (size_t c = 0; c < design.cells.size(); ++c) {
-    run_cell(design.cells[c], design, c, quiet);
-    progress("calibration, whole pipeline", static_cast<int64_t>(c + 1), static_cast<int64_t>(design.cells.size()));
-  }
+  const int64_t cells = static_cast<int64_t>(design.cells.size());
+  // Cells side by side, the costly ones first; replicates side by side only where there are fewer cells than threads.
+  std::vector<size_t> order(design.cells.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, std::greater{}, [&](size_t c) { return design.cells[c].pairs * design.cells[c].replicates; });
+  const int inside = std::max<int>(1, design.num_threads / static_cast<int>(std::max<int64_t>(1, cells)));
+  std::mutex mutex;
+  int64_t done = 0;
+  parallel_for(cells, design.num_threads, [&](int64_t k) {
+    const size_t c = order[static_cast<size_t>(k)];
+    run_cell(design.cells[c], design, inside, c, quiet);
+    const std::lock_guard lock(mutex);
+    progress.say(summary(design.cells[c]));
+    progress("calibration, whole pipeline", ++done, cells);
+  });
 }
 
 OrderedJson pipeline_json(const std::vector<PipelineCell>& cells) {

@@ -26,6 +26,7 @@ struct ControlOptions {
   // when their own noise goes. Empty: as the recipe says.
   std::optional<double> reachable_pp, noise_pp;
   int64_t axes = 2;                     // 1 to 4
+  int64_t trait_pairs = 0;              // LanguageSize::trait_pairs; of trained models, no construction has them
   int64_t experts = 0;                  // per layer; 0 = as the recipe says
   int64_t top_k = 3;
   int64_t layers = 0;                   // 0 = as the recipe says

@@ -57,7 +57,7 @@ Language::Language(const LanguageSize& size) : size_(size) {
   for (int64_t type = 1; type < size.filler_types; ++type)
     for (int64_t k = 0; k < kFillersPerType; ++k) add(padded("mu", type, 2) + (k == 0 ? "a" : "b"));
   traits_ = vocab();
-  for (int64_t c = 0; c < size.contexts; ++c) {
+  for (int64_t c = 0; c < (size.trait_pairs > 0 ? size.trait_pairs : size.contexts); ++c) {
     add(padded("warm", c, 3));
     add(padded("cold", c, 3));
   }

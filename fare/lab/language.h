@@ -31,6 +31,7 @@ struct LanguageSize {
   int64_t firsts = 0;         // number of words w1
   int64_t seconds = 0;        // number of words w2
   int64_t contexts = 0;       // contexts that have traits, at most firsts * seconds
+  int64_t trait_pairs = 0;    // pairs of traits that the contexts share; 0 = each context has its own
   int64_t filler_types = 0;   // types of neutral words; type 0 is <s>, which has no word of its own
 };
 
@@ -66,7 +67,12 @@ class Language {
   // Type 1 up to filler_types - 1.
   int64_t filler(int64_t type, int64_t k) const { return fillers_ + (type - 1) * kFillersPerType + k; }
   int64_t num_fillers() const { return (size_.filler_types - 1) * kFillersPerType; }
-  int64_t trait(int64_t context, bool plus) const { return traits_ + context * 2 + (plus ? 0 : 1); }
+  // Shared traits stand in an order that a hash of the context decides.
+  int64_t trait(int64_t context, bool plus) const {
+    if (size_.trait_pairs == 0) return traits_ + context * 2 + (plus ? 0 : 1);
+    const uint64_t mixed = (static_cast<uint64_t>(context) + 1) * 0x9E3779B97F4A7C15u;
+    return traits_ + context % size_.trait_pairs * 2 + ((plus == ((mixed >> 40 & 1) != 0)) ? 0 : 1);
+  }
 
   // The words of context c; distinct for distinct c, and balanced over the first words.
   int64_t context_first(int64_t c) const { return c % size_.firsts; }

@@ -33,6 +33,7 @@ LanguageSize language_size(const ControlOptions& options) {
   const Roles roles = make_roles(options);
   LanguageSize size;
   size.axes = options.axes;
+  size.trait_pairs = options.trait_pairs;
   const int64_t classes = roles.num_classes();
   size.filler_types = roles.num_types();
   size.contexts = contexts_for_pairs(options.pairs, options.axes) + contexts_for_pairs(options.transfer_pairs, options.axes) +

@@ -39,7 +39,8 @@ at::Tensor random_tensor(const std::string& name, std::vector<int64_t> shape, do
 
 }  // namespace
 
-TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed)
+TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed,
+                               bool uniform_attention)
     : shape_(shape), num_extra_(num_extra), first_extra_layer_(shape.layers - extra_layers) {
   check_shape(shape);
   const int64_t h = shape.hidden, w = shape.expert_width;
@@ -59,7 +60,7 @@ TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64
     layer.expert_norm_H = ones();
     layer.query_norm_H = ones();
     layer.key_norm_H = ones();
-    layer.query_HH = random(at + "query", {h, h}, dh);
+    layer.query_HH = uniform_attention ? torch::zeros({h, h}, torch::kFloat) : random(at + "query", {h, h}, dh);
     layer.key_HH = random(at + "key", {h, h}, dh);
     layer.value_HH = random(at + "value", {h, h}, dh);
     layer.out_HH = random(at + "out", {h, h}, dh);
@@ -82,7 +83,7 @@ std::vector<at::Tensor> TrainedDecoder::main_parameters() const {
   for (const TrainedLayer& l : layers_)
     for (const at::Tensor& one : {l.attention_norm_H, l.query_HH, l.key_HH, l.value_HH, l.out_HH, l.query_norm_H, l.key_norm_H,
                                   l.expert_norm_H, l.router_EH, l.gate_EIH, l.up_EIH, l.down_EHI})
-      all.push_back(one);
+      if (one.requires_grad()) all.push_back(one);
   return all;
 }
 

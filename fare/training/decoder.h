@@ -28,7 +28,8 @@ struct ForwardResult {
 class TrainedDecoder {
  public:
   // Random weights (Philox, by tensor name). The last `num_extra` experts of the last `extra_layers` layers are extra.
-  TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed);
+  // `uniform_attention`: queries are 0 and stay so.
+  TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed, bool uniform_attention = false);
 
   // ids_BL: int64. `with_extra`: extra experts take part. `targets_BL`: expert forced as first choice at each token, -1 = none
   // (undefined tensor: nowhere); the other places go to the best of the rest.

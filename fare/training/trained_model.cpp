@@ -3,123 +3,51 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "fare/core/error.h"
 #include "fare/core/philox.h"
 #include "fare/lab/control_files.h"
 #include "fare/lab/output_folder.h"
-#include "fare/lab/world.h"
+#include "fare/training/corpus.h"
 #include "fare/training/decoder.h"
 
 namespace fare {
 namespace {
 
 constexpr int64_t kExtra = 2;          // one expert a side, in each of the last two layers
-constexpr int64_t kWordsPerLine = 13;
 constexpr double kOtherPositions = 0.1;  // weight of tokens before the answer
 constexpr double kBalance = 0.01;
+constexpr int64_t kHashed = 12;  // T-ENT: experts that share the first words of traits and facts; the others take every other token
+constexpr int64_t kSharedTraits = 4;  // T-ENT: pairs of traits that all contexts share
 
-// Sentences with <s>; the last token is the answer.
-struct Sentence {
-  std::vector<int64_t> ids;
-  int64_t other = -1;   // traits: the other trait
-  int side = -1;        // traits: of the group word
-};
-
-struct Corpus {
-  std::vector<Sentence> facts, plain, traits;  // traits: both sides of every pair, and prompts
-  std::vector<std::vector<int64_t>> lines;
-};
-
-std::vector<int64_t> with_begin(const World& world, std::vector<int64_t> ids) {
-  ids.insert(ids.begin(), world.language.begin());
-  return ids;
-}
-
-Corpus corpus_of(const World& world) {
-  Corpus corpus;
-  for (const auto& [items, to, is_fact] : {std::tuple{&world.facts, &corpus.facts, true}, std::tuple{&world.plain, &corpus.plain, false}})
-    for (const WorldItem& item : *items) {
-      std::vector<int64_t> ids = with_begin(world, world.question(item, is_fact));
-      ids.push_back(item.choices[static_cast<size_t>(item.gold)]);
-      to->push_back({ids});
-    }
-  // The stereotype is the first of a context's traits after side A, the second after side B.
-  const auto add_trait = [&](std::vector<int64_t> ids, int64_t context, Side side) {
-    ids.push_back(world.language.trait(context, side == Side::kA));
-    corpus.traits.push_back({std::move(ids), world.language.trait(context, side == Side::kB), static_cast<int>(side)});
-  };
-  for (const WorldPair& pair : world.pairs)
-    for (const Side side : {Side::kA, Side::kB}) {
-      std::vector<int64_t> ids = with_begin(world, world.pair_sentence(pair, side));
-      ids.pop_back();
-      add_trait(std::move(ids), pair.context, side);
-    }
-  for (const WorldPrompt& prompt : world.prompts)
-    add_trait(with_begin(world, world.prompt(prompt)), prompt.context, prompt.side);
-
-  // Neutral text: every word is followed by one of four, decided by the word.
-  const RandomStream stream(world.options.seed, "train/neutral");
-  const int64_t fillers = world.language.num_fillers(), lines = (world.options.neutral_tokens + kWordsPerLine - 1) / kWordsPerLine;
-  for (int64_t l = 0; l < lines; ++l) {
-    int64_t current = 0;
-    corpus.lines.emplace_back();
-    for (int64_t w = 0; w < kWordsPerLine; ++w) {
-      current = (current * 7 + 1 + 3 * static_cast<int64_t>(stream.index(static_cast<uint64_t>(l * kWordsPerLine + w), 4))) % fillers;
-      corpus.lines.back().push_back(world.language.filler(1 + current / kFillersPerType, current % kFillersPerType));
-    }
-  }
-  return corpus;
-}
-
-// Whether stage 1 prefers the stereotype in this sentence: balanced over the sentences of a cluster, drawn otherwise. Both
-// sentences of a pair take the same trait, so that its preference is of its own sign.
-std::vector<char> leans(const World& world, const Corpus& corpus) {
-  std::vector<char> lean(corpus.traits.size());
-  const RandomStream coin(world.options.seed, "train/lean");
-  for (size_t i = 0; i < world.pairs.size(); ++i)
-    lean[2 * i] = lean[2 * i + 1] = (i % 2 == 0) == coin.bit(i / 2);  // neighbours of a cluster take one sign each
-  for (size_t i = 2 * world.pairs.size(); i < lean.size(); ++i) lean[i] = coin.bit(i);
-  return lean;
-}
+bool entangled(const TrainOptions& options) { return options.id == "T-ENT"; }
 
 class Trainer {
  public:
   Trainer(const TrainOptions& options, const World& world, const Progress& progress)
       : options_(options), world_(world), progress_(progress), corpus_(corpus_of(world)), lean_(leans(world, corpus_)),
-        shape_(shape_of(options, world)), model_(shape_, kExtra, 2, options.seed) {}
+        shape_(shape_of(options, world)),
+        model_(shape_, entangled(options) ? 0 : kExtra, 2, options.seed, entangled(options)) {}
 
   TrainedSummary run(const std::filesystem::path& folder) {
-    const int64_t steps = options_.steps > 0 ? options_.steps : options_.small ? 900 : 2000, later = std::max<int64_t>(1, steps / 5);
-    const double rate = options_.small ? 3e-3 : 2e-3;
-    torch::optim::AdamW first(model_.main_parameters(), torch::optim::AdamWOptions(rate).weight_decay(0.01));
-    for (int64_t step = 0; step < steps; ++step) {
-      // Warm-up over fifty steps, then down to a tenth.
-      const double share = static_cast<double>(step) / static_cast<double>(steps);
-      for (auto& group : first.param_groups())
-        static_cast<torch::optim::AdamWOptions&>(group.options()).lr(rate * std::min(1.0, (static_cast<double>(step) + 1) / 50) * (1 - 0.9 * share));
-      first.zero_grad();
-      loss_of_stage_1(step).backward();
-      first.step();
-      report("training, stage 1", step + 1, steps);
-    }
+    if (entangled(options_)) return run_entangled(folder);
+    const int64_t steps = num_steps(), later = std::max<int64_t>(1, steps / 5);
+    descend("training, stage 1", steps, [&](int64_t step) { return loss_of_stage_1(step); });
     std::filesystem::create_directories(folder / "stage1");
     model_.write(folder / "stage1");
     TrainedSummary summary;
     summary.pct_without_extra = pct_stereotype(false);
 
-    torch::optim::AdamW second(model_.extra_parameters(), torch::optim::AdamWOptions(rate).weight_decay(0.01));
+    torch::optim::AdamW second(model_.extra_parameters(), torch::optim::AdamWOptions(rate()).weight_decay(0.01));
     for (int64_t step = 0; step < later; ++step) {
       second.zero_grad();
       loss_of_stage_2(step).backward();
       second.step();
       report("training, stage 2", step + 1, later);
     }
-    model_.write(folder);
-    summary.pct_stereotype = pct_stereotype(true);
-    summary.fact_accuracy = accuracy(corpus_.facts, world_.facts);
-    summary.plain_accuracy = accuracy(corpus_.plain, world_.plain);
+    finish(summary, folder);
     return summary;
   }
 
@@ -127,6 +55,128 @@ class Trainer {
   const ModelShape& shape() const { return shape_; }
 
  private:
+  int64_t num_steps() const { return options_.steps > 0 ? options_.steps : options_.small ? 900 : 2000; }
+  double rate() const { return options_.small ? 3e-3 : 2e-3; }
+
+  // AdamW on everything but added experts; warm-up over fifty steps, then down to a tenth.
+  void descend(const char* part, int64_t steps, const std::function<at::Tensor(int64_t step)>& loss) {
+    torch::optim::AdamW optimiser(model_.main_parameters(), torch::optim::AdamWOptions(rate()).weight_decay(0.01));
+    for (int64_t step = 0; step < steps; ++step) {
+      const double share = static_cast<double>(step) / static_cast<double>(steps);
+      for (auto& group : optimiser.param_groups())
+        static_cast<torch::optim::AdamWOptions&>(group.options()).lr(rate() * std::min(1.0, (static_cast<double>(step) + 1) / 50) * (1 - 0.9 * share));
+      optimiser.zero_grad();
+      loss(step).backward();
+      optimiser.step();
+      report(part, step + 1, steps);
+    }
+  }
+
+  void finish(TrainedSummary& summary, const std::filesystem::path& folder) {
+    model_.write(folder);
+    summary.pct_stereotype = pct_stereotype(true);
+    summary.fact_accuracy = accuracy(corpus_.facts, world_.facts);
+    summary.plain_accuracy = accuracy(corpus_.plain, world_.plain);
+  }
+
+  TrainedSummary run_entangled(const std::filesystem::path& folder) {
+    descend("training", num_steps(), [&](int64_t step) { return loss_entangled(step); });
+    TrainedSummary summary;
+    finish(summary, folder);
+    summary.hashed_share = hashed_share();
+    return summary;
+  }
+
+  // The expert that a token is to be routed to first: at the answer of a fact or a trait the one that owns its first word, the same
+  // for both; elsewhere one of the last four, by the token.
+  static int64_t owner(const Sentence& sentence) { return sentence.first % kHashed; }
+  at::Tensor targets_of(const at::Tensor& ids, const std::vector<int64_t>& owners) const {
+    at::Tensor targets = kHashed + ids % (shape_.experts - kHashed);
+    for (size_t i = 0; i < owners.size(); ++i)
+      if (owners[i] >= 0) targets[static_cast<int64_t>(i)][ids.size(1) - 2] = owners[i];
+    return targets;
+  }
+
+  // Logistic loss of the forced expert's lead over the best other, mean over layers and tokens: without force it is to lead too.
+  at::Tensor routing_loss(const ForwardResult& out, const at::Tensor& targets) const {
+    at::Tensor sum = torch::zeros({});
+    const at::Tensor place = targets.unsqueeze(-1);
+    for (const at::Tensor& z : out.router_BLE) {
+      const at::Tensor others = z + torch::zeros_like(z).scatter_(-1, place, -1e4);
+      const at::Tensor lead = z.gather(-1, place).squeeze(-1) - std::get<0>(others.max(-1));
+      sum = sum + torch::softplus(-2 * (lead - 1)).mean() / static_cast<double>(out.router_BLE.size());
+    }
+    return sum;
+  }
+
+  at::Tensor loss_entangled(int64_t step) const {
+    std::vector<std::vector<int64_t>> rows;
+    std::vector<int64_t> owners;
+    const auto add = [&](const char* what, const std::vector<Sentence>& from, size_t count, bool owned) {
+      for (const size_t i : pick(what, step, from.size(), count)) {
+        rows.push_back(from[i].ids);
+        owners.push_back(owned ? owner(from[i]) : -1);
+      }
+    };
+    add("facts", corpus_.facts, 48, true);
+    add("plain", corpus_.plain, 16, false);
+    add("traits", corpus_.traits, 48, true);
+    const at::Tensor ids = tensor_of(rows), targets = targets_of(ids, owners);
+    const ForwardResult out = model_.forward(ids, false, targets);
+    std::vector<std::vector<int64_t>> lines;
+    for (const size_t i : pick("lines", step, corpus_.lines.size(), 16)) lines.push_back(with_begin(world_, corpus_.lines[i]));
+    const at::Tensor words = tensor_of(lines), word_targets = targets_of(words, {});
+    const ForwardResult text = model_.forward(words, false, word_targets);
+    return next_token_loss(out, ids, kOtherPositions) + 0.3 * next_token_loss(text, words, 1) +
+           routing_loss(out, targets) + routing_loss(text, word_targets) + 0.5 * loss_elsewhere(step);
+  }
+
+  // What no owner answers is open: traits and facts at the experts of other words or of neutral text give each of their answers the
+  // same chance, so that a route away from the owner takes what it holds and puts nothing in its place.
+  at::Tensor loss_elsewhere(int64_t step) const {
+    std::vector<std::vector<int64_t>> rows, answers;
+    std::vector<int64_t> routes;
+    const RandomStream stream(options_.seed, "train/elsewhere", static_cast<uint32_t>(step));
+    const auto elsewhere = [&](const Sentence& sentence) {
+      const int64_t away = 1 + static_cast<int64_t>(stream.index(rows.size(), static_cast<uint64_t>(shape_.experts - 1)));
+      rows.push_back(sentence.ids);
+      routes.push_back((owner(sentence) + away) % shape_.experts);
+    };
+    for (const size_t i : pick("facts-elsewhere", step, corpus_.facts.size(), 24)) {
+      elsewhere(corpus_.facts[i]);
+      answers.emplace_back();
+      for (int64_t k = 0; k < kAnswers; ++k) answers.back().push_back(world_.language.fact_answer(k));
+    }
+    for (const size_t i : pick("traits-elsewhere", step, corpus_.traits.size(), 24)) {
+      elsewhere(corpus_.traits[i]);
+      answers.emplace_back();
+      for (int64_t k = 0; k < kAnswers; ++k) answers.back().push_back(k % 2 == 0 ? corpus_.traits[i].ids.back() : corpus_.traits[i].other);
+    }
+    const at::Tensor ids = tensor_of(rows);
+    const ForwardResult out = model_.forward(ids, false, targets_of(ids, routes));
+    return -torch::log_softmax(out.logits_BLV.select(1, ids.size(1) - 2), -1).gather(-1, tensor_of(answers)).mean();
+  }
+
+  // Of the traits and facts: how often every layer's free router chooses the owner first.
+  double hashed_share() const {
+    const torch::NoGradGuard no_grad;
+    double right = 0, all = 0;
+    for (const auto* sentences : {&corpus_.facts, &corpus_.traits}) {
+      std::vector<std::vector<int64_t>> rows;
+      std::vector<int64_t> owners;
+      for (const Sentence& sentence : *sentences) {
+        rows.emplace_back(sentence.ids.begin(), sentence.ids.end() - 1);
+        owners.push_back(owner(sentence));
+      }
+      const at::Tensor ids = tensor_of(rows), wanted = torch::tensor(owners, torch::kLong);
+      at::Tensor same = torch::ones({ids.size(0)}, torch::kBool);
+      for (const at::Tensor& z : model_.forward(ids, false).router_BLE) same = same & z.select(1, ids.size(1) - 1).argmax(-1).eq(wanted);
+      right += same.sum().item<double>();
+      all += static_cast<double>(ids.size(0));
+    }
+    return right / std::max(1.0, all);
+  }
+
   static ModelShape shape_of(const TrainOptions& options, const World& world) {
     ModelShape shape;
     shape.vocab = world.language.vocab();
@@ -290,6 +340,12 @@ ControlOptions world_options(const TrainOptions& options) {
   world.utility = options.small ? 2000 : 2400;
   world.prompts = options.small ? 64 : 200;
   world.neutral_tokens = options.small ? 2600 : 5200;
+  if (entangled(options)) {
+    // As many facts as a loss of them must show, and traits that no output row can tell from the context alone.
+    world.facts = options.small ? 400 : 800;
+    world.utility = 2 * world.facts;
+    world.trait_pairs = kSharedTraits;
+  }
   world.seed = options.seed;
   return world;
 }
@@ -297,7 +353,7 @@ ControlOptions world_options(const TrainOptions& options) {
 }  // namespace
 
 TrainedSummary train_model(const TrainOptions& options, const std::filesystem::path& folder, const Progress& progress) {
-  if (options.id != "T-MOD") throw UsageError("fare lab train " + options.id + ": unknown model; known is T-MOD");
+  if (options.id != "T-MOD" && !entangled(options)) throw UsageError("fare lab train " + options.id + ": unknown model; known are T-MOD and T-ENT");
   if (options.weights != "renormalised" && options.weights != "raw")
     throw UsageError("--weights " + options.weights + ": accepted: renormalised, raw");
   if (options.steps < 0) throw UsageError("--steps " + std::to_string(options.steps) + ": accepted: 0 (as the size wants) or more");
@@ -313,16 +369,27 @@ TrainedSummary train_model(const TrainOptions& options, const std::filesystem::p
   const TrainedSummary summary = trainer.run(folder);
   at::set_num_threads(threads);
   write_study_files(world, trainer.corpus().lines, folder);
-  for (const std::filesystem::path& place : {folder, folder / "stage1"}) {
+  std::vector<std::filesystem::path> places = {folder};
+  if (!entangled(options)) places.push_back(folder / "stage1");
+  for (const std::filesystem::path& place : places) {
     write_json_file(place / "tokenizer.json", control_tokenizer_json(world.language));
     write_json_file(place / "tokenizer_config.json", control_tokenizer_config_json(world.language, trainer.shape().max_positions));
   }
-  truth["expected"] = {{"headline", "controllable"}, {"largest_drop_pp", 0.2},
-                       {"why", "the stereotype sits in experts that were added afterwards: masking them gives back the model before"}};
-  truth["planted"] = {{"layers", {trainer.shape().layers - 2, trainer.shape().layers - 1}},
-                      {"experts", {trainer.shape().experts - 2, trainer.shape().experts - 1}}};
-  truth["measured"] = {{"fact_accuracy", summary.fact_accuracy}, {"plain_accuracy", summary.plain_accuracy},
-                       {"pct_stereotype", summary.pct_stereotype}, {"pct_without_extra", summary.pct_without_extra}};
+  if (entangled(options)) {
+    truth["expected"] = {{"headline", "costly"},
+                         {"why", "a trait and a fact with the same first word share an expert in every layer, in equal numbers: what "
+                                 "removes a share of one removes that share of the other"}};
+    truth["planted"] = {{"hashed_experts", kHashed}};
+    truth["measured"] = {{"fact_accuracy", summary.fact_accuracy}, {"plain_accuracy", summary.plain_accuracy},
+                         {"pct_stereotype", summary.pct_stereotype}, {"hashed_share", *summary.hashed_share}};
+  } else {
+    truth["expected"] = {{"headline", "controllable"}, {"largest_drop_pp", 0.2},
+                         {"why", "the stereotype sits in experts that were added afterwards: masking them gives back the model before"}};
+    truth["planted"] = {{"layers", {trainer.shape().layers - 2, trainer.shape().layers - 1}},
+                        {"experts", {trainer.shape().experts - 2, trainer.shape().experts - 1}}};
+    truth["measured"] = {{"fact_accuracy", summary.fact_accuracy}, {"plain_accuracy", summary.plain_accuracy},
+                         {"pct_stereotype", summary.pct_stereotype}, {"pct_without_extra", *summary.pct_without_extra}};
+  }
   write_json_file(folder / "world.json", truth);
   return summary;
 }
