@@ -11,6 +11,7 @@
 #include "fare/core/error.h"
 #include "fare/models/attention_kernel.h"
 #include "fare/models/device.h"
+#include "fare/routing/parallel_rows.h"
 
 namespace fare {
 
@@ -94,7 +95,7 @@ at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Te
   };
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), num_tasks);
   if (threads <= 1) worker();
-  else at::parallel_for(0, threads, 1, [&](int64_t, int64_t) { worker(); });
+  else parallel_rows(0, threads, 1, [&](int64_t, int64_t) { worker(); });
   return out_TNv;
 }
 

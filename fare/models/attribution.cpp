@@ -1,9 +1,10 @@
 #include "fare/models/attribution.h"
 
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <vector>
+
+#include "fare/routing/parallel_rows.h"
 
 namespace fare {
 
@@ -19,7 +20,7 @@ at::Tensor logit_gradients(const at::Tensor& logits_TE, const Route& route, cons
   float* dz = dz_TE.mutable_data_ptr<float>();
   const double gamma = spec.scaling_factor;
   const auto divisor = [&](double sum) { return std::max(sum, spec.sum_minimum) + spec.sum_epsilon; };
-  at::parallel_for(0, num_rows, 64, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, num_rows, 64, [&](int64_t begin, int64_t end) {
     std::vector<uint8_t> chosen(static_cast<size_t>(num_experts));
     for (int64_t t = begin; t < end; ++t) {
       const float* p = scores + t * num_experts;

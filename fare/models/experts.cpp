@@ -14,6 +14,7 @@
 #include "fare/core/error.h"
 #include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
+#include "fare/routing/parallel_rows.h"
 
 namespace fare {
 namespace {
@@ -67,7 +68,7 @@ at::Tensor combine(const Grouped& grouped, const std::vector<const void*>& entry
   at::Tensor y_TD = at::empty({num_rows, width}, at::kFloat);
   const float* weights = route.weights_TK.const_data_ptr<float>();
   float* y = y_TD.mutable_data_ptr<float>();
-  at::parallel_for(0, num_rows, 16, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, num_rows, 16, [&](int64_t begin, int64_t end) {
     std::fill(y + begin * width, y + end * width, 0.0f);
     for (int64_t i = begin * k; i < end * k; ++i)
       if (const int64_t entry = grouped.entry_TK[static_cast<size_t>(i)]; entry >= 0)
@@ -170,7 +171,7 @@ at::Tensor routed_output(const at::Tensor& x_TD, const Route& route, int64_t num
     std::atomic<size_t> next{0};
     std::exception_ptr failure;
     std::mutex guard;
-    at::parallel_for(0, threads, 1, [&](int64_t, int64_t) {
+    parallel_rows(0, threads, 1, [&](int64_t, int64_t) {
       const at::NoGradGuard no_grad;
       for (size_t i = next++; i < busy.size(); i = next++) {
         try {

@@ -1,10 +1,10 @@
 #include "fare/models/family.h"
 
-#include <ATen/Parallel.h>
 
 #include "fare/core/error.h"
 #include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
+#include "fare/routing/parallel_rows.h"
 
 namespace fare {
 
@@ -55,7 +55,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, a
   const int64_t width = from.size(-1), num_rows = width == 0 ? 0 : from.numel() / width;
   const float* rows = from.const_data_ptr<float>();
   const float* weights = scale.const_data_ptr<float>();
-  at::parallel_for(0, num_rows, 64, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, num_rows, 64, [&](int64_t begin, int64_t end) {
     const auto run = [&](auto* to) {
       kernels::rms_norm(rows + begin * width, weights, static_cast<float>(eps), end - begin, width, to + begin * width);
     };

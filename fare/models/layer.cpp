@@ -1,10 +1,10 @@
 #include "fare/models/layer.h"
 
-#include <ATen/Parallel.h>
 
 #include "fare/core/error.h"
 #include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
+#include "fare/routing/parallel_rows.h"
 
 namespace fare {
 namespace {
@@ -18,7 +18,7 @@ void add_tensors(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
   const at::Tensor other = b.cpu().contiguous();
   const float* from = a.const_data_ptr<float>();
   float* to = out.mutable_data_ptr<float>();
-  at::parallel_for(0, a.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, a.numel(), 1 << 15, [&](int64_t begin, int64_t end) {
     if (other.scalar_type() == at::kFloat)
       kernels::add(from + begin, other.const_data_ptr<float>() + begin, end - begin, to + begin);
     else

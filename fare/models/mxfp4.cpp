@@ -1,12 +1,12 @@
 #include "fare/models/mxfp4.h"
 
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "fare/core/error.h"
+#include "fare/routing/parallel_rows.h"
 
 namespace fare {
 namespace {
@@ -60,7 +60,7 @@ at::Tensor decode_mxfp4(const TensorView& blocks, const TensorView& scales, int6
   const auto where = [&](int64_t block) {
     return shape_text({index, block / groups, block % groups});
   };
-  at::parallel_for(0, rows * groups, 4096, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, rows * groups, 4096, [&](int64_t begin, int64_t end) {
     const int64_t first = index * rows * groups;
     if (type == at::kFloat) decode_blocks(blocks, scales, first, begin, end, out.mutable_data_ptr<float>(), where);
     else decode_blocks(blocks, scales, first, begin, end, out.mutable_data_ptr<at::BFloat16>(), where);

@@ -1,6 +1,5 @@
 #include "fare/models/rope.h"
 
-#include <ATen/Parallel.h>
 
 #include <cmath>
 #include <map>
@@ -9,6 +8,7 @@
 #include "fare/core/error.h"
 #include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
+#include "fare/routing/parallel_rows.h"
 
 namespace fare {
 
@@ -156,7 +156,7 @@ at::Tensor rotate(const at::Tensor& x_TNd, const Rotary& rotary) {
     const float *x = from.const_data_ptr<float>(), *c = rotary.cos_Th.const_data_ptr<float>(),
                 *s = rotary.sin_Th.const_data_ptr<float>();
     float* to = out.mutable_data_ptr<float>();
-    at::parallel_for(0, from.size(0), 64, [&](int64_t begin, int64_t end) {
+    parallel_rows(0, from.size(0), 64, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t)
         kernels::rotate(x + t * row, c + t * half, s + t * half, num_heads, half, rotary.interleaved, to + t * row);
     });

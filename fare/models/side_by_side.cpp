@@ -7,6 +7,8 @@
 #include <exception>
 #include <mutex>
 
+#include "fare/routing/parallel_rows.h"
+
 namespace fare {
 namespace {
 
@@ -27,7 +29,7 @@ void side_by_side(const DecoderSpec& spec, int64_t n, const std::function<void(i
   std::atomic<int64_t> next{0};
   std::exception_ptr failure;
   std::mutex guard;
-  at::parallel_for(0, workers, 1, [&](int64_t, int64_t) {
+  parallel_rows(0, workers, 1, [&](int64_t, int64_t) {
     for (int64_t i = next++; i < n; i = next++) {
       try {
         body(i);

@@ -1,6 +1,5 @@
 #include "fare/routing/route.h"
 
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +7,7 @@
 
 #include "fare/core/error.h"
 #include "fare/routing/driven_edit.h"
+#include "fare/routing/parallel_rows.h"
 #include "fare/routing/selection.h"
 #include "fare/routing/weight_edits.h"
 
@@ -57,7 +57,7 @@ bool keeps_sum(const EditOp& op) {
 void require_finite(const at::Tensor& logits_TE, int64_t layer) {
   const int64_t num_experts = logits_TE.size(1);
   const float* data = logits_TE.const_data_ptr<float>();
-  at::parallel_for(0, logits_TE.size(0), 1024, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, logits_TE.size(0), 1024, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* row_E = data + t * num_experts;
       bool any_finite = false;
@@ -140,7 +140,7 @@ class EditedRows {
     int32_t* ids_data = route.ids_TK.mutable_data_ptr<int32_t>();
     float* weights_data = route.weights_TK.mutable_data_ptr<float>();
     const int64_t num_experts = spec_.num_experts;
-    at::parallel_for(0, num_rows(), kGrain, [&](int64_t begin, int64_t end) {
+    parallel_rows(0, num_rows(), kGrain, [&](int64_t begin, int64_t end) {
       SelectionScratch scratch;
       for (int64_t r = begin; r < end; ++r) {
         int32_t* ids_K = ids_data + r * num_slots_;
@@ -165,7 +165,7 @@ class EditedRows {
 
   template <typename Body>
   void for_rows(const ScopedEdit& scoped, const Body& body) {
-    at::parallel_for(0, num_rows(), kGrain, [&](int64_t begin, int64_t end) {
+    parallel_rows(0, num_rows(), kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r)
         if (in_scope(scoped, rows_R_[r])) body(r);
     });
@@ -264,7 +264,7 @@ Route choose(const at::Tensor& logits_TE, const RouterSpec& spec) {
   int32_t* ids_data = route.ids_TK.mutable_data_ptr<int32_t>();
   float* weights_data = route.weights_TK.mutable_data_ptr<float>();
   const int64_t num_experts = spec.num_experts;
-  at::parallel_for(0, logits_TE.size(0), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, logits_TE.size(0), kGrain, [&](int64_t begin, int64_t end) {
     SelectionScratch scratch;
     for (int64_t t = begin; t < end; ++t) {
       const float *scores_E = scores_data + t * num_experts, *logits_E = logits_data + t * num_experts;
@@ -352,7 +352,7 @@ void edit_weights(const ScopedEdit& scoped, Decision& decision) {
   const int64_t num_slots = decision.after.ids_TK.size(1);
   int32_t* ids = decision.after.ids_TK.mutable_data_ptr<int32_t>();
   float* weights = decision.after.weights_TK.mutable_data_ptr<float>();
-  at::parallel_for(0, decision.after.ids_TK.size(0), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, decision.after.ids_TK.size(0), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       if (in_scope(scoped, t))
         edit_row_weights(scoped.edit->op, num_slots, ids + t * num_slots, weights + t * num_slots);
@@ -422,7 +422,7 @@ at::Tensor router_scores(const at::Tensor& logits_TE) {
   const int64_t num_experts = logits.size(1);
   const float* from = logits.const_data_ptr<float>();
   float* to = scores_TE.mutable_data_ptr<float>();
-  at::parallel_for(0, logits.size(0), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_rows(0, logits.size(0), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float* logits_E = from + t * num_experts;
       float* scores_E = to + t * num_experts;

@@ -1,6 +1,5 @@
 #include "fare/scoring/generate.h"
 
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <limits>
@@ -10,6 +9,7 @@
 #include "fare/checkpoint/config_reader.h"
 #include "fare/core/error.h"
 #include "fare/models/forward.h"
+#include "fare/routing/parallel_rows.h"
 #include "fare/routing/receipt_sums.h"
 #include "fare/routing/selector.h"
 #include "fare/scoring/generation_pack.h"
@@ -246,7 +246,7 @@ class Continuation {
   void choose(const at::Tensor& logits, const std::vector<LiveText>& live, std::vector<GeneratedText>& texts) const {
     const int64_t vocab_size = logits.size(1);
     const float* data = logits.const_data_ptr<float>();
-    at::parallel_for(0, static_cast<int64_t>(live.size()), 1, [&](int64_t begin, int64_t end) {
+    parallel_rows(0, static_cast<int64_t>(live.size()), 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         GeneratedText& text = texts[live[static_cast<size_t>(i)].text];
         const std::string& id = live[static_cast<size_t>(i)].prompt->request.id;

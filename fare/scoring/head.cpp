@@ -1,6 +1,5 @@
 #include "fare/scoring/head.h"
 
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 
 #include "fare/core/error.h"
 #include "fare/models/row_kernels.h"
+#include "fare/routing/parallel_rows.h"
 
 namespace fare {
 namespace {
@@ -76,7 +76,7 @@ std::vector<TargetResult> read_targets(const Model& model, const at::Tensor& h_T
       const int64_t count = std::min(kBlockTokens, vocab_size - first);
       const at::Tensor logits = model.head_part(normed_RD, first, count).cpu().contiguous();
       const auto read = [&](const auto* data) {
-        at::parallel_for(0, static_cast<int64_t>(num_rows), 1, [&](int64_t from, int64_t to) {
+        parallel_rows(0, static_cast<int64_t>(num_rows), 1, [&](int64_t from, int64_t to) {
           for (size_t r = static_cast<size_t>(from); r < static_cast<size_t>(to); ++r) {
             const auto* row = data + static_cast<int64_t>(r) * count;
             take(row, first, count, softmax[r]);

@@ -132,7 +132,7 @@ TEST_F(RequestFile, EveryRefusalNamesTheLine) {
   span(R"({"s": 1})", "'s'");
   span(R"({"s": [1]})", "'s'");
   span(R"({"s": [[0, 4]]})", "3 bytes");
-  span(R"({"s": [[1, 1]]})", "out of range");
+  span(R"({"s": [[1, 1]]})", "is empty");
   span(R"({"s": [[-1, 1]]})", "out of range");
   span(R"({"s": [[0, 1.5]]})", "1.5");
   span(R"({"s": [[0, 18446744073709551615]]})", "out of range");
