@@ -38,9 +38,12 @@ OrderedJson marks_json(const std::vector<FixedCell>& fixed, const std::vector<Pi
       never{"whole pipeline: X3, X4, X5, X9 pass every stage", 0, 0, few},
       weak{"whole pipeline: X10 passes every stage at 5,000 pairs", 0, 0.01, few},
       weak_few{"whole pipeline: X10 passes every stage at 754 pairs", 0, 0.05, few},
-      margins{"engine: largest difference of a margin, nats", 0, 1e-4}, verdicts{"engine: same verdict", 1, 1};
+      margins{"engine: largest difference of a margin, nats", 0, 1e-4}, verdicts{"engine: same verdict", 1, 1},
+      finished{"every cell runs through", 1, 1};
   for (const FixedCell& cell : fixed) {
     const std::string name = cell_name(cell);
+    finished.see(cell.failure.empty() ? 1.0 : 0.0, name);
+    if (!cell.failure.empty()) continue;
     if (cell.shift_pp == 0) rejection.see(cell.rejected, name);
     if (static_cast<double>(cell.pairs) * cell.discordance >= kEnoughFlips) coverage.see(cell.covered, name);
     if (cell.at_mde) power.see(cell.rejected_two_sided, name);
@@ -50,6 +53,8 @@ OrderedJson marks_json(const std::vector<FixedCell>& fixed, const std::vector<Pi
   }
   for (const PipelineCell& cell : pipeline) {
     const std::string name = cell_name(cell);
+    finished.see(cell.failure.empty() ? 1.0 : 0.0, name);
+    if (!cell.failure.empty()) continue;
     if (cell.kind == "noise" && cell.shift_pp == 0) whole.see(cell.rejected, name);
     if (cell.pairs == kMany) diagonal.see(cell.as_expected, name);
     if (cell.kind == "X3" || cell.kind == "X4" || cell.kind == "X5" || cell.kind == "X9") never.see(cell.passed_all, name);
@@ -58,15 +63,27 @@ OrderedJson marks_json(const std::vector<FixedCell>& fixed, const std::vector<Pi
     verdicts.see(cell.engine.same_verdict ? 1.0 : 0.0, name);
   }
   OrderedJson rows = OrderedJson::array();
-  for (const Mark& mark : {rejection, coverage, power, equivalence, whole, diagonal, never, weak, weak_few, margins, verdicts})
+  for (const Mark& mark : {rejection, coverage, power, equivalence, whole, diagonal, never, weak, weak_few, margins, verdicts, finished})
     rows.push_back(mark_json(mark));
   return rows;
 }
+
+// Takes the cells that failed out of `cells`: a row each, with the reason.
+template <typename Cell>
+void take_failed(std::vector<Cell>& cells, const char* part, OrderedJson& rows) {
+  for (const Cell& cell : cells)
+    if (!cell.failure.empty()) rows.push_back({{"part", part}, {"cell", cell_name(cell)}, {"reason", cell.failure}});
+  std::erase_if(cells, [](const Cell& cell) { return !cell.failure.empty(); });
+}
+
+// Of the calibration's file; a report shows all but the format.
+constexpr const char* kFields[] = {"build", "quick", "seed", "inner_resamples", "seconds", "marks", "fixed", "pipeline", "confusion", "failed"};
 
 }  // namespace
 
 CalibrationDesign calibration_design(const CalibrationOptions& options) {
   CalibrationDesign design;
+  design.quick = options.quick || options.share < 1;
   design.fixed.seed = design.pipeline.seed = options.seed;
   design.fixed.num_threads = design.pipeline.num_threads = options.num_threads;
   const auto shared = [&](int64_t replicates) {
@@ -108,21 +125,28 @@ CalibrationDesign calibration_design(const CalibrationOptions& options) {
 }
 
 OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, const Progress& progress) {
+  return calibrate(calibration_design(options), build, progress);
+}
+
+OrderedJson calibrate(CalibrationDesign design, const std::string& build, const Progress& progress) {
   const auto start = std::chrono::steady_clock::now();
-  CalibrationDesign design = calibration_design(options);
   run_pipeline_cells(design.pipeline, progress);
-  const std::vector<FixedCell> fixed = run_fixed_cells(design.fixed, progress);
+  std::vector<FixedCell> fixed = run_fixed_cells(design.fixed, progress);
   OrderedJson json;
   json["format"] = kFormat;
   json["build"] = build;
-  json["quick"] = options.quick || options.share < 1;
-  json["seed"] = options.seed;
+  json["quick"] = design.quick;
+  json["seed"] = design.pipeline.seed;
   json["inner_resamples"] = design.fixed.inner;
   json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  json["marks"] = marks_json(fixed, design.pipeline.cells, options.quick || options.share < 1);
+  json["marks"] = marks_json(fixed, design.pipeline.cells, design.quick);
+  OrderedJson failed = OrderedJson::array();
+  take_failed(fixed, "fixed", failed);
+  take_failed(design.pipeline.cells, "pipeline", failed);
   json["fixed"] = fixed_json(fixed);
   json["pipeline"] = pipeline_json(design.pipeline.cells);
   json["confusion"] = confusion_json(design.pipeline.cells);
+  json["failed"] = std::move(failed);
   return json;
 }
 
@@ -148,7 +172,7 @@ OrderedJson read_calibration(const std::filesystem::path& file) {
   }
   if (!json.is_object() || json.value("format", "") != kFormat)
     throw FormatError(file.string(), "format", std::string("is not \"") + kFormat + "\"; give a file that `fare calibrate` wrote");
-  for (const char* field : {"build", "quick", "seed", "inner_resamples", "seconds", "marks", "fixed", "pipeline", "confusion"})
+  for (const char* field : kFields)
     if (!json.contains(field)) throw FormatError(file.string(), field, "is missing; the file is cut short, or was made by another version");
   return json;
 }
@@ -166,7 +190,7 @@ void put_calibration(OrderedJson& report, const std::filesystem::path& file) {
   OrderedJson json = read_calibration(*found);
   OrderedJson part;
   part["same_build"] = json.at("build") == build;
-  for (const char* field : {"build", "quick", "seed", "inner_resamples", "seconds", "marks", "fixed", "pipeline", "confusion"})
+  for (const char* field : kFields)
     part[field] = json.at(field);
   report["calibration"] = std::move(part);
   report.erase("calibration_reason");

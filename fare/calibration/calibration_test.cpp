@@ -63,12 +63,46 @@ TEST(FixedCandidate, CoversTheShiftThatWasPlantedOnAnyNumberOfThreads) {
   EXPECT_EQ(without_seconds(fixed_json(run_fixed_cells(design, {}))), without_seconds(fixed_json(cells)));
 }
 
+TEST(Calibrate, KeepsTheCellsThatFinishedWhenOthersFail) {
+  CalibrationDesign design;
+  design.quick = true;
+  design.fixed.pairs = {20001, 754};  // a control model has at most 20000
+  design.fixed.shifts_pp = {};    // but for the cell at the minimum detectable effect
+  design.fixed.flips = {0.10};
+  design.fixed.replicates = 5;
+  design.fixed.inner = 99;
+  design.fixed.repeated = 0;
+  design.pipeline.cells.emplace_back().kind = "X99";
+  const OrderedJson made = calibrate(design, "a build", {});
+  ASSERT_EQ(made.at("fixed").size(), 1u);
+  EXPECT_EQ(made.at("fixed")[0].at("pairs"), 754);
+  EXPECT_EQ(made.at("fixed")[0].at("replicates"), 5);
+  EXPECT_TRUE(made.at("pipeline").empty());
+  ASSERT_EQ(made.at("failed").size(), 2u);
+  EXPECT_EQ(made.at("failed")[0].at("part"), "fixed");
+  EXPECT_NE(made.at("failed")[0].at("reason").get<std::string>().find("--pairs 20001"), std::string::npos) << made.at("failed").dump();
+  EXPECT_NE(made.at("failed")[1].at("reason").get<std::string>().find("X99"), std::string::npos) << made.at("failed").dump();
+  const OrderedJson& mark = made.at("marks").back();
+  EXPECT_EQ(mark.at("mark"), "every cell runs through");
+  EXPECT_EQ(mark.at("passed"), false);
+  EXPECT_EQ(mark.at("cells"), 3);
+}
+
+TEST(Calibrate, StopsWhenAskedTo) {
+  CalibrationDesign design;
+  design.fixed.pairs = {754};
+  design.fixed.replicates = 5;
+  const Progress cancelled{nullptr, nullptr, [] { return true; }};
+  EXPECT_THROW(calibrate(design, "a build", cancelled), Interrupted);
+}
+
 TEST(CalibrationFile, IsPutIntoAReportWithTheBuildItSpeaksFor) {
   const TemporaryFolder folder;
   const std::filesystem::path file = folder.path / "calibration.json";
   OrderedJson made = {{"format", "fare-calibration/1"}, {"build", build_hash()}, {"quick", true}, {"seed", 0},
                       {"inner_resamples", 999},         {"seconds", 1.5},        {"marks", OrderedJson::array()},
-                      {"fixed", OrderedJson::array()},  {"pipeline", OrderedJson::array()}, {"confusion", OrderedJson::array()}};
+                      {"fixed", OrderedJson::array()},  {"pipeline", OrderedJson::array()}, {"confusion", OrderedJson::array()},
+                      {"failed", OrderedJson::array()}};
   write_file(file, made.dump());
   OrderedJson report = {{"calibration", nullptr}, {"calibration_reason", "not run"}};
   put_calibration(report, file);

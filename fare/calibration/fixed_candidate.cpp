@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "fare/calibration/cell_seed.h"
+#include "fare/calibration/failure.h"
 #include "fare/calibration/one_thread.h"
 #include "fare/calibration/temporary_folder.h"
 #include "fare/core/error.h"
@@ -184,7 +185,8 @@ std::vector<FixedCell> run_fixed_cells(const FixedDesign& design, const Progress
   const int64_t all = static_cast<int64_t>(cells.size());
   int64_t done = 0;
   parallel_for(all, design.num_threads, [&](int64_t c) {
-    run_cell(cells[static_cast<size_t>(c)], design, static_cast<uint64_t>(c), quiet);
+    FixedCell& cell = cells[static_cast<size_t>(c)];
+    cell.failure = failure_of([&] { run_cell(cell, design, static_cast<uint64_t>(c), quiet); });
     const std::lock_guard lock(mutex);
     progress("calibration, fixed candidate", ++done, all);
   });

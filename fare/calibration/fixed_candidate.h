@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "fare/calibration/prepared_model.h"
@@ -37,12 +38,14 @@ struct FixedCell {
   Rate same_decision;         // of the repeated ones: r1 decides alike with more resamples
   double mean_shift_pp = 0, mean_mde_pp = 0;
   double seconds = 0;
+  std::string failure;        // why the cell was given up; empty: it ran through
   EngineCheck engine;         // the model's own noise by forward passes: same p, same interval side of 0, margins
 };
 
 // Shift (pp) at which a paired test of `pairs` independent pairs has 80% power by F5, given the flips at shift 0.
 double detectable_shift_pp(int64_t pairs, double flips, double bias, double deviation);
 
+// A cell that fails stands in the list with its reason; the others go on. Throws Interrupted.
 std::vector<FixedCell> run_fixed_cells(const FixedDesign& design, const Progress& progress);
 
 OrderedJson fixed_json(const std::vector<FixedCell>& cells);

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "fare/calibration/cell_seed.h"
+#include "fare/calibration/failure.h"
 #include "fare/calibration/one_thread.h"
 #include "fare/core/parallel.h"
 #include "fare/lab/draws.h"
@@ -116,6 +117,7 @@ void run_cell(PipelineCell& cell, const PipelineDesign& design, int num_threads,
 
 // One line of a finished cell, for whoever waits.
 std::string summary(const PipelineCell& cell) {
+  if (!cell.failure.empty()) return fmt::format("{}, {} pairs: failed: {}", cell.kind, cell.pairs, cell.failure);
   std::string verdicts;
   for (const auto& [name, count] : cell.verdicts) verdicts += fmt::format("{}{} {}", verdicts.empty() ? "" : ", ", name, count);
   return fmt::format("{}{}, {} pairs{}: {} of {} right; rejected {}; {} ({:.0f} s)", cell.kind,
@@ -138,7 +140,7 @@ void run_pipeline_cells(PipelineDesign& design, const Progress& progress) {
   int64_t done = 0;
   parallel_for(cells, design.num_threads, [&](int64_t k) {
     const size_t c = order[static_cast<size_t>(k)];
-    run_cell(design.cells[c], design, inside, c, quiet);
+    design.cells[c].failure = failure_of([&] { run_cell(design.cells[c], design, inside, c, quiet); });
     const std::lock_guard lock(mutex);
     progress.say(summary(design.cells[c]));
     progress("calibration, whole pipeline", ++done, cells);

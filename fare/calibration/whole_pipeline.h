@@ -30,6 +30,7 @@ struct PipelineCell {
   Rate reached;               // some candidate's shift is at least delta_B
   EngineCheck engine;
   double seconds = 0;
+  std::string failure;        // why the cell was given up; empty: it ran through
 };
 
 struct PipelineDesign {
@@ -39,7 +40,7 @@ struct PipelineDesign {
   int num_threads = 1;
 };
 
-// Fills in the cells.
+// Fills in the cells. One that fails keeps its reason; the others go on. Throws Interrupted.
 void run_pipeline_cells(PipelineDesign& design, const Progress& progress);
 
 OrderedJson pipeline_json(const std::vector<PipelineCell>& cells);

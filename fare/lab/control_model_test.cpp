@@ -115,6 +115,27 @@ TEST(World, X9BalancesEveryCluster) {
   EXPECT_EQ(world.bias, 0);
 }
 
+// The shares that the calibration asks for at shifts of 0 to 10 pp: a search of angles that is too coarse for many pairs misses them.
+TEST(World, SideNoiseChangesTheShareOfPairsThatWasAskedFor) {
+  for (const int64_t pairs : {754, 5000})
+    for (const double noise_pp : {2.0, 2.055504, 2.5, 3.4, 5.3, 10.01, 10.7, 13.9}) {
+      ControlOptions options = small("X10n");
+      options.pairs = pairs;
+      options.transfer_pairs = 0;
+      options.facts = options.utility = 12;
+      options.reachable_pp = 1;
+      options.noise_pp = noise_pp;
+      const World world(options);
+      std::map<int64_t, std::pair<double, double>> axes;  // changed, pairs
+      for (const WorldPair& pair : world.pairs) {
+        axes[pair.axis].first += (world.bias + pair.noise > 0) != (world.bias - world.reachable_bias + pair.outside_noise > 0);
+        ++axes[pair.axis].second;
+      }
+      for (const auto& [axis, count] : axes)
+        EXPECT_NEAR(count.first, noise_pp / 100 * count.second, 1) << pairs << " pairs, " << noise_pp << " pp, axis " << axis;
+    }
+}
+
 TEST(World, FactsAreDistinctAndGradesFillTheUnitInterval) {
   const World world(small("X2"));
   std::set<std::pair<int64_t, int64_t>> entities;

@@ -142,6 +142,7 @@ std::string calibration_section(const Node& report) {
                                     number_column("From", "low"), number_column("To", "high"), number_column("Cells", "cells", 0),
                                     text_column("Worst cell", "where")},
                      part.rows("marks"));
+  if (const auto failed = part.rows("failed"); !failed.empty()) body += html_plain_table("Cells that failed", failed);
   if (!fixed.empty()) body += power_curve(fixed) + coverage_forest(fixed);
   if (!confusion.empty()) body += confusion_table(confusion);
   body += "<details><summary>Every cell</summary>\n" + html_plain_table("Fixed candidate", fixed) +

@@ -311,7 +311,8 @@ def calibration_part():
               "passed_reason": "no cell of this run bears on it", "value": None, "value_reason": "no cell of this run bears on it",
               "where": None, "where_reason": "no cell of this run bears on it", "low": 0.0, "high": 0.05, "cells": 0}]
     return {"same_build": True, "build": "0" * 64, "quick": False, "seed": 0, "inner_resamples": 999, "seconds": 2900.0,
-            "marks": marks, "fixed": fixed, "pipeline": pipeline, "confusion": confusion}
+            "marks": marks, "fixed": fixed, "pipeline": pipeline, "confusion": confusion,
+            "failed": [{"part": "fixed", "cell": "n 5000, p_d 2%, shift 1.0 pp", "reason": "the folder for its model is full"}]}
 
 def change(candidate, metric, title, base, edited, half, samples, needed, greedy):
     row = {"candidate": candidate, "metric": metric, "title": title, "families": "own", "base": base, "edited": edited,
