@@ -58,7 +58,7 @@ int calibrate_command(CalibrateFlags& flags) {
 void add_calibrate_command(CLI::App& program, int& exit_status) {
   auto flags = std::make_shared<CalibrateFlags>();
   CLI::App* command = program.add_subcommand("calibrate", "Measure how often the diagnosis of this build errs, on control models");
-  command->add_flag("--quick", flags->options.quick, "Few cells and replicates (minutes); a full run takes most of an hour");
+  command->add_flag("--quick", flags->options.quick, "Few cells and replicates (minutes); a full run takes hours of one core");
   command->add_option("--share", flags->options.share, "Part of the replicates of a full run in every cell, above 0 up to 1; below 1 counts as quick")
       ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();

@@ -98,6 +98,10 @@ TEST_P(Kind, GetsARightVerdictAt754PairsByTheEngineAndReduced) {
   if (done.kind == "X3" || done.kind == "X4" || done.kind == "X5" || done.kind == "X9") {
     EXPECT_EQ(done.passed_all.hits, 0);
   }
+  // Nothing is in reach, and the optimisers of a static bias say so.
+  if (done.kind == "X5") {
+    EXPECT_EQ(done.engine.verdict, "unachievable");
+  }
 }
 
 std::vector<std::string> all_kinds() {

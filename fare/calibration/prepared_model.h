@@ -9,6 +9,7 @@
 #include "fare/calibration/simulated_subject.h"
 #include "fare/diagnosis/expert_scores.h"
 #include "fare/diagnosis/options.h"
+#include "fare/diagnosis/reach_searches.h"
 #include "fare/diagnosis/router_profile.h"
 #include "fare/diagnosis/verdict.h"
 
@@ -27,12 +28,13 @@ struct PreparedModel {
   RouterProfile profile;
   ExpertScores scores;
   SensitivityAnswer sensitivity;
+  std::vector<ReachTrail> trails;  // of both optimisers of a static bias (methods A6 a), on the model's own noise
   EngineCheck engine;  // the whole pipeline on the model's own noise, by forward passes and reduced
 };
 
-// Makes the model in a temporary folder, opens it in float32, runs profile, scores and sensitivity, and, with
-// `check_engine`, the pipeline both ways. `angle`: of NoiseLaw.
-PreparedModel prepare_model(const ControlOptions& options, double angle, const DiagnosisOptions& diagnosis, bool check_engine,
+// Makes the model in a temporary folder, opens it in float32, runs profile, scores and sensitivity and, for a
+// `pipeline`, the optimisers of a static bias and the pipeline both ways. `angle`: of NoiseLaw.
+PreparedModel prepare_model(const ControlOptions& options, double angle, const DiagnosisOptions& diagnosis, bool pipeline,
                             const Progress& progress);
 
 // The part of a diagnosis that reads outcomes: search, dose control, test split, verdict.

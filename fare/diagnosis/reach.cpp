@@ -64,19 +64,20 @@ void carry(UpperBounds& bounds, const std::vector<ReachPick>& picks, const std::
   bounds.candidates.push_back(std::move(candidate));
 }
 
-// Train and validation values of what was chosen, in the store as every other outcome; candidates for the verdict.
-UpperBounds measure_points(Measurer& measurer, const std::vector<ReachPick>& picks, const std::vector<int>& signs,
+}  // namespace
+
+UpperBounds measure_points(OutcomeSource& source, const std::vector<ReachPick>& picks, const std::vector<int>& signs,
                            const DiagnosisOptions& options) {
-  const Study& study = measurer.study();
+  const Study& study = source.study();
   const Items items = measured_items(study);
   const size_t num_train = study.pairs_in(SplitPart::kTrain).size();
   std::vector<const Intervention*> asked = {nullptr};
   for (const ReachPick& pick : picks) asked.push_back(&pick.intervention);
-  const std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
+  const std::vector<Outcomes> outcomes = source.evaluate(items, asked);
   const std::span<const int64_t> pairs(items.pairs);
   const std::span<const Margins> base(outcomes[0].pairs);
   std::vector<Dose> doses;
-  if (!study.neutral.empty()) doses = measurer.doses(std::span(asked).subspan(1), options.neutral_tokens);
+  if (!study.neutral.empty()) doses = source.doses(std::span(asked).subspan(1), options.neutral_tokens);
   UpperBounds bounds;
   for (size_t i = 0; i < picks.size(); ++i) {
     const ReachPick& pick = picks[i];
@@ -96,7 +97,7 @@ UpperBounds measure_points(Measurer& measurer, const std::vector<ReachPick>& pic
     bounds.points.push_back(std::move(point));
   }
   const auto carry_best = [&](const std::vector<std::string>& from, const std::string& control_class) {
-    carry(bounds, picks, from, control_class, outcomes, measurer.model(), options);
+    carry(bounds, picks, from, control_class, outcomes, source.model(), options);
   };
   carry_best({"a6_gradient"}, "static");
   carry_best({"a6_second_optimiser"}, "static");
@@ -104,8 +105,6 @@ UpperBounds measure_points(Measurer& measurer, const std::vector<ReachPick>& pic
   carry_best({"router_only"}, "router_only");
   return bounds;
 }
-
-}  // namespace
 
 Reach search_reach(Measurer& measurer, const SearchResult& search, const RouterProfile& profile, const std::vector<int>& signs,
                    const ReachOptions& how, const DiagnosisOptions& options) {

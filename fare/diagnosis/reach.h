@@ -31,6 +31,11 @@ struct Reach {
 Reach search_reach(Measurer& measurer, const SearchResult& search, const RouterProfile& profile, const std::vector<int>& signs,
                    const ReachOptions& how, const DiagnosisOptions& options);
 
+// Train and validation values of what was chosen, in the store as every other outcome, and candidates for the verdict: the best
+// pick of each optimiser of a static bias, of all conditional searches and of router-only training. `complete` stays empty.
+UpperBounds measure_points(OutcomeSource& source, const std::vector<ReachPick>& picks, const std::vector<int>& signs,
+                           const DiagnosisOptions& options);
+
 // The oracle on any pairs, for train and validation and, once it is open, test. Its margins are kept in the store under `label`.
 OracleCurve measure_oracle(Measurer& measurer, std::span<const int64_t> pairs, const std::vector<int>& signs,
                            const ReachOptions& how, const DiagnosisOptions& options, const std::string& label);

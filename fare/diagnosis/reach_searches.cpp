@@ -32,11 +32,7 @@ constexpr Bound kBounds[] = {{"a6_gradient", "static", "I6"},
 
 using Thetas = std::vector<std::vector<double>>;
 
-// One intervention that a search came past.
-struct Snapshot {
-  Intervention intervention;
-  int64_t breadth = 0;
-};
+using Snapshot = ReachSnapshot;
 
 // What a search has so far.
 struct BoundWork {
@@ -116,14 +112,7 @@ class ReachWork {
 
   // All descents of the searches at once, then all snapshots at once.
   std::vector<BoundWork> run(std::span<const size_t> bounds) {
-    std::vector<BoundWork> works(bounds.size());
-    std::vector<std::function<void()>> descents;
-    for (size_t b = 0; b < bounds.size(); ++b) {
-      works[b].bound = &kBounds[bounds[b]];
-      plan(works[b], descents);
-    }
-    const DecoderSpec& spec = batches_.model().spec();
-    side_by_side(spec, static_cast<int64_t>(descents.size()), [&](int64_t d) { descents[static_cast<size_t>(d)](); });
+    std::vector<BoundWork> works = descend(bounds);
     std::vector<std::pair<const Snapshot*, Standing*>> measured;
     for (BoundWork& work : works) {
       size_t count = 0;
@@ -133,12 +122,24 @@ class ReachWork {
       for (const auto& own : work.snapshots)
         for (const Snapshot& snapshot : own) measured.emplace_back(&snapshot, &work.standings[next++]);
     }
-    side_by_side(spec, static_cast<int64_t>(measured.size()), [&](int64_t i) {
+    side_by_side(batches_.model().spec(), static_cast<int64_t>(measured.size()), [&](int64_t i) {
       measurer_.progress().check();
       const auto& [snapshot, standing] = measured[static_cast<size_t>(i)];
       *standing = standing_of(*snapshot);
     });
     measurer_.count_rows(batches_.rows_computed());
+    return works;
+  }
+
+  // The descents alone.
+  std::vector<BoundWork> descend(std::span<const size_t> bounds) {
+    std::vector<BoundWork> works(bounds.size());
+    std::vector<std::function<void()>> descents;
+    for (size_t b = 0; b < bounds.size(); ++b) {
+      works[b].bound = &kBounds[bounds[b]];
+      plan(works[b], descents);
+    }
+    side_by_side(batches_.model().spec(), static_cast<int64_t>(descents.size()), [&](int64_t d) { descents[static_cast<size_t>(d)](); });
     return works;
   }
 
@@ -348,22 +349,29 @@ class ReachWork {
   int64_t steps_done_ = 0, steps_planned_ = 0;
 };
 
+ReachTrail trail_of(const BoundWork& work) {
+  ReachTrail trail{work.bound->name, work.bound->control_class, work.bound->family, {}};
+  for (const auto& own : work.snapshots) trail.snapshots.insert(trail.snapshots.end(), own.begin(), own.end());
+  return trail;
+}
+
+ReachPick named_pick(const std::string& bound, const std::string& control_class, const std::string& family,
+                     const std::string& constraint, ReachSnapshot snapshot) {
+  ReachPick pick{bound, control_class, family, constraint, std::move(snapshot.intervention), snapshot.breadth};
+  pick.intervention.name = bound + (constraint == "none" ? "-reach" : "-within-tau");
+  std::replace(pick.intervention.name.begin(), pick.intervention.name.end(), '_', '-');
+  return pick;
+}
+
 // What is kept of a search: the snapshot of the largest shift, and that of the largest within the tolerated drop.
 OrderedJson kept_json(const BoundWork& work, double tau_pp) {
-  std::vector<const Snapshot*> all;
-  for (const auto& own : work.snapshots)
-    for (const Snapshot& snapshot : own) all.push_back(&snapshot);
   OrderedJson json = {{"searched", work.searched}, {"picks", OrderedJson::array()}, {"detectors", OrderedJson::array()},
                       {"restarts", OrderedJson::array()}};
-  const auto pick = [&](const char* constraint, const std::optional<size_t>& best) {
-    if (!best) return;
-    const Snapshot& snapshot = *all[*best];
-    OrderedJson row = {{"constraint", constraint}, {"breadth", snapshot.breadth}};
-    row["intervention"] = snapshot.intervention.edits.empty() ? OrderedJson(nullptr) : snapshot.intervention.to_json();
+  for (const ReachPick& pick : pick_snapshots(trail_of(work), work.standings, tau_pp)) {
+    OrderedJson row = {{"constraint", pick.constraint}, {"breadth", pick.breadth}};
+    row["intervention"] = pick.intervention.edits.empty() ? OrderedJson(nullptr) : pick.intervention.to_json();
     json["picks"].push_back(std::move(row));
-  };
-  pick("none", choose_best(work.standings, std::nullopt));
-  pick("within_tau", choose_best(work.standings, tau_pp));
+  }
   for (const Detector& detector : work.detectors)
     json["detectors"].push_back({{"layer", detector.layer}, {"vector", detector.gate.vector}, {"offset", detector.gate.offset},
                                  {"auc", detector.auc ? OrderedJson(*detector.auc) : OrderedJson(nullptr)}});
@@ -375,11 +383,9 @@ OrderedJson kept_json(const BoundWork& work, double tau_pp) {
 void add_kept(const Bound& bound, const Json& json, ReachFound& found) {
   if (const std::string searched = json.at("searched"); !searched.empty()) found.searched.push_back(searched);
   for (const Json& row : json.at("picks")) {
-    ReachPick pick{bound.name, bound.control_class, bound.family, row.at("constraint"), {}, row.at("breadth")};
-    if (!row.at("intervention").is_null()) pick.intervention = Intervention::parse(row.at("intervention"), "stored search");
-    pick.intervention.name = pick.bound + (pick.constraint == "none" ? "-reach" : "-within-tau");
-    std::replace(pick.intervention.name.begin(), pick.intervention.name.end(), '_', '-');
-    found.picks.push_back(std::move(pick));
+    ReachSnapshot snapshot{{}, row.at("breadth")};
+    if (!row.at("intervention").is_null()) snapshot.intervention = Intervention::parse(row.at("intervention"), "stored search");
+    found.picks.push_back(named_pick(bound.name, bound.control_class, bound.family, row.at("constraint"), std::move(snapshot)));
   }
   for (const Json& row : json.at("detectors")) {
     Detector detector;
@@ -395,6 +401,28 @@ void add_kept(const Bound& bound, const Json& json, ReachFound& found) {
 
 bool ReachFound::has(const std::string& bound) const {
   return std::any_of(picks.begin(), picks.end(), [&](const ReachPick& pick) { return pick.bound == bound; });
+}
+
+std::vector<ReachPick> pick_snapshots(const ReachTrail& trail, std::span<const Standing> standings, double tau_pp) {
+  FARE_CHECK(trail.snapshots.size() == standings.size(), "one standing per snapshot");
+  std::vector<ReachPick> picks;
+  const auto pick = [&](const char* constraint, const std::optional<size_t>& best) {
+    if (best) picks.push_back(named_pick(trail.bound, trail.control_class, trail.family, constraint, trail.snapshots[*best]));
+  };
+  pick("none", choose_best(standings, std::nullopt));
+  pick("within_tau", choose_best(standings, tau_pp));
+  return picks;
+}
+
+std::vector<ReachTrail> run_static_searches(Measurer& measurer, const SearchResult& search, const RouterProfile& profile,
+                                            const std::vector<int>& signs, const ReachOptions& how, const DiagnosisOptions& options) {
+  std::vector<size_t> bounds;
+  for (size_t b = 0; b < std::size(kBounds); ++b)
+    if (kBounds[b].control_class == std::string("static")) bounds.push_back(b);
+  std::vector<ReachTrail> trails;
+  ReachWork work(measurer, search, profile, signs, how, options);
+  for (const BoundWork& done : work.descend(bounds)) trails.push_back(trail_of(done));
+  return trails;
 }
 
 ReachFound run_reach_searches(Measurer& measurer, const SearchResult& search, const RouterProfile& profile,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,13 +31,29 @@ struct ReachOptions {
   static ReachOptions of(StudyProfile profile, uint64_t seed);
 };
 
+// One intervention that a search came past.
+struct ReachSnapshot {
+  Intervention intervention;
+  int64_t breadth = 0;     // experts that it touches
+};
+
+// Everything that one search came past, in order. `bound`, `control_class`: of ReachPoint; `family`: I6, ..
+struct ReachTrail {
+  std::string bound, control_class, family;
+  std::vector<ReachSnapshot> snapshots;
+};
+
 // A point that a search chose among its snapshots.
 struct ReachPick {
   std::string bound, control_class, family;
   std::string constraint;  // "none", "within_tau"
   Intervention intervention;
-  int64_t breadth = 0;     // experts that it touches
+  int64_t breadth = 0;
 };
+
+// The snapshot of the largest shift, named after its bound, and that of the largest whose drop is within the tolerance.
+// `standings`: of the snapshots, in order, on validation.
+std::vector<ReachPick> pick_snapshots(const ReachTrail& trail, std::span<const Standing> standings, double tau_pp);
 
 struct ReachFound {
   std::vector<ReachPick> picks;
@@ -54,5 +71,9 @@ struct ReachFound {
 // and on a rank over threads where the model is narrow. Throws NumericError when train or validation hold no pair.
 ReachFound run_reach_searches(Measurer& measurer, const SearchResult& search, const RouterProfile& profile,
                               const std::vector<int>& signs, const ReachOptions& how, const DiagnosisOptions& options);
+
+// What the two optimisers of a static bias come past; nothing is chosen yet, and nothing kept in the store.
+std::vector<ReachTrail> run_static_searches(Measurer& measurer, const SearchResult& search, const RouterProfile& profile,
+                                            const std::vector<int>& signs, const ReachOptions& how, const DiagnosisOptions& options);
 
 }  // namespace fare
