@@ -38,12 +38,12 @@ conformance: build  ## every model family against its reference; writes docs/con
 demo: build  ## diagnose control models, score real benchmark text, write out/demo/report.html
 	@scripts/demo.sh
 
-bench:  ## speed and memory against the peers, with micro-benchmarks (20 minutes)
+bench:  ## speed and memory against the peers, with micro-benchmarks (24 minutes)
 	@scripts/setup.sh test
 	@scripts/build.sh $(PRESET) $(JOBS) -DFARE_BUILD_BENCH=ON
 	@bench/run.sh
 
-bench-quick:  ## the same on a small model (3 minutes)
+bench-quick:  ## the same on a small model (4 minutes)
 	@scripts/setup.sh test
 	@scripts/build.sh $(PRESET) $(JOBS) -DFARE_BUILD_BENCH=ON
 	@bench/run.sh --quick
