@@ -13,6 +13,7 @@
 #include "cli/flags.h"
 #include "fare/core/error.h"
 #include "fare/core/sha256.h"
+#include "fare/evaluation/calibration_outputs.h"
 #include "fare/evaluation/chat_requests.h"
 #include "fare/evaluation/evaluation.h"
 #include "fare/evaluation/result_table.h"
@@ -114,6 +115,10 @@ int evaluate(EvalFlags& flags) {
   if (flags.prefix_token && (*flags.prefix_token < 0 || *flags.prefix_token >= model->spec().vocab_size))
     throw UsageError(fmt::format("--prefix-token {} lies outside the vocabulary of {}", *flags.prefix_token, model->spec().vocab_size));
   const auto tokenizer = Tokenizer::open(flags.common.model);
+  if (intervention && needs_calibration(*intervention)) {
+    Intervention* calibrated = &*intervention;
+    take_calibration_outputs({&calibrated, 1}, *model, *tokenizer, flags.common.max_length, flags.prefix_token);
+  }
   std::unique_ptr<ChatTemplate> chat_template;
   if (flags.chat_template) {
     chat_template = open_chat_template(flags.common.model, {}, "--chat-template");

@@ -12,6 +12,7 @@
 #include "cli/flags.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/evaluation/calibration_outputs.h"
 #include "fare/scoring/generate.h"
 #include "fare/scoring/generated_file.h"
 #include "fare/scoring/prompt_file.h"
@@ -123,6 +124,11 @@ int generate_texts(const GenerateFlags& flags) {
   const auto model = open_model(flags.common, progress);
   const bool needed = !flags.stop.empty() || std::any_of(lines.begin(), lines.end(), [](const PromptLine& l) { return !l.has_ids; });
   const auto tokenizer = open_tokenizer(flags.common.model, needed, progress);
+  if (intervention && needs_calibration(*intervention)) {
+    Intervention* calibrated = &*intervention;
+    take_calibration_outputs({&calibrated, 1}, *model, tokenizer ? *tokenizer : *Tokenizer::open(flags.common.model),
+                             flags.common.max_length, flags.prefix_token);
+  }
   const std::vector<Prompt> prompts = encode_prompts(lines, flags, *model, tokenizer.get(), chat_template.get());
   GenerateOptions options = options_of(flags);
   options.eos = end_tokens(model->checkpoint());

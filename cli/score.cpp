@@ -11,6 +11,7 @@
 #include "cli/flags.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/evaluation/calibration_outputs.h"
 #include "fare/routing/trace_file.h"
 #include "fare/scoring/encode.h"
 #include "fare/scoring/request_file.h"
@@ -136,6 +137,11 @@ int score(const ScoreFlags& flags) {
   for (const Run& run : runs)
     if (run.intervention) interventions.push_back(&*run.intervention);
   for (const Intervention* intervention : interventions) intervention->check(model->routed());
+  std::vector<Intervention*> calibrated;
+  for (Run& run : runs)
+    if (run.intervention && needs_calibration(*run.intervention)) calibrated.push_back(&*run.intervention);
+  if (!calibrated.empty())
+    take_calibration_outputs(calibrated, *model, *Tokenizer::open(flags.common.model), flags.common.max_length, flags.prefix_token);
 
   // Traces are one file, and replayed routes name rows of the whole run: such a run is not divided.
   const bool whole = ranks.size() == 1 || !flags.trace.empty() ||

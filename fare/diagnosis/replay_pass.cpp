@@ -1,44 +1,16 @@
 #include "fare/diagnosis/replay_pass.h"
 
-#include "fare/core/philox.h"
 #include "fare/models/layer.h"
 
 namespace fare {
 namespace {
 
-// Takes the stood-in experts out of `route` and returns what they would have added, per expert: rows and weights.
-struct Removed {
-  std::vector<int64_t> rows;
-  std::vector<float> weights;
-};
-std::map<int32_t, Removed> take_out(Route& route, const std::map<int32_t, at::Tensor>& outputs) {
-  route = {route.ids_TK.clone(), route.weights_TK.clone()};
-  int32_t* ids = route.ids_TK.mutable_data_ptr<int32_t>();
-  float* weights = route.weights_TK.mutable_data_ptr<float>();
-  const int64_t k = route.ids_TK.size(1);
-  std::map<int32_t, Removed> removed;
-  for (int64_t i = 0; i < route.ids_TK.numel(); ++i) {
-    if (!outputs.contains(ids[i])) continue;
-    Removed& one = removed[ids[i]];
-    one.rows.push_back(i / k);
-    one.weights.push_back(weights[i]);
-    ids[i] = -1;
-    weights[i] = 0;
-  }
-  return removed;
-}
-
-void add_stand_ins(int64_t layer, const StandIns& stand_ins, const std::map<int32_t, Removed>& removed, at::Tensor& h_TD) {
-  for (const auto& [expert, one] : removed) {
-    const at::Tensor& outputs_ND = stand_ins.outputs_ND.at(layer).at(expert);
-    const RandomStream stream(stand_ins.seed, "masking/resample", static_cast<uint32_t>(layer), static_cast<uint32_t>(expert));
-    std::vector<int64_t> drawn;
-    for (const int64_t row : one.rows)
-      drawn.push_back(static_cast<int64_t>(stream.index(static_cast<uint64_t>(row), static_cast<uint64_t>(outputs_ND.size(0)))));
-    const at::Tensor added = outputs_ND.index_select(0, at::tensor(at::ArrayRef<int64_t>(drawn))) *
-                             at::tensor(at::ArrayRef<float>(one.weights)).unsqueeze(1);
-    h_TD.index_add_(0, at::tensor(at::ArrayRef<int64_t>(one.rows)).to(h_TD.device()), added.to(h_TD.device()));
-  }
+// The mask that puts `stand_ins` in the place of a layer's experts.
+Edit stand_in_mask(const StandIns& stand_ins, int64_t layer) {
+  Mask mask{.mode = Mask::Mode::kResample};
+  for (const auto& [expert, unused] : stand_ins.outputs_ND.at(layer)) mask.experts.push_back(expert);
+  mask.stand_ins = {std::shared_ptr<void>(), &stand_ins};  // not owned
+  return {mask, {layer}, {}};
 }
 
 }  // namespace
@@ -69,14 +41,13 @@ at::Tensor replay_pass(const Model& model, const Pack& pack, const PassOptions& 
     std::span<const ScopedEdit> edits;
     if (options.edits != nullptr)
       if (const auto found = options.edits->find(l); found != options.edits->end()) edits = found->second;
-    Decision decision = route(logits_TE, model.router(l), edits, l);
+    const bool stands_in = options.stand_ins != nullptr && options.stand_ins->outputs_ND.contains(l);
+    std::vector<ScopedEdit> all(edits.begin(), edits.end());
+    const Edit mask = stands_in ? stand_in_mask(*options.stand_ins, l) : Edit{};
+    if (stands_in) all.push_back({&mask, {}, {}});
+    const Decision decision = route(logits_TE, model.router(l), all, l, pack.positions);
     if (options.on_decision) options.on_decision(l, logits_TE, decision);
-    std::map<int32_t, Removed> removed;
-    if (options.stand_ins != nullptr)
-      if (const auto found = options.stand_ins->outputs_ND.find(l); found != options.stand_ins->outputs_ND.end())
-        removed = take_out(decision.after, found->second);
     add_experts(model, l, x_TD, decision, h_TD, options.tap);
-    if (!removed.empty()) add_stand_ins(l, *options.stand_ins, removed, h_TD);
   }
   return h_TD.cpu();
 }

@@ -9,20 +9,13 @@
 
 namespace fare {
 
-// Outputs that stand in for an expert's own wherever it is chosen, by layer and expert: [N, D] float32. A row takes one of
-// the N by a draw of (seed, "masking/resample", layer, row); N = 1 is a constant.
-struct StandIns {
-  std::map<int64_t, std::map<int32_t, at::Tensor>> outputs_ND;
-  uint64_t seed = 0;
-};
-
 struct PassOptions {
   int64_t first_layer = 0;
   at::Tensor start_TD;  // residual stream before first_layer; undefined = the embeddings (first_layer 0)
   // Raw router logits [T, E] that routes are decided on in place of the layer's own; layers not named keep theirs.
   const std::map<int64_t, at::Tensor>* logits_TE = nullptr;
   const LayerEdits* edits = nullptr;
-  const StandIns* stand_ins = nullptr;
+  const StandIns* stand_ins = nullptr;  // of experts whose own output is replaced wherever they are chosen
   std::map<int64_t, at::Tensor> added_D;  // added to every row of the residual stream before that layer, float32
   Tap tap;              // sites as in forward(); a layer's input as the layer sees it
   std::function<void(int64_t layer, const at::Tensor& logits_TE, const Decision& decision)> on_decision;

@@ -183,7 +183,7 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
       if (const auto found = options.edits->find(l); found != options.edits->end()) edits = found->second;
     std::vector<ScopedEdit> driven;
     edits = with_drive(edits, x_TD, driven);
-    const Decision decision = route(logits_TE, model.router(l), edits, l);
+    const Decision decision = route(logits_TE, model.router(l), edits, l, pack.positions);
     if (options.on_decision) options.on_decision(l, logits_TE, decision);
     if (options.receipt != nullptr && !edits.empty()) options.receipt->add(l, decision, edits, pack.multiplicity);
     add_experts(model, l, x_TD, decision, h_TD, options.tap);

@@ -26,6 +26,24 @@ void add_tensors(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
   });
 }
 
+// y_AD += weight times stand-in, for each. Rows are summed in host memory first, so that no row is added to twice.
+void add_replaced(const std::vector<Replaced>& replaced, at::Tensor& y_AD) {
+  if (replaced.empty()) return;
+  const int64_t width = y_AD.size(1);
+  std::vector<int64_t> rows;
+  for (const Replaced& one : replaced)
+    if (rows.empty() || rows.back() != one.row) rows.push_back(one.row);
+  const at::Tensor sums_RD = at::zeros({static_cast<int64_t>(rows.size()), width}, at::kFloat);
+  float* sum_D = sums_RD.mutable_data_ptr<float>() - width;
+  int64_t last = -1;
+  for (const Replaced& one : replaced) {
+    if (one.row != last) sum_D += width;
+    last = one.row;
+    for (int64_t d = 0; d < width; ++d) sum_D[d] += one.weight * one.output_D[d];
+  }
+  y_AD.index_add_(0, at::tensor(at::ArrayRef<int64_t>(rows)).to(y_AD.device()), sums_RD.to(y_AD.device(), y_AD.scalar_type()));
+}
+
 at::Tensor norm(const Model& model, const std::string& name, const at::Tensor& h_AD) {
   return rms_norm(h_AD, model.weights().get_float(name), model.spec().rms_norm_eps, model.execution().dtype);
 }
@@ -67,8 +85,9 @@ at::Tensor raw_logits(const Model& model, int64_t layer, const at::Tensor& x_AD)
 void add_experts(const Model& model, int64_t layer, const at::Tensor& x_AD, const Decision& decision, at::Tensor& h_AD,
                  const Tap& tap) {
   const Family& family = model.family();
-  const at::Tensor routed = routed_output(x_AD, decision.after, model.spec().router.num_experts,
+  at::Tensor routed = routed_output(x_AD, decision.after, model.spec().router.num_experts,
                                           [&](int64_t e) { return family.expert(layer, e); }, model.execution().backend);
+  add_replaced(decision.replaced, routed);
   if (tap) tap(Site::kRoutedOutput, layer, routed.cpu());
   add_into(h_AD, routed);
   at::Tensor shared = family.shared_output(layer, x_AD);

@@ -32,7 +32,7 @@ at::Tensor ffn_input(const Model& model, int64_t layer, const at::Tensor& h_AD);
 // Raw router logits of ffn_input's rows, float32 and contiguous, in host memory. Throws NumericError naming the layer at a NaN or Inf.
 at::Tensor raw_logits(const Model& model, int64_t layer, const at::Tensor& x_AD);
 
-// h_AD += routed and shared experts' output under `decision.after`.
+// h_AD += routed and shared experts' output under `decision.after`, and what stands in for replaced ones.
 void add_experts(const Model& model, int64_t layer, const at::Tensor& x_AD, const Decision& decision, at::Tensor& h_AD,
                  const Tap& tap = {});
 

@@ -244,13 +244,18 @@ class Climb {
       if (lane.h_AD.defined()) middle_TD = middle_TD.index_copy(0, index_of(lane.active).to(at::kLong), lane.h_AD);
       edits = with_drive(edits, ffn_input(model_, l, middle_TD), driven);
     }
-    Decision decision = route(logits_TE.contiguous(), model_.router(l), edits, l);
+    Decision decision = route(logits_TE.contiguous(), model_.router(l), edits, l, pack_.positions);
     if (lane.receipt != nullptr) lane.receipt->add(l, decision, edits, pack_.multiplicity);
     const std::vector<int32_t> also = rerouted(decision, lane.active);
     lane.rows.clear();
     std::merge(lane.active.begin(), lane.active.end(), also.begin(), also.end(), std::back_inserter(lane.rows));
     const at::Tensor index = index_of(lane.rows);
     lane.decision.after = {decision.after.ids_TK.index_select(0, index), decision.after.weights_TK.index_select(0, index)};
+    // A replaced row is in `rows`: it lost an expert.
+    for (Replaced one : decision.replaced) {
+      one.row = std::lower_bound(lane.rows.begin(), lane.rows.end(), one.row) - lane.rows.begin();
+      lane.decision.replaced.push_back(one);
+    }
     if (decision.shared_scale_T.defined()) lane.decision.shared_scale_T = decision.shared_scale_T.index_select(0, index);
   }
 
@@ -283,6 +288,14 @@ class Climb {
         }
         Decision decision;
         decision.after = {joined(ids), joined(weights)};
+        int64_t first = 0;
+        for (const Lane& lane : lanes) {
+          for (Replaced one : lane.decision.replaced) {
+            one.row += first;
+            decision.replaced.push_back(one);
+          }
+          first += static_cast<int64_t>(lane.rows.size());
+        }
         if (scaled) decision.shared_scale_T = joined(scales);
         add_experts(model_, l, x_AD, decision, h_AD);
       } else {

@@ -14,6 +14,8 @@
 
 namespace fare {
 
+struct StandIns;  // stand_ins.h
+
 // Which rows (fed tokens) an edit touches; all parts must hold. A default selector is everywhere.
 struct Selector {
   enum class Phase { kAll, kPrompt, kGenerated };
@@ -54,10 +56,17 @@ struct Temperature {  // z' = z / value
   double value = 1;
 };
 struct Mask {
-  enum class Mode { kRefill, kRenormalize, kZero };  // kRefill acts on logits, the others on weights
+  enum class Mode { kRefill, kRenormalize, kZero, kMean, kResample };  // kRefill acts on logits, the others on weights
   std::vector<int32_t> experts;
   Mode mode = Mode::kRefill;
   bool keep_sum = false;  // kRefill only
+  // kMean and kResample only: the file of neutral text, as written and from the working folder, and what it gives
+  // (evaluation/calibration_outputs.h), which a run needs.
+  std::string calibration;
+  std::filesystem::path calibration_path;
+  std::shared_ptr<const StandIns> stand_ins;
+
+  bool replaces_outputs() const { return mode == Mode::kMean || mode == Mode::kResample; }
 };
 struct Activate {  // log-softmax(z)_e := max + 0.01, after every other logit edit
   std::vector<int32_t> experts;

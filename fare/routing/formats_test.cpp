@@ -52,7 +52,7 @@ Json edit_from_schema(const Json& schema, const std::string& op, bool all_fields
   const Json& definition = schema["$defs"][op];
   Json edit;
   for (const std::string& field : all_fields ? keys(definition["properties"]) : words(definition["required"]))
-    edit[field] = values.at(field);
+    if (field != "calibration") edit[field] = values.at(field);  // of modes that keep_sum does not go with
   return edit;
 }
 

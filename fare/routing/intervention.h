@@ -27,7 +27,7 @@ struct Intervention {
   std::string name;
   std::vector<Edit> edits;
   Json model = nullptr;  // the file's "model" block, or null
-  std::string sha256;    // of the file's bytes; empty when built in memory
+  std::string sha256;    // of the file's bytes, the hashes of its calibration files behind them; empty when built in memory
   std::string path;      // of that file, for errors; empty when built in memory
 
   // First decoder layer with an edit; -1 without edits.

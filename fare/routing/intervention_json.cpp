@@ -29,7 +29,10 @@ struct WriteFields {
     json["experts"] = op.experts;
     json["mode"] = op.mode == Mask::Mode::kRefill        ? "refill"
                    : op.mode == Mask::Mode::kRenormalize ? "renormalize"
+                   : op.mode == Mask::Mode::kMean        ? "mean"
+                   : op.mode == Mask::Mode::kResample    ? "resample"
                                                          : "zero";
+    if (op.replaces_outputs()) json["calibration"] = op.calibration;
     keep_sum(op.keep_sum);
   }
   void operator()(const Activate& op) const {

@@ -204,21 +204,29 @@ Selector parse_where(const Json& json, const std::string& path, const std::strin
   return selector;
 }
 
-EditOp parse_mask(Fields& fields) {
+EditOp parse_mask(Fields& fields, const std::string& path) {
   Mask mask;
   mask.experts = fields.small_integers("experts");
   const std::string mode = fields.find("mode") == nullptr ? "refill" : fields.text("mode");
-  if (mode == "mean" || mode == "resample")
-    fields.fail_field("mode", "is '" + mode +
-                                  "', which replaces expert outputs by those on calibration text; this version masks "
-                                  "by refill, renormalize or zero");
   if (mode == "refill") mask.mode = Mask::Mode::kRefill;
   else if (mode == "renormalize") mask.mode = Mask::Mode::kRenormalize;
   else if (mode == "zero") mask.mode = Mask::Mode::kZero;
-  else fields.fail_field("mode", "is '" + mode + "'; accepted: refill, renormalize, zero");
+  else if (mode == "mean") mask.mode = Mask::Mode::kMean;
+  else if (mode == "resample") mask.mode = Mask::Mode::kResample;
+  else fields.fail_field("mode", "is '" + mode + "'; accepted: refill, renormalize, zero, mean, resample");
   if (mask.mode == Mask::Mode::kRefill) mask.keep_sum = fields.flag("keep_sum");
   else if (fields.find("keep_sum") != nullptr)
-    fields.fail_field("keep_sum", "belongs to mode refill only; renormalize keeps the sum, zero does not");
+    fields.fail_field("keep_sum", "belongs to mode refill only; renormalize, mean and resample keep the sum, zero does not");
+  const Json* calibration = fields.find("calibration");
+  if (!mask.replaces_outputs()) {
+    if (calibration != nullptr) fields.fail_field("calibration", "belongs to the modes mean and resample only");
+    return mask;
+  }
+  if (calibration == nullptr)
+    fields.fail_field("calibration", "is missing; mode " + mode + " takes outputs on a file of neutral text, name one");
+  mask.calibration = fields.text("calibration");
+  if (mask.calibration.empty()) fields.fail_field("calibration", "is empty; name a file of neutral text");
+  mask.calibration_path = std::filesystem::path(path).parent_path() / mask.calibration;
   return mask;
 }
 
@@ -274,7 +282,7 @@ EditOp parse_force_routes(Fields& fields, const std::string& path) {
 }
 
 EditOp parse_operation(const std::string& op, Fields& fields, const std::string& path, const std::string& where) {
-  if (op == "mask") return parse_mask(fields);
+  if (op == "mask") return parse_mask(fields, path);
   if (op == "add_logit") return parse_add_logit(fields, path, where);
   if (op == "router_delta") return parse_router_delta(fields);
   if (op == "force_routes") return parse_force_routes(fields, path);
@@ -365,7 +373,11 @@ Intervention Intervention::parse(const Json& json, const std::string& path) {
 Intervention Intervention::read(const std::filesystem::path& path) {
   const std::string bytes = read_file(path);
   Intervention intervention = parse(parse_json(bytes, path.string()), path.string());
-  intervention.sha256 = sha256_hex(bytes);
+  std::string hashed = bytes;  // with what calibration files hold: other text is another intervention
+  for (const Edit& edit : intervention.edits)
+    if (const auto* mask = std::get_if<Mask>(&edit.op); mask != nullptr && mask->replaces_outputs())
+      hashed += sha256_hex(read_file(mask->calibration_path));
+  intervention.sha256 = sha256_hex(hashed);
   intervention.path = path.string();
   return intervention;
 }

@@ -129,9 +129,15 @@ TEST(Intervention, RefusesBrokenFilesWithTheEditAndTheReason) {
   refused(R"({"op": "mask", "layers": "all", "experts": [99999999999]})", {"edit 0", "experts", "range"});
   refused(R"({"op": "mask", "layers": "all", "experts": [1], "mode": "mena"})",
           {"edit 0", "mode", "refill, renormalize, zero"});
-  for (const std::string mode : {"mean", "resample"})
-    refused(R"({"op": "mask", "layers": "all", "experts": [1], "mode": ")" + mode + R"(", "calibration": "n.jsonl"})",
-            {"edit 0", mode, "refill, renormalize or zero"});
+  for (const std::string mode : {"mean", "resample"}) {
+    const std::string mask = R"({"op": "mask", "layers": "all", "experts": [1], "mode": ")" + mode + "\"";
+    refused(mask + "}", {"edit 0", "'calibration' is missing", mode});
+    refused(mask + R"(, "calibration": ""})", {"edit 0", "'calibration' is empty"});
+    refused(mask + R"(, "calibration": 3})", {"edit 0", "'calibration' must be a text"});
+    refused(mask + R"(, "calibration": "n.jsonl", "keep_sum": true})", {"edit 0", "keep_sum", "refill"});
+  }
+  refused(R"({"op": "mask", "layers": "all", "experts": [1], "calibration": "n.jsonl"})",
+          {"edit 0", "'calibration' belongs to the modes mean and resample"});
   refused(R"({"op": "mask", "layers": "all", "experts": [1], "mode": "zero", "keep_sum": true})",
           {"keep_sum", "refill"});
   refused(R"({"op": "add_logit", "layers": "all", "experts": [1, 2, 3], "values": [1, 2]})",

@@ -74,6 +74,8 @@ void Receipt::add(int64_t layer, const Decision& decision, std::span<const Scope
   const float* shared_T = decision.shared_scale_T.defined() ? decision.shared_scale_T.const_data_ptr<float>() : nullptr;
   std::vector<uint8_t> applied(edits.size(), 0);
   Row before, after;
+  std::vector<uint8_t> replaced_T(static_cast<size_t>(num_rows), 0);
+  for (const Replaced& one : decision.replaced) replaced_T[static_cast<size_t>(one.row)] = 1;
   for (int64_t t = 0; t < num_rows; ++t) {
     const int64_t times = multiplicity_T.empty() ? 1 : multiplicity_T[t];
     if (times == 0) continue;
@@ -91,9 +93,9 @@ void Receipt::add(int64_t layer, const Decision& decision, std::span<const Scope
     read_row(decision.after, t, after);
     const Difference difference = compare(before, after);
     if (difference.set_changed) receipt.topk_changed += times;
-    if (after.empty()) receipt.tokens_without_experts += times;
+    if (after.empty() && !replaced_T[static_cast<size_t>(t)]) receipt.tokens_without_experts += times;
     receipt.gate_mass_moved_sum += difference.gate_mass_moved * static_cast<double>(times);
-    receipt.changed |= difference.set_changed || difference.largest_change > 1e-6 * difference.largest_weight;
+    receipt.changed |= replaced_T[static_cast<size_t>(t)] != 0 || difference.set_changed || difference.largest_change > 1e-6 * difference.largest_weight;
     if (shared_T != nullptr)
       receipt.changed |= std::abs(shared_T[t] - 1.0) > 1e-6 * std::max(1.0f, std::abs(shared_T[t]));
   }

@@ -366,6 +366,42 @@ void edit_shared(const SharedScale& op, const ScopedEdit& scoped, int64_t num_ro
     if (in_scope(scoped, t)) scale_T[t] = static_cast<float>(scale_T[t] * op.factor);
 }
 
+const Mask* replacing_mask(const ScopedEdit& scoped) {
+  const auto* mask = std::get_if<Mask>(&scoped.edit->op);
+  return mask != nullptr && mask->replaces_outputs() ? mask : nullptr;
+}
+
+// Takes the experts whose output is replaced out of the route, with the weight that the edits left them. The last mask that
+// names an expert of a row decides.
+void replace_outputs(const std::vector<const ScopedEdit*>& masks, int64_t layer, std::span<const int32_t> position_T,
+                     Decision& decision) {
+  const int64_t num_slots = decision.after.ids_TK.size(1);
+  int32_t* ids = decision.after.ids_TK.mutable_data_ptr<int32_t>();
+  float* weights = decision.after.weights_TK.mutable_data_ptr<float>();
+  for (int64_t t = 0; t < decision.after.ids_TK.size(0); ++t) {
+    int32_t* ids_K = ids + t * num_slots;
+    float* weights_K = weights + t * num_slots;
+    int64_t kept = 0;
+    for (int64_t i = 0; i < num_slots; ++i) {
+      const int32_t expert = ids_K[i];
+      const auto names = [&](const ScopedEdit* scoped) {
+        const std::vector<int32_t>& experts = replacing_mask(*scoped)->experts;
+        return in_scope(*scoped, t) && std::find(experts.begin(), experts.end(), expert) != experts.end();
+      };
+      const auto last = expert < 0 ? masks.rend() : std::find_if(masks.rbegin(), masks.rend(), names);
+      if (last == masks.rend()) {
+        weights_K[kept] = weights_K[i];
+        ids_K[kept++] = expert;
+        continue;
+      }
+      const int64_t position = position_T.empty() ? 0 : position_T[static_cast<size_t>(t)];
+      decision.replaced.push_back({t, expert, weights_K[i], replacing_mask(**last)->stand_ins->drawn(layer, expert, position)});
+    }
+    std::fill(ids_K + kept, ids_K + num_slots, -1);
+    std::fill(weights_K + kept, weights_K + num_slots, 0.0f);
+  }
+}
+
 // The experts an edit names and its number of values; {null, 0} for an operation without experts.
 std::pair<const std::vector<int32_t>*, size_t> named_experts(const EditOp& op) {
   if (const auto* add = std::get_if<AddLogit>(&op)) return {&add->experts, add->values.size()};
@@ -377,7 +413,17 @@ std::pair<const std::vector<int32_t>*, size_t> named_experts(const EditOp& op) {
   return {nullptr, 0};
 }
 
-void check_call(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<const ScopedEdit> edits) {
+void check_stand_ins(const Mask& mask, int64_t layer, bool has_positions) {
+  FARE_CHECK(mask.stand_ins != nullptr, "a mask of mode mean or resample needs its outputs on calibration text");
+  FARE_CHECK(mask.mode == Mask::Mode::kMean || has_positions, "a mask of mode resample needs the position of each row");
+  const auto found = mask.stand_ins->outputs_ND.find(layer);
+  for (const int32_t e : mask.experts)
+    FARE_CHECK(found != mask.stand_ins->outputs_ND.end() && found->second.contains(e),
+               "a mask has no calibration output of an expert that it names");
+}
+
+void check_call(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<const ScopedEdit> edits, int64_t layer,
+                std::span<const int32_t> position_T) {
   FARE_CHECK(logits_TE.dim() == 2 && logits_TE.size(1) == spec.num_experts, "router logits must be [T, E]");
   FARE_CHECK(logits_TE.scalar_type() == at::kFloat && logits_TE.device().is_cpu(),
              "router logits must be float32 on the CPU");
@@ -391,6 +437,7 @@ void check_call(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<c
   for (const ScopedEdit& scoped : edits) {
     FARE_CHECK(scoped.edit != nullptr, "a scoped edit must name its edit");
     FARE_CHECK(scoped.scope_T.empty() || scoped.scope_T.size() == num_rows, "one scope flag per row");
+    if (const Mask* mask = replacing_mask(scoped)) check_stand_ins(*mask, layer, position_T.size() == num_rows);
     if (const auto [experts, num_values] = named_experts(scoped.edit->op); experts != nullptr) {
       FARE_CHECK(num_values == experts->size(), "an edit needs one value per expert it names");
       for (const int32_t e : *experts)
@@ -459,9 +506,10 @@ int64_t slots_needed(const RouterSpec& spec, std::span<const ScopedEdit> edits) 
   return num_slots;
 }
 
-Decision route(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<const ScopedEdit> edits, int64_t layer) {
+Decision route(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<const ScopedEdit> edits, int64_t layer,
+               std::span<const int32_t> position_T) {
   const at::NoGradGuard no_grad;
-  check_call(logits_TE, spec, edits);
+  check_call(logits_TE, spec, edits, layer, position_T);
   const at::Tensor logits = logits_TE.detach().contiguous();
   require_finite(logits, layer);
 
@@ -478,11 +526,14 @@ Decision route(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<co
 
   decision.after = with_slots(decision.before, slots_needed(spec, edits));
   if (!early.empty()) edit_selection(logits, spec, early, layer, decision.before, decision.after);
+  std::vector<const ScopedEdit*> replacing;
   for (const ScopedEdit* scoped : late) {
-    if (const auto* shared = std::get_if<SharedScale>(&scoped->edit->op))
+    if (replacing_mask(*scoped) != nullptr) replacing.push_back(scoped);
+    else if (const auto* shared = std::get_if<SharedScale>(&scoped->edit->op))
       edit_shared(*shared, *scoped, logits.size(0), decision);
     else edit_weights(*scoped, decision);
   }
+  if (!replacing.empty()) replace_outputs(replacing, layer, position_T, decision);
   return decision;
 }
 

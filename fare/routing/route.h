@@ -10,6 +10,7 @@
 
 #include "fare/routing/edit.h"
 #include "fare/routing/router_spec.h"
+#include "fare/routing/stand_ins.h"
 
 namespace fare {
 
@@ -34,6 +35,7 @@ struct Decision {
   Route before;
   Route after;
   at::Tensor shared_scale_T;  // float32 factor on the shared experts' output; undefined = 1 everywhere
+  std::vector<Replaced> replaced;  // experts that masks took out of `after` for a stand-in, by ascending row
 };
 
 // Largest number of experts per row that these edits allow (E with top_p).
@@ -42,9 +44,10 @@ int64_t slots_needed(const RouterSpec& spec, std::span<const ScopedEdit> edits);
 // logits_TE: float32, CPU, contiguous, raw router logits (router bias included). `edits` act at the points logits,
 // selection, weights, in that order; within a point in the given order, each on what the earlier ones left.
 // `layer` only selects the layer of a ForceRoutes table and names the place in errors.
+// `position_T`: position of each row in its text, which a mask of mode resample draws by; else it may be empty.
 // Throws NumericError if a logit is NaN (row and expert named).
 Decision route(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<const ScopedEdit> edits = {},
-               int64_t layer = 0);
+               int64_t layer = 0, std::span<const int32_t> position_T = {});
 
 // softmax over E of the raw logits in float32, as route() computes it: [T, E].
 at::Tensor router_scores(const at::Tensor& logits_TE);
