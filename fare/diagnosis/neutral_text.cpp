@@ -40,7 +40,7 @@ StandIns NeutralText::stand_ins(std::span<const RoutedExpert> experts, bool mean
       x = x.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows)));
     }
     const at::Tensor out = expert_output(x, model_.family().expert(expert.layer, expert.expert), model_.execution().backend)
-                               .to(at::kFloat);
+                               .cpu().to(at::kFloat).contiguous();
     result.outputs_ND[expert.layer][expert.expert] = mean ? out.mean(0, true) : out;
   }
   return result;
