@@ -50,12 +50,10 @@ std::vector<FedRequest> fed_texts(const std::filesystem::path& path, const Score
   return fed;
 }
 
-void gather(const Model& model, int64_t layer, const at::Tensor& x_TD, const Route& route, std::map<int32_t, Gathered>& experts) {
+void gather(const Model& model, int64_t layer, const at::Tensor& x_TD, std::map<int32_t, Gathered>& experts) {
   for (auto& [expert, gathered] : experts) {
-    const at::Tensor rows = (route.ids_TK == expert).any(1).nonzero().flatten();
-    if (rows.numel() == 0) continue;
     const at::Tensor out_RD =
-        expert_output(x_TD.index_select(0, rows).to(model.device(layer)), model.family().expert(layer, expert), model.execution().backend)
+        expert_output(x_TD.to(model.device(layer)), model.family().expert(layer, expert), model.execution().backend)
             .cpu().to(at::kFloat);
     const at::Tensor sum_D = out_RD.sum(0, false, at::kDouble);
     gathered.sum_D = gathered.sum_D.defined() ? gathered.sum_D + sum_D : sum_D;
@@ -79,21 +77,13 @@ void run(const std::filesystem::path& path, const Scorer& scorer, const TextEnco
       sequences.push_back({fed[begin].ids, {}, static_cast<int32_t>(rope_length)});
       rows += length;
     }
-    at::Tensor x_TD;
     ForwardOptions options;
-    options.tap = [&](Site site, int64_t layer, const at::Tensor& value) {
-      if (site == Site::kRouterInput && wanted.contains(layer)) x_TD = value;
-    };
-    options.on_decision = [&](int64_t layer, const at::Tensor&, const Decision& decision) {
-      if (const auto found = wanted.find(layer); found != wanted.end()) gather(model, layer, x_TD, decision.before, found->second);
+    options.tap = [&](Site site, int64_t layer, const at::Tensor& x_TD) {
+      if (site != Site::kRouterInput) return;
+      if (const auto found = wanted.find(layer); found != wanted.end()) gather(model, layer, x_TD, found->second);
     };
     forward(model, pack_sequences(sequences, false).pack, options);
   }
-  for (const auto& [layer, experts] : wanted)
-    for (const auto& [expert, gathered] : experts)
-      if (gathered.rows == 0)
-        throw FormatError(path.string(), "", fmt::format("no token of this text chose expert {} of layer {}, which a mask names: it has "
-                          "no output to take; give more text, or mask it by mode refill, renormalize or zero", expert, layer));
 }
 
 }  // namespace
