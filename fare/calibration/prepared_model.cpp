@@ -75,6 +75,7 @@ UpperBounds choose_bounds(OutcomeSource& source, const std::vector<ReachTrail>& 
                                        static_cast<double>(n));
       if (!items.utility.empty()) standing.drop_pp = drop_pp(base.utility, outcomes[i].utility);
       standing.breadth = trail.snapshots[i].breadth;
+      standing.dose_nats = trail.snapshots[i].dose_nats;
       standing.no_effect = trail.snapshots[i].intervention.edits.empty();
       standings.push_back(standing);
     }
@@ -162,6 +163,11 @@ PreparedModel prepare_model(const ControlOptions& options, double angle, const D
   reach.choice_pairs = reach.choice_utility = reach.pairs_per_step;  // every replicate chooses anew
   prepared.trails = run_static_searches(measurer, search(subject, prepared.scores, prepared.profile, signs, diagnosis), prepared.profile,
                                         signs, reach, diagnosis);
+  for (ReachTrail& trail : prepared.trails)
+    for (ReachSnapshot& snapshot : trail.snapshots) {
+      const Intervention* one = &snapshot.intervention;
+      snapshot.dose_nats = subject.doses({&one, 1}, diagnosis.neutral_tokens).front().kl_nats;
+    }
   DiagnosisOptions check = diagnosis;
   check.dose_controls = kCheckedControls;
   const PipelineRun computed = run_pipeline(measurer, prepared, check), reduced = run_pipeline(subject, prepared, check);

@@ -44,20 +44,24 @@ struct BoundWork {
   std::vector<ReachFound::Restart> restarts;
 };
 
+constexpr double kScales[] = {1, 0.5, 0.25};  // of what a descent ends with
+
 // Numbers of at most half a sigma are dropped; beside the last snapshot of each half its halves and quarters, which often cost less.
 void add_snapshots(const FreeControl& control, const Thetas& thetas, std::vector<Snapshot>& snapshots) {
   for (size_t i = 0; i < thetas.size(); ++i) {
-    std::vector<double> scales = {1.0};
-    if (i + 1 == thetas.size() || i + 1 == thetas.size() / 2) scales = {1.0, 0.5, 0.25};
+    const bool ends = i + 1 == thetas.size() || i + 1 == thetas.size() / 2;
     const std::vector<double> kept = control.pruned(thetas[i]);
-    for (const double scale : scales) {
+    for (const double scale : std::span(kScales).first(ends ? std::size(kScales) : 1)) {
       std::vector<double> scaled = kept;
       if (scale != 1)
         for (double& value : scaled) value *= scale;
-      snapshots.push_back({control.intervention(scaled), control.breadth(kept)});
+      snapshots.push_back({control.intervention(scaled), control.breadth(kept), {}});
     }
   }
 }
+
+constexpr size_t kLeftOut = 32;                    // experts of a bias that are left out in turn, at most
+constexpr size_t kNarrow[] = {1, 2, 4, 8, 16};     // breadths of what is kept of it
 
 class ReachWork {
  public:
@@ -188,6 +192,44 @@ class ReachWork {
     descents.push_back([&work, index, descend = std::move(descend)] { work.snapshots[index] = descend(); });
   }
 
+  // Sum of the bias that is left on the first train batches.
+  double bias_left(const Intervention& intervention) const {
+    const std::vector<double> even(signs_.size(), 1.0 / static_cast<double>(signs_.size()));
+    double sum = 0;
+    for (size_t b = 0; b < std::min<size_t>(train_.size(), 2); ++b)
+      sum += bias_term(train_[b], batches_.run(train_[b], intervention).margins, signs_, even, task_.tau_nats).value;
+    return sum;
+  }
+
+  // Of the ends of both halves what is left with few experts: those without which most of the bias comes back, each left out
+  // in turn. An optimiser moves experts that change nothing as far as those that count, and breadth makes random controls strong.
+  void add_narrow(const BiasControl& control, const Thetas& thetas, std::vector<Snapshot>& snapshots) const {
+    for (const size_t end : {thetas.size() / 2, thetas.size()}) {
+      if (end == 0) continue;
+      const std::vector<double> kept = control.pruned(thetas[end - 1]);
+      std::vector<std::pair<double, size_t>> order;  // by size, then by what the bias gains without it; largest first
+      for (size_t i = 0; i < kept.size(); ++i)
+        if (kept[i] != 0) order.emplace_back(-std::abs(kept[i]), i);
+      if (order.size() < 2) continue;
+      std::sort(order.begin(), order.end());
+      order.resize(std::min(order.size(), kLeftOut));
+      for (auto& [gain, place] : order) {
+        std::vector<double> without = kept;
+        without[place] = 0;
+        gain = -bias_left(control.intervention(without));
+      }
+      std::sort(order.begin(), order.end());
+      for (const size_t count : kNarrow) {
+        if (count >= order.size()) break;
+        for (const double scale : kScales) {
+          std::vector<double> narrow(kept.size(), 0.0);
+          for (size_t i = 0; i < count; ++i) narrow[order[i].second] = scale * kept[order[i].second];
+          snapshots.push_back({control.intervention(narrow), static_cast<int64_t>(count), {}});
+        }
+      }
+    }
+  }
+
   std::vector<Snapshot> from_zero(const BiasControl& control) const {
     std::vector<Snapshot> snapshots;
     add_snapshots(control, descend_by_gradient(task_, control, std::vector<double>(static_cast<size_t>(control.size()), 0.0),
@@ -222,7 +264,9 @@ class ReachWork {
       add(work, descents, how_.gradient.steps, [this, control, start] {
         std::vector<Snapshot> snapshots;
         add_snapshots(control, {start}, snapshots);
-        add_snapshots(control, descend_by_gradient(task_, control, start, how_.gradient), snapshots);
+        const Thetas thetas = descend_by_gradient(task_, control, start, how_.gradient);
+        add_snapshots(control, thetas, snapshots);
+        add_narrow(control, thetas, snapshots);
         return snapshots;
       });
   }
@@ -233,7 +277,9 @@ class ReachWork {
       const BiasControl control(layers_, num_experts());
       const std::vector<double> start(static_cast<size_t>(control.size()), 0.0);
       std::vector<Snapshot> snapshots;
-      add_snapshots(control, descend_by_perturbation(task_, control, start, how_.perturbation, options_.seed), snapshots);
+      const Thetas thetas = descend_by_perturbation(task_, control, start, how_.perturbation, options_.seed);
+      add_snapshots(control, thetas, snapshots);
+      add_narrow(control, thetas, snapshots);
       return snapshots;
     });
   }
@@ -265,7 +311,7 @@ class ReachWork {
         std::vector<Snapshot> snapshots;
         for (size_t s = 0; s < trained.change_ED.size(); ++s)
           for (const double scale : s + 1 == trained.change_ED.size() ? std::vector<double>{1, 0.5, 0.25} : std::vector<double>{1})
-            snapshots.push_back({router_change(batches_.model(), trained.change_ED[s], trained.change_E[s], scale), num_experts()});
+            snapshots.push_back({router_change(batches_.model(), trained.change_ED[s], trained.change_E[s], scale), num_experts(), {}});
         work.restarts[r] = {restart.learning_rate, trained.preference_accuracy, trained.adoption};
         return snapshots;
       });
@@ -383,7 +429,7 @@ OrderedJson kept_json(const BoundWork& work, double tau_pp) {
 void add_kept(const Bound& bound, const Json& json, ReachFound& found) {
   if (const std::string searched = json.at("searched"); !searched.empty()) found.searched.push_back(searched);
   for (const Json& row : json.at("picks")) {
-    ReachSnapshot snapshot{{}, row.at("breadth")};
+    ReachSnapshot snapshot{{}, row.at("breadth"), {}};
     if (!row.at("intervention").is_null()) snapshot.intervention = Intervention::parse(row.at("intervention"), "stored search");
     found.picks.push_back(named_pick(bound.name, bound.control_class, bound.family, row.at("constraint"), std::move(snapshot)));
   }

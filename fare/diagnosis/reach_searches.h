@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ struct ReachOptions {
 struct ReachSnapshot {
   Intervention intervention;
   int64_t breadth = 0;     // experts that it touches
+  std::optional<double> dose_nats;  // on neutral text, where somebody measured it
 };
 
 // Everything that one search came past, in order. `bound`, `control_class`: of ReachPoint; `family`: I6, ..

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "fare/models/clones.h"
+#include "fare/core/clones.h"
 
 namespace fare::kernels {
 namespace {
