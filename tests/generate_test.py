@@ -99,6 +99,55 @@ def sampled_by_hand(net, prompt_id, ids, sample, steps, seed, temperature, top_p
     return tokens, nearest
 
 
+class ReplacedExperts(torch.nn.Module):
+    """A layer's experts, some of whose outputs give way to their mean on calibration rows or to one of those rows' outputs."""
+
+    def __init__(self, experts, layer, masked, mode):
+        super().__init__()
+        self.experts, self.layer, self.masked, self.mode, self.rows, self.outputs = experts, layer, masked, mode, [], None
+
+    def stop_collecting(self):
+        x = torch.cat(self.rows)
+        one = torch.ones(len(x), 1)
+        self.outputs = {e: self.experts(x, torch.full((len(x), 1), e), one) for e in self.masked}
+
+    def stand_in(self, expert, position):
+        outputs = self.outputs[expert]
+        if self.mode == "mean":
+            return outputs.mean(0)
+        words = philox(0, "masking/resample", self.layer, expert, position // 2)
+        draw = words[2 * (position % 2) + 1] << 32 | words[2 * (position % 2)]
+        return outputs[draw * len(outputs) >> 64]
+
+    def forward(self, x, ids, weights):
+        if self.outputs is None:
+            self.rows.append(x)
+            return self.experts(x, ids, weights)
+        kept = weights.clone()
+        for e in self.masked:
+            kept[ids == e] = 0
+        out = self.experts(x, ids, kept)
+        for t, k in zip(*torch.where(torch.isin(ids, torch.tensor(self.masked))), strict=True):
+            out[t] += weights[t, k] * self.stand_in(int(ids[t, k]), int(t))
+        return out
+
+
+def log_probabilities_replaced(net, texts, calibration, masks):
+    """Of every next token of each text, [length - 1, V]. masks: layer -> (experts, mode)."""
+    layers = {l: net.model.layers[l].mlp for l in masks}
+    for l, mlp in layers.items():
+        mlp.experts = ReplacedExperts(mlp.experts, l, *masks[l])
+    with torch.no_grad():
+        for ids in calibration:
+            net(torch.tensor([ids]))
+        for mlp in layers.values():
+            mlp.experts.stop_collecting()
+        found = [net(torch.tensor([ids])).logits[0, :-1].log_softmax(-1) for ids in texts]
+    for mlp in layers.values():
+        mlp.experts = mlp.experts.experts
+    return found
+
+
 def texts_of(results):
     return {(r["id"], r["sample"]): r for r in results}
 
@@ -144,7 +193,13 @@ def test_family(folder, family):
     edit.write_text(json.dumps({"format": "fare-intervention/1", "name": "push", "edits": [
         {"op": "add_logit", "layers": [1], "experts": [2], "values": [4.0], "affects": "selection_and_weight", "where": {"phase": "generated"}},
         {"op": "scale_weight", "layers": [2], "experts": [0, 1], "factor": 0.2, "where": {"positions": [[0, 7]]}}]}))
-    for name, more in (("base", []), ("edited", ["--intervention", edit])):
+    neutral = ["The cat sat on the mat.", "Rain fell all day, and then it stopped.", "Nine of ten."]
+    write_lines(folder / "neutral.jsonl", [{"text": text} for text in neutral])
+    masks = {1: ([0, 2, 5], "mean"), 2: ([1, 6], "resample")}
+    replaced = folder / "replaced.json"
+    replaced.write_text(json.dumps({"format": "fare-intervention/1", "name": "replaced", "edits": [
+        {"op": "mask", "layers": [l], "experts": experts, "mode": mode, "calibration": "neutral.jsonl"} for l, (experts, mode) in masks.items()]}))
+    for name, more in (("base", []), ("edited", ["--intervention", edit]), ("replaced", ["--intervention", replaced])):
         texts = generate(model, prompts, folder / "t.jsonl", "--max-new-tokens", steps, *more)
         write_lines(requests, [{"id": r["id"], "context_ids": ids[r["id"]], "continuation_ids": r["token_ids"]} for r in texts])
         fare("score", "--model", model, "--requests", requests, "--out", folder / "s.jsonl", *common, *more)
@@ -152,6 +207,16 @@ def test_family(folder, family):
         for r in texts:
             gap = max(abs(x - y) for x, y in zip(r["token_logprobs_nats"], scores[r["id"]]["token_logprobs_nats"], strict=True))
             check(f"incremental equals full: {name} {r['id']}", gap < 1e-5 and scores[r["id"]]["is_greedy"], gap)
+        if name == "replaced":
+            tokenizer = AutoTokenizer.from_pretrained(model)
+            prefix = config["eos_token_id"] if config.get("bos_token_id") is None else config["bos_token_id"]
+            calibration = [([prefix] + tokenizer(text, add_special_tokens=False).input_ids)[:-1] for text in neutral]
+            by_hand = log_probabilities_replaced(net, [ids[r["id"]] + r["token_ids"] for r in texts], calibration, masks)
+            for r, log_p in zip(texts, by_hand, strict=True):
+                first = len(ids[r["id"]]) - 1
+                gap = max(abs(x - float(log_p[first + i, token]))
+                          for i, (token, x) in enumerate(zip(r["token_ids"], scores[r["id"]]["token_logprobs_nats"], strict=True)))
+                check(f"replaced outputs as by hand {r['id']}", gap < 1e-5, gap)
         if more:
             check("the edit changed texts", [r["token_ids"] for r in texts] != [r["token_ids"] for r in greedy])
             receipts = [json.loads((folder / f"{n}.receipt.json").read_text()) for n in ("t", "s")]
