@@ -216,6 +216,7 @@ OpenedStudy open_study(const StudyFlags& flags, const std::string& command, cons
   opened.info.limit = flags.common.limit;
   opened.info.versions = versions();
   opened.info.commit = commit();
+  opened.info.spelling = [tokenizer = opened.tokenizer.get()](int32_t token) { return tokenizer->decode({&token, 1}); };
   return opened;
 }
 

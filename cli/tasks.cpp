@@ -48,7 +48,15 @@ int list(const TasksFlags& flags) {
       first = false;
     }
   }
-  fmt::print("\n");
+  // Word lists belong to no task: an association test needs vectors of words, which no task asks of a model.
+  int64_t lists = 0;
+  if (std::filesystem::is_directory(data / "seat"))
+    for (const auto& entry : std::filesystem::directory_iterator(data / "seat")) {
+      const std::string name = entry.path().filename().string();
+      lists += name.starts_with("weat") && name.ends_with(".jsonl");
+    }
+  fmt::print("\nword lists: seat/weat*.jsonl (WEAT; licence none stated): {}; null pairs of the kind N2 are built from them (docs/study-data.md)\n\n",
+             lists == 0 ? "missing" : fmt::format("{} files there", lists));
   for (const TaskGroup& group : all_task_groups()) {
     std::string members;
     for (const std::string& member : group.members) members += (members.empty() ? "" : ", ") + member;

@@ -127,7 +127,7 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
 
   OrderedJson report;
   report["candidates"] = candidates_json(found);
-  report["search"] = search_json(found, {});
+  report["search"] = search_json(found, {}, control.study.axes);
   std::vector<Shift> candidate_shifts;
   for (const CandidateTest& candidate : tested) candidate_shifts.push_back(candidate.primary());
   OracleCurve not_run;
@@ -190,11 +190,19 @@ TEST_F(HandMade, OvershootNeedsABoundBeyondTheMarginOnTheOtherSide) {
 TEST_F(HandMade, RemainingBiasPerAxisCountsOvershoot) {
   add_axis("a", 100, 75);  // level 50 to 25: half is left
   add_axis("b", 100, 10);  // level 50 to -40: |1 - 90/50| = 0.8
-  const auto remaining = remaining_bias(study, pairs, base, edited, {1, 1});
-  ASSERT_EQ(remaining.size(), 2u);
-  EXPECT_DOUBLE_EQ(*remaining[0], 0.5);
-  EXPECT_DOUBLE_EQ(*remaining[1], 0.8);
-  for (const auto& one : remaining_bias(study, pairs, base, edited, {-1, -1})) EXPECT_FALSE(one);
+  add_axis("c", 80, 60);
+  const auto levels = axis_levels(study, pairs, base, edited, {1, 1, 1});
+  ASSERT_EQ(levels.size(), 3u);
+  EXPECT_DOUBLE_EQ(*levels[0].remaining(), 0.5);
+  EXPECT_DOUBLE_EQ(*levels[1].remaining(), 0.8);
+  EXPECT_EQ(levels[1].pairs, 100);
+  EXPECT_DOUBLE_EQ(levels[1].base_pp, 50);
+  EXPECT_DOUBLE_EQ(levels[1].left_pp, -40);
+  EXPECT_DOUBLE_EQ(levels[2].left_pp, 25);
+  for (const auto& one : axis_levels(study, pairs, base, edited, {-1, -1, -1})) EXPECT_FALSE(one.remaining());
+  // An axis with hardly a preference: 3.75 pp before, 6.25 pp beyond the middle after.
+  EXPECT_DOUBLE_EQ(*(AxisLevel{80, 3.75, -6.25}).remaining(), 6.25 / 3.75);
+  EXPECT_DOUBLE_EQ(*(AxisLevel{80, 1, -6.25}).remaining(), 2);
 }
 
 }  // namespace

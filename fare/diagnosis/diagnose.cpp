@@ -18,6 +18,7 @@
 #include "fare/diagnosis/plan.h"
 #include "fare/diagnosis/reach.h"
 #include "fare/diagnosis/robustness.h"
+#include "fare/diagnosis/route_examples.h"
 #include "fare/diagnosis/router_profile.h"
 #include "fare/diagnosis/search.h"
 #include "fare/diagnosis/self_checks.h"
@@ -209,6 +210,9 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   evidence.bias = bias.scorings.front();
   evidence.sensitivity = sensitivity.answer;
   evidence.small_profile = options.profile == StudyProfile::kSmall;
+  if (!study.utility.empty() && test.utility.empty())
+    evidence.no_utility = fmt::format("the test split holds no utility item: train and validation take all {} clusters of the {} items",
+                                      study.utility_clusters.num_clusters, study.utility.size());
   parts.begin("dose control");
   const std::vector<DoseControl> doses = control_doses(measurer, searched, test, signs, options);
   parts.begin("robustness");
@@ -268,6 +272,8 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   const auto headlined = std::find_if(searched.candidates.begin(), searched.candidates.end(), [&](const SearchCandidate& one) {
     return one.name == verdict.headline.candidate;
   });
+  const RouteExamples examples =
+      route_examples(measurer, *headlined, test, outcomes_of(test, searched, *headlined), signs);
   const std::vector<Baseline> baselines = measure_baselines(measurer, store, *headlined, test, signs, options);
   parts.end();
   progress.say(parts.summary());
@@ -300,10 +306,11 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   report["router_profile"] = router_profile_json(profile);
   report["experts"] = experts_json(scores);
   report["expert_scores"] = expert_scores_json(scores);
-  report["search"] = search_json(searched, test_shift_values);
+  report["search"] = search_json(searched, test_shift_values, study.axes);
   report["reach"] = reach_json(searched, test_shifts, reach, point_shifts, oracle_test, options.thresholds);
   report["masking"] = masking_json(masking);
   report["conditions"] = conditions_json(conditions);
+  put_route_examples(report, examples, study, info.spelling);
   if (written) report["generation"] = transfer_json(*written);
   else put_null(report, "generation", not_written);
   report["profile"] = options.profile == StudyProfile::kSmall ? "small" : "full";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct RunInfo {
   int64_t limit = 0;
   std::map<std::string, std::string> versions;
   std::string commit;
+  std::function<std::string(int32_t)> spelling;  // of a token; may be empty
 };
 
 struct Diagnosis {

@@ -195,7 +195,12 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
                                    control.on_pairs ? "and on the pairs' own texts " : "");
       control.passed = false;
     } else if (!candidate.direction) {
-      control.reason = "an intervention of family " + candidate.family + " has no strength that could be tuned to equal dose";
+      // Forced experts have no strength; other kinds get directions where validation shows a shift worth comparing (reach.cpp).
+      control.reason = candidate.family == "I4"
+                           ? "an intervention of family I4 has no strength that could be tuned to equal dose"
+                           : fmt::format("its shift on validation, {:.1f} pp, is less than half of what counts: no random edits are "
+                                         "asked for",
+                                         candidate.validation_shift_pp);
       control.passed = false;
     } else {
       first.back() = tunings.size();

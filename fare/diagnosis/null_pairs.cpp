@@ -1,11 +1,15 @@
 #include "fare/diagnosis/null_pairs.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cmath>
 #include <set>
 
+#include "fare/benchmarks/paraphrases.h"
 #include "fare/benchmarks/weat.h"
+#include "fare/benchmarks/words.h"
 #include "fare/core/error.h"
 #include "fare/core/philox.h"
 
@@ -16,16 +20,6 @@ constexpr double kFrequencyNats = 0.5;
 constexpr double kDistanceTolerance = 0.1;
 constexpr size_t kMostCandidates = 64;  // of each side, drawn by seed
 constexpr int kNullsPerPair = 2;
-
-bool is_word_byte(char c) {
-  const unsigned char byte = static_cast<unsigned char>(c);
-  return byte > 127 || std::isalnum(byte) || c == '\'' || c == '-';
-}
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
 
 // Capitals and ending: words of another shape do not fit the place.
 std::string shape(const std::string& word) {
@@ -46,7 +40,7 @@ struct Vocabulary {
       ++count[word];
       ++total;
       words_after[left].insert(word);
-      left = lower(word);
+      left = lower_ascii(word);
     }
   }
   double log_frequency(const std::string& word) const {
@@ -91,7 +85,8 @@ std::string with_word(const std::string& text, size_t begin, size_t length, cons
   return text.substr(0, begin) + word + text.substr(begin + length);
 }
 
-std::vector<std::string> drawn(std::vector<std::string> words, const RandomStream& stream, uint64_t first, size_t most) {
+template <typename Choice>
+std::vector<Choice> drawn(std::vector<Choice> words, const RandomStream& stream, uint64_t first, size_t most) {
   for (size_t i = words.size(); i > 1; --i) std::swap(words[i - 1], words[stream.index(first + i, i)]);
   if (words.size() > most) words.resize(most);
   return words;
@@ -119,20 +114,6 @@ WordLists read_word_lists(const std::filesystem::path& folder) {
   return lists;
 }
 
-Words words_of(const std::string& text) {
-  Words result;
-  for (size_t at = 0; at < text.size();) {
-    size_t end = at;
-    while (end < text.size() && is_word_byte(text[end])) ++end;
-    if (end > at) {
-      result.begin.push_back(at);
-      result.words.push_back(text.substr(at, end - at));
-    }
-    at = end + 1;
-  }
-  return result;
-}
-
 std::optional<ChangedWord> changed_word(const std::string& a, const std::string& b) {
   const Words x = words_of(a), y = words_of(b);
   if (x.words.size() != y.words.size()) return std::nullopt;
@@ -143,7 +124,7 @@ std::optional<ChangedWord> changed_word(const std::string& a, const std::string&
     where = i;
   }
   if (!where) return std::nullopt;
-  ChangedWord word{x.begin[*where], y.begin[*where], x.words[*where], y.words[*where], *where > 0 ? lower(x.words[*where - 1]) : ""};
+  ChangedWord word{x.begin[*where], y.begin[*where], x.words[*where], y.words[*where], *where > 0 ? lower_ascii(x.words[*where - 1]) : ""};
   if (a.substr(0, word.begin_a) != b.substr(0, word.begin_b) || a.substr(word.begin_a + word.a.size()) != b.substr(word.begin_b + word.b.size()))
     return std::nullopt;
   return word;
@@ -155,7 +136,8 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
     return std::any_of(study.nulls.begin(), study.nulls.end(), [&](const EncodedPair& null) { return null.pair.kind == kind; });
   };
   const bool build_n1 = !given(PairKind::kNullNeutral), build_n2 = !given(PairKind::kNullSameGroup);
-  if (!build_n1 && !build_n2) return;
+  const bool build_n3 = !given(PairKind::kNullParaphrase);
+  if (!build_n1 && !build_n2 && !build_n3) return;
   Vocabulary vocabulary;
   std::set<std::string> demographic;  // lower case
   for (const EncodedPair& pair : study.pairs) {
@@ -164,29 +146,30 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
     const Words a = words_of(pair.pair.stereo), b = words_of(pair.pair.anti);
     std::set<std::string> left(a.words.begin(), a.words.end()), right(b.words.begin(), b.words.end());
     for (const std::string& word : left)
-      if (!right.contains(word)) demographic.insert(lower(word));
+      if (!right.contains(word)) demographic.insert(lower_ascii(word));
     for (const std::string& word : right)
-      if (!left.contains(word)) demographic.insert(lower(word));
+      if (!left.contains(word)) demographic.insert(lower_ascii(word));
   }
   for (const EncodedUtility& item : study.utility) vocabulary.add(item.item.context);
   std::map<std::string, std::set<std::string>> mates;  // word as written -> others of its lists
   for (const auto& [name, words] : lists)
     for (const std::string& word : words) {
-      demographic.insert(lower(word));
+      demographic.insert(lower_ascii(word));
       for (const std::string& other : words)
         if (other != word) mates[word].insert(other);
     }
   Embeddings embeddings(encoder, model);
   const int64_t vocab_size = model.spec().vocab_size;
 
-  // Encodes and keeps a null whose change has as many tokens a side as the pair's.
+  // Encodes and keeps a null; of N1 only where its change has as many tokens a side as the pair's, of N3 only where a fed
+  // token follows the change.
   const auto add = [&](int64_t of, PairKind kind, int number, const std::string& a, const std::string& b) {
     const EncodedPair& pair = study.pairs[static_cast<size_t>(of)];
     EncodedPair null;
     null.pair = pair.pair;
     null.pair.kind = kind;
     null.pair.null_of = pair.pair.id;
-    null.pair.id = pair.pair.id + (kind == PairKind::kNullNeutral ? "/built-n1-" : "/built-n2-") + std::to_string(number);
+    null.pair.id = fmt::format("{}/built-n{}-{}", pair.pair.id, kind == PairKind::kNullNeutral ? 1 : kind == PairKind::kNullSameGroup ? 2 : 3, number);
     null.pair.stereo = a;
     null.pair.anti = b;
     try {
@@ -197,16 +180,44 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
       return false;
     }
     null.alignment = align_pair(null.stereo, null.anti);
+    if (null.alignment.differs_stereo.empty() && null.alignment.differs_anti.empty()) return false;  // the same tokens
     if (kind == PairKind::kNullNeutral && (null.alignment.differs_stereo.size() != pair.alignment.differs_stereo.size() ||
                                            null.alignment.differs_anti.size() != pair.alignment.differs_anti.size()))
       return false;
+    if (kind == PairKind::kNullParaphrase && null.alignment.after.empty()) return false;
     study.nulls.push_back(std::move(null));
     study.null_of.push_back(of);
     return true;
   };
 
-  Study::BuiltNulls n1, n2;
+  Study::BuiltNulls n1, n2, n3;
+  const auto add_paraphrases = [&](int64_t of) {
+    const StudyPair pair = study.pairs[static_cast<size_t>(of)].pair;
+    const RandomStream stream(seed, "nulls/N3", static_cast<uint32_t>(of));
+    bool any = false;
+    int built = 0;
+    for (const bool stereo : {true, false}) {
+      const std::string &text = stereo ? pair.stereo : pair.anti, &other = stereo ? pair.anti : pair.stereo;
+      const std::vector<std::string> other_words = words_of(other).words;
+      std::vector<Paraphrase> fitting;
+      for (Paraphrase& one : paraphrases(text)) {
+        const std::vector<std::string> words = words_of(one.from).words;
+        if (std::search(other_words.begin(), other_words.end(), words.begin(), words.end()) != other_words.end()) fitting.push_back(std::move(one));
+      }
+      any = any || !fitting.empty();
+      for (const Paraphrase& one : drawn(std::move(fitting), stream, stereo ? 0 : 1 << 20, kMostCandidates))
+        if (add(of, PairKind::kNullParaphrase, built, text, one.text)) {
+          ++built;
+          break;
+        }
+    }
+    n3.built += built;
+    if (built == 0) ++n3.without[any ? "nothing is fed after the phrase that has an equivalent" : "no phrase of both texts has an equivalent"];
+  };
+
   for (const int64_t of : pairs) {
+    if (build_n3) add_paraphrases(of);
+    if (!build_n1 && !build_n2) continue;
     const EncodedPair pair = study.pairs[static_cast<size_t>(of)];
     const auto word = changed_word(pair.pair.stereo, pair.pair.anti);
     if (!word) {
@@ -222,7 +233,7 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
         if (after == vocabulary.words_after.end()) return words;
         const size_t tokens = embeddings.of(model_word).ids.size();
         for (const std::string& one : after->second)
-          if (shape(one) == shape(model_word) && !demographic.contains(lower(one)) &&
+          if (shape(one) == shape(model_word) && !demographic.contains(lower_ascii(one)) &&
               std::abs(vocabulary.log_frequency(one) - vocabulary.log_frequency(model_word)) <= kFrequencyNats &&
               embeddings.of(one).ids.size() == tokens)
             words.push_back(one);
@@ -270,6 +281,7 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
   }
   if (build_n1) study.built_nulls["N1"] = std::move(n1);
   if (build_n2) study.built_nulls["N2"] = std::move(n2);
+  if (build_n3) study.built_nulls["N3"] = std::move(n3);
 }
 
 }  // namespace fare

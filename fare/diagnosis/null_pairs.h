@@ -19,13 +19,6 @@ using WordLists = std::map<std::string, std::vector<std::string>>;
 // Throws FormatError on a broken file.
 WordLists read_word_lists(const std::filesystem::path& folder);
 
-// A text cut at its words: words are runs of letters, digits, ' and - (any byte above 127 is a letter).
-struct Words {
-  std::vector<std::string> words;
-  std::vector<size_t> begin;  // byte offset of each
-};
-Words words_of(const std::string& text);
-
 // The one word in which two texts differ: everything else, spaces and marks included, is the same. None where they differ
 // in more, or not at all.
 struct ChangedWord {
@@ -42,8 +35,10 @@ std::optional<ChangedWord> changed_word(const std::string& a, const std::string&
 //       speech), same capitals and ending, as many tokens, unigram log-probability within 0.5 nat on the study's texts; the
 //       distance of u and v (mean input embeddings) within 10% of the pair's.
 //   N2  the changed word and another of a list that holds it: same capitals, as many tokens.
-//   N3  cannot be built: a paraphrase needs a writer.
-// Deterministic: choices are drawn by (seed, "nulls/N1" or "nulls/N2", pair).
+//   N3  each text of the pair and the same text with one phrase exchanged for an equivalent one (paraphrases.h), drawn among
+//       those whose words stand in both texts, so that the group stays, and that leave a fed token after the change.
+// N1 and N2 need a pair that differs in one word, N3 any pair.
+// Deterministic: choices are drawn by (seed, "nulls/N1", "nulls/N2" or "nulls/N3", pair).
 void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model, int64_t max_length,
                     const std::vector<int64_t>& pairs, const WordLists& lists, uint64_t seed);
 

@@ -8,6 +8,7 @@
 
 #include "fare/diagnosis/control_study_test.h"
 #include "fare/diagnosis/sensitivity.h"
+#include "fare/lab/random_model.h"
 
 namespace fare {
 namespace {
@@ -89,7 +90,52 @@ TEST_F(Bare, WhatWasGivenIsNotBuilt) {
   const size_t before = given.study.nulls.size();
   add_null_pairs(given.study, TextEncoder(*given.tokenizer), *given.model, given.model->spec().max_positions, train, {}, 0);
   EXPECT_EQ(given.study.nulls.size(), before);
-  EXPECT_TRUE(given.study.built_nulls.empty());
+  EXPECT_FALSE(given.study.built_nulls.contains("N1") || given.study.built_nulls.contains("N2"));
+  // The control language has no two ways to say the same.
+  EXPECT_EQ(given.study.built_nulls.at("N3").without.at("no phrase of both texts has an equivalent"), static_cast<int64_t>(train.size()));
+}
+
+// English over the byte tokens of a random model.
+TEST(Paraphrased, TextsKeepTheirGroup) {
+  TestFolder folder("null-paraphrase");
+  RandomModelOptions small;
+  small.hidden = small.expert_width = 16;
+  small.layers = 1;
+  make_random_model(small, folder.path());
+  const auto model = Model::open(folder.path(), Execution{});
+  const auto tokenizer = Tokenizer::open(folder.path());
+  StudyItems items;
+  const auto pair = [&](const std::string& id, const std::string& stereo, const std::string& anti) {
+    StudyPair one;
+    one.id = one.cluster = id;
+    one.axis = "age";
+    one.stereo = stereo;
+    one.anti = anti;
+    items.pairs.push_back(one);
+  };
+  pair("both", "The old man didn't run.", "The young man didn't run.");
+  pair("two", "Old people often nap because they are tired.", "Young people often nap because they are tired.");
+  pair("none", "The old man ran.", "The young man ran.");
+  pair("one side", "The old man ran because he could.", "The young man ran when he could.");  // the phrase is the change
+  pair("last", "The old man left for someone I", "The young man left for someone I");         // the space before "I" is fed
+  Study study = make_study(std::move(items), TextEncoder(*tokenizer), 512, model->spec().vocab_size, 0);
+  add_null_pairs(study, TextEncoder(*tokenizer), *model, 512, {0, 1, 2, 3, 4}, {}, 0);
+  std::map<std::string, std::vector<std::string>> said;  // id of the pair -> "text | paraphrase"
+  for (const EncodedPair& null : study.nulls) {
+    if (null.pair.kind != PairKind::kNullParaphrase) continue;
+    said[null.pair.null_of.value()].push_back(null.pair.stereo + " | " + null.pair.anti);
+    EXPECT_FALSE(null.alignment.after.empty());
+  }
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(said["both"], (Texts{"The old man didn't run. | The old man did not run.", "The young man didn't run. | The young man did not run."}));
+  ASSERT_EQ(said["two"].size(), 2u);
+  const std::set<std::string> allowed = {"Old people frequently nap because they are tired.", "Old people often nap since they are tired."};
+  EXPECT_TRUE(allowed.contains(said["two"][0].substr(said["two"][0].find(" | ") + 3))) << said["two"][0];
+  EXPECT_FALSE(said.contains("none"));
+  EXPECT_FALSE(said.contains("one side"));
+  const auto& built = study.built_nulls.at("N3");
+  EXPECT_EQ(built.built, 6);
+  EXPECT_EQ(built.without.at("no phrase of both texts has an equivalent"), 2);
 }
 
 // Made-up English over the byte tokens of a random model is too large for here: the matching is tried on a vocabulary of

@@ -42,10 +42,10 @@ void append(Outcomes& to, const Outcomes& from) {
 
 double half_width_se(const stats::Interval& interval) { return (interval.high - interval.low) / 2 / 1.959964; }
 
-std::optional<double> worst_of(const std::vector<std::optional<double>>& remaining) {
+std::optional<double> worst_of(const std::vector<AxisLevel>& axes) {
   std::optional<double> worst;
-  for (const auto& one : remaining)
-    if (one) worst = std::max(worst.value_or(0), *one);
+  for (const AxisLevel& axis : axes)
+    if (const auto one = axis.remaining()) worst = std::max(worst.value_or(0), *one);
   return worst;
 }
 
@@ -94,7 +94,7 @@ class Search {
     if (!items.pairs.empty() || !items.utility.empty()) append(outcomes_[i], source_.evaluate(items, {&asked, 1}).front());
     OneStep step;
     step.row = i;
-    step.worst_axis_remaining = worst_of(remaining_bias(study_, order_.pairs, base_.pairs, done.pairs, signs_));
+    step.worst_axis_remaining = worst_of(axis_levels(study_, order_.pairs, base_.pairs, done.pairs, signs_));
     if (!order_.utility.empty()) step.drop_pp = drop_pp(base_.utility, done.utility);
     return step;
   }
@@ -157,8 +157,8 @@ class Search {
       row.drop_se_pp = 100 * std::sqrt(drop.discordance / std::max(1.0, drop.n_eff));
       row.drop_discordance = drop.discordance;
     }
-    row.remaining = remaining_bias(study_, pairs, base_.pairs, edited.pairs, signs_);
-    row.worst_axis_remaining = worst_of(row.remaining);
+    row.axes = axis_levels(study_, pairs, base_.pairs, edited.pairs, signs_);
+    row.worst_axis_remaining = worst_of(row.axes);
   }
 
   OutcomeSource& source_;
@@ -235,9 +235,9 @@ std::vector<OneStep> neighbours(const SearchResult& result, size_t at, const Dia
 void solve_game(SearchResult& result, Search& run, const Study& study, const DiagnosisOptions& options) {
   std::vector<size_t> axes;
   if (!result.survivors.empty()) {
-    const auto& remaining = result.rows[result.survivors.front()].remaining;  // defined on the same axes in every row
-    for (size_t a = 0; a < remaining.size(); ++a)
-      if (remaining[a]) axes.push_back(a);
+    const auto& levels = result.rows[result.survivors.front()].axes;  // the base's are the same in every row
+    for (size_t a = 0; a < levels.size(); ++a)
+      if (levels[a].remaining()) axes.push_back(a);
   }
   if (axes.empty()) {
     result.equilibrium_reason = "no axis shows a preference in its own direction on validation";
@@ -255,7 +255,7 @@ void solve_game(SearchResult& result, Search& run, const Study& study, const Dia
   for (const size_t i : result.survivors) {
     const SearchRow& row = result.rows[i];
     GamePoint point;
-    for (const size_t a : axes) point.remaining_G.push_back(*row.remaining[a]);
+    for (const size_t a : axes) point.remaining_G.push_back(*row.axes[a].remaining());
     if (with_drop) point.drop_J.push_back(*row.drop_pp);
     if (with_perplexity) point.drop_J.push_back(100 * std::expm1(row.dose->log_perplexity_change));
     equilibrium.rows.push_back(i);
@@ -335,21 +335,26 @@ void choose_candidates(SearchResult& result, const RoutedModel& model, const Rou
 
 }  // namespace
 
-std::vector<std::optional<double>> remaining_bias(const Study& study, std::span<const int64_t> pairs,
-                                                  std::span<const Margins> base, std::span<const Margins> edited,
-                                                  const std::vector<int>& signs) {
-  std::vector<double> level(study.axes.size(), 0), shift(study.axes.size(), 0);
+std::optional<double> AxisLevel::remaining() const {
+  if (base_pp <= 0) return std::nullopt;
+  return std::clamp(std::abs(left_pp / base_pp), 0.0, 2.0);
+}
+
+std::vector<AxisLevel> axis_levels(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
+                                   std::span<const Margins> edited, const std::vector<int>& signs) {
+  std::vector<AxisLevel> levels(study.axes.size());
   for (size_t i = 0; i < pairs.size(); ++i) {
     const size_t axis = static_cast<size_t>(study.axis_of[static_cast<size_t>(pairs[i])]);
-    const double before = *prefers_stereotype(base[i], MarginScoring::kSum);
-    const double after = *prefers_stereotype(edited[i], MarginScoring::kSum);
-    level[axis] += signs[axis] * (before - 0.5);
-    shift[axis] += signs[axis] * (before - after);
+    ++levels[axis].pairs;
+    levels[axis].base_pp += signs[axis] * (*prefers_stereotype(base[i], MarginScoring::kSum) - 0.5);
+    levels[axis].left_pp += signs[axis] * (*prefers_stereotype(edited[i], MarginScoring::kSum) - 0.5);
   }
-  std::vector<std::optional<double>> remaining(level.size());
-  for (size_t a = 0; a < level.size(); ++a)
-    if (level[a] > 0) remaining[a] = std::clamp(std::abs(1 - shift[a] / level[a]), 0.0, 2.0);
-  return remaining;
+  for (AxisLevel& level : levels) {
+    const double to_pp = level.pairs > 0 ? 100.0 / static_cast<double>(level.pairs) : 0;
+    level.base_pp *= to_pp;
+    level.left_pp *= to_pp;
+  }
+  return levels;
 }
 
 Standing standing_of(const SearchRow& row) {

@@ -18,6 +18,15 @@
 
 namespace fare {
 
+// What an edit leaves of an axis's preference. Both levels count along the axis's sign: negative = beyond 50%.
+struct AxisLevel {
+  int64_t pairs = 0;
+  double base_pp = 0, left_pp = 0;
+  // b_g = |left / base| clipped to [0, 2]: 1 = unchanged; none where base_pp <= 0. On an axis with little preference of its
+  // own a few pairs make it large.
+  std::optional<double> remaining() const;
+};
+
 // A configuration and what the rungs it reached said about it. Numbers are of its last rung.
 struct SearchRow {
   Configuration configuration;
@@ -34,8 +43,8 @@ struct SearchRow {
   double drop_se_pp = 0, drop_discordance = 0;
   std::optional<Dose> dose;           // last rung only
   std::string dose_reason;
-  std::vector<std::optional<double>> remaining;  // b_g per axis (remaining_bias)
-  std::optional<double> worst_axis_remaining;    // their maximum; none where no axis has one
+  std::vector<AxisLevel> axes;        // on the pairs of its last rung (axis_levels)
+  std::optional<double> worst_axis_remaining;    // the largest that remains; none where no axis has one
   bool no_effect = false;
 };
 
@@ -136,11 +145,9 @@ struct SearchResult {
   std::vector<SearchCandidate> candidates;
 };
 
-// Per axis b_g = |1 - Delta_B,g / B_g(base)| clipped to [0, 2]; none where B_g(base) <= 0 on these pairs. Margins are
-// parallel to `pairs`; `signs` per axis.
-std::vector<std::optional<double>> remaining_bias(const Study& study, std::span<const int64_t> pairs,
-                                                  std::span<const Margins> base, std::span<const Margins> edited,
-                                                  const std::vector<int>& signs);
+// Per axis of the study. Margins are parallel to `pairs`; `signs` per axis.
+std::vector<AxisLevel> axis_levels(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
+                                   std::span<const Margins> edited, const std::vector<int>& signs);
 
 // `signs`: per axis, fixed on train and validation (BaseBias::signs). Intervals of the log come from 1,000 resamples.
 // Throws NumericError when the validation split holds no pair.
@@ -159,6 +166,7 @@ Standing standing_of(const SearchRow& row);
 OrderedJson candidates_json(const SearchResult& search);
 
 // "search": the test values (one per candidate, in order; empty before the test split was opened) give the optimism.
-OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp);
+// `axes`: their names.
+OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp, const std::vector<std::string>& axes);
 
 }  // namespace fare

@@ -78,7 +78,7 @@ OrderedJson candidates_json(const SearchResult& search) {
   return list;
 }
 
-OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp) {
+OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp, const std::vector<std::string>& axes) {
   OrderedJson json;
   int64_t controls = 0;
   for (const SearchRow& row : search.rows) controls += row.configuration.random_ranking;
@@ -99,7 +99,7 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
   json["solutions"].push_back(
       solution_json(search, "pure", search.pure, "no configuration of the last rung keeps the drop within tau"));
   json["solutions"].push_back(solution_json(search, "reach", search.reach, "no configuration reached the last rung"));
-  const char* many = "a mixture of the configurations in `mixtures`";
+  const char* many = "a mixture of several configurations (mixtures)";
   const Equilibrium* const game = search.equilibrium ? &*search.equilibrium : nullptr;
   const std::string no_mixture = game == nullptr ? search.equilibrium_reason : "no mixture keeps every drop within its tau";
   for (const char* name : {"mixed", "dual_ascent"}) {
@@ -113,6 +113,14 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
     put_field(row, "worst_axis_remaining", value, no_mixture);
     json["solutions"].push_back(std::move(row));
   }
+  json["solution_axes"] = OrderedJson::array();
+  for (const auto& [name, row] : {std::pair{"pure", search.pure}, std::pair{"reach", search.reach}})
+    for (size_t a = 0; row && a < axes.size(); ++a) {
+      const AxisLevel& level = search.rows[*row].axes[a];
+      OrderedJson one = {{"solution", name}, {"axis", axes[a]}, {"pairs", level.pairs}, {"base_pp", level.base_pp}, {"left_pp", level.left_pp}};
+      put_field(one, "remaining", level.remaining(), "no preference along the axis's sign on these pairs");
+      json["solution_axes"].push_back(std::move(one));
+    }
   json["mixtures"] = OrderedJson::array();
   if (game != nullptr)
     for (const char* name : {"mixed", "dual_ascent"}) {

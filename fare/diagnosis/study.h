@@ -48,7 +48,7 @@ struct Study {
     int64_t built = 0;
     std::map<std::string, int64_t> without;  // reason -> pairs that got none
   };
-  std::map<std::string, BuiltNulls> built_nulls;  // N1, N2: where they were built here and not given (null_pairs.h)
+  std::map<std::string, BuiltNulls> built_nulls;  // N1, N2, N3: where they were built here and not given (null_pairs.h)
   std::vector<EncodedPair> transfer;    // kind demographic, set transfer
   std::vector<EncodedUtility> utility;
   std::vector<Request> neutral;         // each text once: prefix token, then every token scored

@@ -92,7 +92,7 @@ OrderedJson data_json(const Study& study, const Sensitivity& sensitivity, int64_
     if (built != study.built_nulls.end())
       for (const auto& [reason, count] : built->second.without) note += fmt::format("{}{} pairs: {}", note.empty() ? "" : "; ", count, reason);
     else if (row["pairs"] == 0)
-      note = std::string(name) == "N3" ? "a paraphrase cannot be built; give pairs of kind null_paraphrase" : "none was given";
+      note = "none was given";
     row["source"] = built != study.built_nulls.end() ? "built" : row["pairs"] == 0 ? "none" : "given";
     row["note"] = note;
     json["nulls"].push_back(std::move(row));

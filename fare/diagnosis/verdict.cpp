@@ -144,7 +144,7 @@ StageRow cost_stage(const Evidence& evidence, const CandidateEvidence& candidate
   row.level = 0.95;
   if (candidate.utility.empty()) {
     row.answer = Answer::kNotRun;
-    row.reason = "no utility item";
+    row.reason = evidence.no_utility;
     return row;
   }
   // The row shows the margin that decides: a broken one first, else one that cannot be decided, else the pooled one.

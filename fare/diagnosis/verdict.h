@@ -99,6 +99,7 @@ struct Evidence {
   SensitivityAnswer sensitivity;
   std::vector<CandidateEvidence> candidates;  // in the order fixed on validation
   bool small_profile = true;
+  std::string no_utility = "no utility items were given";  // why candidates have no drop, where they have none
   // Per control class, where every search that methods A10 asks for was run: static: the A5 reach point and both optimisers
   // of A6(a); conditional: I7a to I7c; router_only: the restarts. A class that is absent never gets a "no" at stage 2.
   std::map<std::string, std::vector<ReachBound>> bounds;

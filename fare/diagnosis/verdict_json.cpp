@@ -81,7 +81,7 @@ OrderedJson headline_json(const Headline& headline, const Evidence& evidence, co
   }
   FARE_CHECK(shown != nullptr, "the headline's candidate is unknown");
   json["numbers"]["shift"] = estimate_of_shift(*shown);
-  if (shown->utility.empty()) put_null(json["numbers"], "cost", "no utility item in the test split");
+  if (shown->utility.empty()) put_null(json["numbers"], "cost", evidence.no_utility);
   else json["numbers"]["cost"] = estimate_of_cost(shown->utility.front());
   if (shown->transfer && !shown->transfer->metrics.empty())
     json["numbers"]["transfer"] =

@@ -44,6 +44,15 @@ Answer answer_at(const Verdict& verdict, size_t stage, size_t candidate = 0) {
   return verdict.stages.at(6 * candidate + stage).answer;
 }
 
+TEST(Verdict, WithoutUtilityStageFourSaysWhyThereIsNone) {
+  Evidence evidence = good_evidence();
+  evidence.candidates[0].utility.clear();
+  evidence.no_utility = "the test split holds no utility item: train and validation take all 4 clusters of the 80 items";
+  const Verdict verdict = decide(evidence, {});
+  EXPECT_EQ(answer_at(verdict, 4), Answer::kNotRun);
+  EXPECT_EQ(verdict.stages[4].reason, evidence.no_utility);
+}
+
 TEST(Verdict, WithoutGenerationTransferStageFiveIsNotRunAndNothingIsClaimed) {
   const Verdict verdict = decide(good_evidence(), {});
   ASSERT_EQ(verdict.stages.size(), 6u);

@@ -36,7 +36,7 @@ std::string render_comparison(const OrderedJson& comparison, const std::map<std:
                                       },
                                       false},
                                      text_column("Model", "model"), code_column("Verdict", "code"),
-                                     number_column("Stops at", "stage", 0)};
+                                     stop_column("Stops at stage", "stage")};
   for (int stage = 0; stage < 6; ++stage) models.push_back(answer_column(stage));
   for (TableColumn& column :
        std::vector<TableColumn>{estimate_column("Bias, pp", "bias_pp", "bias_interval", 1),
@@ -46,7 +46,7 @@ std::string render_comparison(const OrderedJson& comparison, const std::map<std:
                                 number_column("MDE, pp", "mde_pp"), number_column("p BH over all", "p_bh_all"),
                                 code_column("Verdict over all", "code_over_all")})
     models.push_back(std::move(column));
-  Forest forest{"Shift of each candidate, test split", "shift, pp (positive = less bias)", {}, {}};
+  Forest forest{"Shift of each candidate, test split", "shift, pp (positive = less bias)", {}, {}, true};
   for (const Node& row : root.rows("candidates")) {
     ForestRow entry{row.text("run") + ", " + row.text("candidate"), row.number_or_null("shift_pp"), range_or_null(row, "interval"),
                     "", false, {}};
@@ -69,7 +69,7 @@ std::string render_comparison(const OrderedJson& comparison, const std::map<std:
                   "<p>The p values of all " + number_html(root, "family_size", -1) +
                       " candidates form one family. A verdict that rests on a p which this family takes away reads "
                       "<code>non_robust</code> above.</p>\n" +
-                      figure(draw_forest(forest), "Bars are 95% intervals over clusters.") +
+                      figure(draw_forest(forest), "Bars are 95% intervals over clusters.", true) +
                       html_table("",
                                  {text_column("Run", "run"), code_column("Candidate", "candidate"),
                                   text_column("Control", "control_class"), estimate_column("Shift, pp", "shift_pp", "interval", 1),

@@ -17,7 +17,7 @@ std::string effect_name(const Node& row) {
 }
 
 std::string axes_part(const Node& report) {
-  Forest forest{"Shift by axis, test split", "shift, pp (positive = less bias)", {}, {}};
+  Forest forest{"Shift by axis, test split", "shift, pp (positive = less bias)", {}, {}, true};
   for (const Node& row : report.rows("per_axis")) {
     ForestRow entry{row.text("candidate") + ", " + row.text("axis"),
                     row.number_or_null("shift_pp"),
@@ -28,7 +28,7 @@ std::string axes_part(const Node& report) {
     if (!entry.value) entry.absent = "undefined: " + row.reason("shift_pp");
     forest.rows.push_back(entry);
   }
-  return figure(draw_forest(forest), "Bars are 95% intervals over clusters.") +
+  return figure(draw_forest(forest), "Bars are 95% intervals over clusters.", true) +
          html_table("",
                     {code_column("Candidate", "candidate"), text_column("Axis", "axis"),
                      number_column("Base, %", "pct_base", 1), number_column("Edited, %", "pct_edited", 1),
@@ -51,7 +51,7 @@ std::string baselines_part(const Node& report) {
 std::string dose_part(const Node& report) {
   if (report.at("dose_control").is_null())
     return "<p>Dose control: " + undefined_html(report.reason("dose_control")) + "</p>\n";
-  Forest forest{"Against random edits of equal dose", "shift, pp (positive = less bias)", {}, {}};
+  Forest forest{"Against random edits of equal dose", "shift, pp (positive = less bias)", {}, {}, true};
   for (const Node& entry : report.rows("dose_control")) {
     const std::string name = entry.text("candidate");
     ForestRow mark{name, entry.number_or_null("shift_pp"), std::nullopt, "", true, {}};
@@ -64,19 +64,17 @@ std::string dose_part(const Node& report) {
     forest.rows.push_back(mark);
     forest.rows.push_back(draws);
   }
-  return "<div class=\"figures\">" +
-         figure(draw_forest(forest),
+  return figure(draw_forest(forest),
                 "Small dots: random directions outside the chosen experts, tuned to the candidate's dose; the larger "
                 "dot of that row is their 95th percentile, above which a shift must lie. In the table also for draws "
-                "from all experts (unrestricted).") +
+                "from all experts (unrestricted).", true) +
          html_table("",
                     {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"), text_column("Dose on", "dose_text"),
                      number_column("Shift, pp", "shift_pp", 1), number_column("95% of draws", "percentile95_pp", 1),
                      number_column("unrestricted", "percentile95_unrestricted_pp", 1), flag_column("Above", "passed"),
                      number_column("Tried", "tried", -1), number_column("Missed the dose", "failed_to_match", -1),
                      number_column("Worst mismatch", "worst_mismatch", 3)},
-                    report.rows("dose_control")) +
-         "</div>\n";
+                    report.rows("dose_control"));
 }
 
 }  // namespace
@@ -93,6 +91,11 @@ std::string control_section(const Node& report) {
                   {"Value",
                    [](const Node& row) -> TableCell {
                      if (row.at("value").is_null()) return {undefined_html(row.reason("value")), true};
+                     // The next cell says why there is none.
+                     if (row.at("interval").is_null() && !row.at("value").is_null() && row.at("bound_one_sided").is_null())
+                       return {number_html(row, "value", row.text("unit") == "pp" ? 2 : -1) + " " + escape_html(row.text("unit")) +
+                                   " <small>(no interval)</small>",
+                               false};
                      return {value_with_range_html(row, "value", "interval", row.text("unit") == "pp" ? 2 : -1) + " " +
                                  escape_html(row.text("unit")),
                              false};

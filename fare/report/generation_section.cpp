@@ -11,7 +11,7 @@ namespace fare {
 namespace {
 
 std::string changes_figure(const Node& part, const std::string& unit) {
-  Forest forest{"Change of what is written", "change, " + unit + " (positive = less bias)", {}, {}};
+  Forest forest{"Change of what is written", "change, " + unit + " (positive = less bias)", {}, {}, true};
   std::optional<double> limit;
   for (const Node& row : part.rows("metrics")) {
     if (row.text("unit") != unit) continue;
@@ -23,12 +23,13 @@ std::string changes_figure(const Node& part, const std::string& unit) {
   forest.lines = {{-*limit, "-δ"}, {*limit, "δ"}};
   return figure(draw_forest(forest),
                 "Bars are 95% intervals over clusters of prompts. A control transfers when some metric lies at or beyond δ with "
-                "p BH within its level and none is worse; it does not when every metric is equivalent to 0 within ±δ.");
+                "p BH within its level and none is worse; it does not when every metric is equivalent to 0 within ±δ.",
+                true);
 }
 
 std::string metrics_part(const Node& part) {
   const std::vector<Node> rows = part.rows("metrics");
-  std::string body = "<div class=\"figures\">" + changes_figure(part, "pp") + changes_figure(part, "SD") + "</div>\n";
+  std::string body = changes_figure(part, "pp") + changes_figure(part, "SD");
   body += html_table("Primary metrics, model without edits against candidate",
                      {code_column("Candidate", "candidate"), text_column("Metric", "metric"), text_column("Counts", "title"),
                       text_column("Prompts of", "families"), number_column("Base", "base", 2), number_column("Edited", "edited", 2),

@@ -177,7 +177,7 @@ std::string stages_section(const Node& report) {
       html_table("", columns, report.rows("stages"));
   body += html_table("Verdict by kind of control",
                      {text_column("Control", "control_class"), code_column("Code", "code"),
-                      code_column("Candidate", "candidate"), number_column("Stage", "stage", 0),
+                      code_column("Candidate", "candidate"), stop_column("Stops at stage", "stage"),
                       number_column("MDE, pp", "mde_pp"), text_column("In words", "sentence")},
                      report.rows("verdicts"));
   body += html_table("Candidates, in the order fixed on validation",

@@ -127,18 +127,28 @@ svg .q6 { fill: var(--q6); } svg .q7 { fill: var(--q7); } svg .q8 { fill: var(--
   dd { margin-bottom: 0.5rem; }
 }
 @media print {
-  body { max-width: none; padding: 0; font-size: 9.5pt; }
+  html { font-size: 9pt; }
+  body { max-width: none; padding: 0; }
   nav, details > summary { display: none; }
   .scroll { overflow: visible; background: none; }
   .figures { grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); }
   figure.wide { overflow: visible; }
   details::details-content { content-visibility: visible; block-size: auto; }
-  table { font-size: 6.5pt; overflow-wrap: anywhere; width: 100%; }
-  th, td { padding: 0.12rem 0.25rem; }
-  .num, .range { white-space: normal; }
+  table { font-size: 6.5pt; line-height: 1.25; }
+  th, td { padding: 0.1rem 0.22rem; }
+  .num, .range, td:first-child code, td .undef.marked { white-space: normal; }
+  td code, td .hash { overflow-wrap: anywhere; padding: 0; background: none; }
+  td .phrase, td .hash { min-width: 0; }
+  td.gap, td .undef, td small { font-size: 6pt; }
+  .chip { font-size: 6.5pt; padding: 0 0.3rem; }
+  .pair { display: block; }
   .card, .chip, svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   figure, .card, .ladder li, tr { break-inside: avoid; }
-  h2, h3 { break-after: avoid; }
+  .cards { grid-template-columns: repeat(3, 1fr); }
+  .ladder li { padding: 0.3rem 0; }
+  h2 { margin-top: 1.6rem; }
+  h2, h3, h2 + p, .caption, thead { break-after: avoid; }
+  p { orphans: 3; widows: 3; }
 }
 )css";
 

@@ -33,11 +33,13 @@ ReportFiles render_report(const OrderedJson& report) {
   body +=
       R"(<nav aria-label="Contents"><a href="#subject">What was measured</a> <a href="#rules">Rules</a> <a href="#bias">Base preference</a>
 <a href="#sensitivity">Sensitivity</a> <a href="#router">Router</a> <a href="#experts">Experts</a> <a href="#search">Search</a> <a href="#reach">Upper bounds</a>
-<a href="#control">Control</a> <a href="#masking">Masking</a> <a href="#stages">All stages</a> <a href="#absent">Not run</a>
+<a href="#control">Control</a> <a href="#masking">Masking</a> <a href="#conditions">Conditions</a> <a href="#routes">Routes</a> <a href="#generation">Written text</a>
+<a href="#calibration">Error rates</a> <a href="#stages">All stages</a> <a href="#absent">Not run</a>
 <a href="#repeat">Repeat</a> <a href="#limits">Limits</a></nav>
 )";
   for (const auto part : {subject_section, rules_section, bias_section, sensitivity_section, router_section,
-                          experts_section, search_section, reach_section, control_section, masking_section, conditions_section, transfer_section,
+                          experts_section, search_section, reach_section, control_section, masking_section, conditions_section,
+                          route_examples_section, transfer_section,
                           calibration_section,
                           stages_section, absent_section, repeat_section, limits_section})
     body += part(root);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <set>
 
 #include "fare/core/error.h"
@@ -13,6 +14,7 @@
 #include "fare/report/charts.h"
 #include "fare/report/html.h"
 #include "fare/report/svg.h"
+#include "fare/report/tables_csv.h"
 
 namespace fare {
 namespace {
@@ -208,6 +210,34 @@ TEST(Report, TablesHoldEveryRow) {
             "candidate,validation_pp,test_pp,difference_pp\npure,10.7,9.8,0.9\nreach,12.3,10.9,1.4\n");
   EXPECT_EQ(csv.at("bias_axes.csv").substr(0, csv.at("bias_axes.csv").find('\n')),
             "axis,n,clusters,pct_stereo,interval_low,interval_high,sign,bias_pp,bias_interval_low,bias_interval_high");
+}
+
+// Every list of records, however deep, is a table: none is only on the page.
+TEST(Report, EveryListOfTheReportIsATable) {
+  const OrderedJson report = example();
+  std::set<std::string> tables;
+  for (const auto& [name, bytes] : render_report(report).csv) tables.insert(bytes);
+  int lists = 0;
+  const std::function<void(const OrderedJson&, const std::string&)> visit = [&](const OrderedJson& value, const std::string& place) {
+    if (value.is_object())
+      for (const auto& [key, item] : value.items()) visit(item, place + "/" + key);
+    if (!value.is_array() || value.empty() || !value.front().is_object()) return;
+    ++lists;
+    EXPECT_TRUE(tables.contains(csv_of_rows(value))) << place;
+  };
+  visit(report, "");
+  EXPECT_GT(lists, 60);
+}
+
+TEST(Report, RoutesOfSinglePairsStandTokenByToken) {
+  const std::string html = render_report(example()).html;
+  const size_t at = html.find("id=\"routes\"");
+  ASSERT_NE(at, std::string::npos);
+  EXPECT_NE(html.find("14&#160;<small>0.61</small>, 3&#160;<small>0.39</small><br/><strong>→&#160;3&#160;<small>0.55</small>, 7&#160;<small>0.45</small></strong>", at), std::string::npos);
+  EXPECT_NE(html.find("<strong><code> she</code></strong> (differs)", at), std::string::npos);
+  OrderedJson old = example();
+  old.erase("route_examples");  // a report of an earlier version
+  EXPECT_EQ(render_report(old).html.find("id=\"routes\""), std::string::npos);
 }
 
 TEST(Report, TablesQuoteAndKeepReasons) {

@@ -56,6 +56,20 @@ Front front_of(const Node& report, const Node& search) {
   return front;
 }
 
+// What is left is a ratio: said with what it divides.
+std::string solution_axes(const Node& search) {
+  if (!search.has("solution_axes") || search.rows("solution_axes").empty()) return "";
+  return html_table("What a solution leaves on each axis, on validation",
+                    {text_column("Solution", "solution"), text_column("Axis", "axis"), number_column("Pairs", "pairs", -1),
+                     number_column("Preference before, pp", "base_pp", 2), number_column("After, pp (below 0: beyond 50%)", "left_pp", 2),
+                     number_column("Left (1 = unedited)", "remaining", 2)},
+                    search.rows("solution_axes")) +
+         "<p class=\"small\">Left is the size of what remains of an axis's preference, whichever side of 50% it lies on, over what "
+         "there was, at most 2. Where validation shows little preference on an axis, a few pairs beyond 50% make it larger than 1: "
+         "then the axis was nearly even before and is nearly even after, and the search has no finer measure of it. Overshoot on "
+         "the test split is judged by its own bound, in Control.</p>\n";
+}
+
 }  // namespace
 
 std::string search_section(const Node& report) {
@@ -99,7 +113,7 @@ std::string search_section(const Node& report) {
                        false},
                       number_column("Bias left on the worst axis (1 = unedited)", "worst_axis_remaining", 2)},
                      search.rows("solutions")) +
-          "</div></div>\n";
+          solution_axes(search) + "</div></div>\n";
   const Node chance = search.at("search_bias");
   body += "<p>Searching alone finds something: if no configuration had any effect, the best of " +
           number_html(chance, "configurations", -1) + " would show " + number_html(chance, "independent_pp", 1) +

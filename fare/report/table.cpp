@@ -98,6 +98,13 @@ TableColumn flag_column(std::string title, const std::string& key) {
   return nullable(std::move(title), key, false, [key](const Node& row) { return row.at(key).flag() ? "yes" : "no"; });
 }
 
+TableColumn stop_column(std::string title, const std::string& key) {
+  return {std::move(title), [key](const Node& row) -> TableCell {
+            if (row.at(key).is_null()) return {"<small>" + escape_html(row.reason(key)) + "</small>", false};
+            return {number_html(row, key, 0), false};
+          }, false};
+}
+
 TableColumn test_column() {
   return nullable("p, p BH (family)", "p", true, [](const Node& row) {
     std::string text = number_html(row, "p", -1) + ", " + number_html(row, "p_bh", -1);

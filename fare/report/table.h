@@ -26,6 +26,8 @@ TableColumn code_column(std::string title, const std::string& key);             
 TableColumn number_column(std::string title, const std::string& key, int digits = -1);  // -1: compact
 TableColumn range_column(std::string title, const std::string& key, int digits);        // [low, high]
 TableColumn estimate_column(std::string title, const std::string& value_key, const std::string& range_key, int digits);
+// The stage at which something stops; null is said plainly by its reason ("every answer is yes").
+TableColumn stop_column(std::string title, const std::string& key);
 TableColumn flag_column(std::string title, const std::string& key);  // yes / no
 TableColumn test_column();    // "p, p BH (family)" of the fields p, p_bh, family_size
 TableColumn sample_column();  // "n (effective)" of the fields n, n_eff

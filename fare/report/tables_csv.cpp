@@ -1,6 +1,8 @@
 #include "fare/report/tables_csv.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -83,6 +85,7 @@ const struct {
                {"calibration_fixed", "calibration", "fixed"},
                {"calibration_pipeline", "calibration", "pipeline"},
                {"calibration_confusion", "calibration", "confusion"},
+               {"calibration_failed", "calibration", "failed"},
                {"bias_scorings", "bias", "scorings"},
                {"bias_axes", "bias", "axes"},
                {"candidates", "candidates", ""},
@@ -99,14 +102,19 @@ const struct {
                {"router_profile", "router_profile", "layers"},
                {"experts", "experts", ""},
                {"score_honesty", "expert_scores", "honesty"},
+               {"stable_experts", "expert_scores", "stable_experts"},
                {"expert_group_gaps", "expert_scores", "group_gaps"},
                {"search", "search", "configurations"},
                {"search_rungs", "search", "rungs"},
                {"search_solutions", "search", "solutions"},
+               {"search_solution_axes", "search", "solution_axes"},
                {"search_mixtures", "search", "mixtures"},
+               {"search_one_steps", "search", "certificate/one_steps"},
                {"expected_best", "search", "expected_best"},
                {"optimism", "search", "optimism"},
                {"reach", "reach", "rows"},
+               {"reach_detectors", "reach", "detectors"},
+               {"reach_router_restarts", "reach", "router_restarts"},
                {"reach_oracle", "reach", "oracle"},
                {"masking", "masking", "groups"},
                {"masking_draws", "masking", "draw_values"},
@@ -123,6 +131,8 @@ const struct {
                {"conditions_buffering", "conditions", "buffering"},
                {"conditions_shared_scale", "conditions", "shared_scale"},
                {"conditions_breadth", "conditions", "breadth"},
+               {"route_examples", "route_examples", "pairs"},
+               {"routes", "route_examples", "steps"},
                {"runtime", "runtime", "parts"}};
 
 }  // namespace
@@ -137,14 +147,16 @@ std::map<std::string, std::string> csv_tables(const Node& report) {
   std::map<std::string, std::string> files;
   const bool whole = report.text("format") == "fare-report/1";  // else a report of some parts
   for (const auto& table : kTables) {
-    if (!whole && !report.has(table.part)) continue;
-    const Node part = report.at(table.part);
-    if (part.is_null()) continue;
+    // The list at part/list, or nothing where some step of the way is null or not there (a part alone, an earlier version).
+    std::optional<Node> list = report;
+    for (const auto& step : std::filesystem::path(std::string(table.part) + "/" + table.list + "/rows")) {
+      if (!list || step.empty()) continue;
+      if (list->has(step)) list = list->at(step);
+      else if (step != "rows") list.reset();
+    }
+    if (!list) continue;
     std::vector<Row> rows;
-    if (!whole && *table.list && !part.has(table.list)) continue;
-    Node list = *table.list ? part.at(table.list) : part;
-    if (list.has("rows")) list = list.at("rows");
-    for (const Node& row : list.rows()) rows.push_back(flat_row(row.json()));
+    for (const Node& row : list->rows()) rows.push_back(flat_row(row.json()));
     if (!rows.empty()) files[std::string(table.file) + ".csv"] = csv(rows);
   }
   // The random draws of the dose control, with the candidate each belongs to.

@@ -383,8 +383,8 @@ report = {
         "axes": [{"axis": a, "pairs": 754, "clusters": 188} for a in AXES],
         "nulls": [{"null": "N1", "pairs": 3016, "missing": 0, "source": "given", "note": ""},
                   {"null": "N2", "pairs": 3016, "missing": 0, "source": "given", "note": ""},
-                  {"null": "N3", "pairs": 0, "missing": 1508, "source": "none",
-                   "note": "a paraphrase cannot be built; give pairs of kind null_paraphrase"}],
+                  {"null": "N3", "pairs": 0, "missing": 1508, "source": "built",
+                   "note": "1508 pairs: no phrase of both texts has an equivalent"}],
         "limit": None, "limit_reason": "no --limit was given"},
     "thresholds": {
         "file": "thresholds.json", "sha256": sha("thresholds"), "hash_checked": True,
@@ -487,8 +487,11 @@ report = {
         "solutions": [
             {"solution": "pure", "configuration": pure["id"], "worst_axis_remaining": pure["worst_axis_remaining"]},
             {"solution": "reach", "configuration": reach["id"], "worst_axis_remaining": reach["worst_axis_remaining"]},
-            *({"solution": name, "configuration": None, "configuration_reason": "a mixture of the configurations in `mixtures`",
+            *({"solution": name, "configuration": None, "configuration_reason": "a mixture of several configurations (mixtures)",
                "worst_axis_remaining": value} for name, value in (("mixed", 0.21), ("dual_ascent", 0.215)))],
+        "solution_axes": [
+            *({"solution": name, "axis": a, "pairs": 151, "base_pp": 12.6, "left_pp": left, "remaining": r(abs(left) / 12.6)}
+              for name, lefts in (("pure", (2.0, 1.3)), ("reach", (0.7, -0.7))) for a, left in zip(AXES, lefts))],
         "mixtures": [{"solution": name, "configuration": c, "share": share}
                      for name in ("mixed", "dual_ascent") for c, share in ((pure["id"], 0.9), ("base model", 0.1))],
         "search_bias": {"configurations": 96, "pairs": 301, "discordance": 0.11, "correlation": 0.6, "independent_pp": 4.8,
@@ -572,6 +575,17 @@ report = {
                              for k, shift, drop in ((1, 5.1, 0.0), (2, 10.4, 0.1), (5, 10.4, 0.4), (10, 10.9, 1.1),
                                                     (20, 10.7, 2.6), (32, 9.8, 5.0))]},
         "slope_over_models": None, "slope_over_models_reason": "one model was run"},
+    "route_examples": {
+        "candidate": "pure", "layers": [2],
+        "pairs": [{"pair": "p17", "axis": "gender", "choice": "lowered most", "context": "", "stereo": "The nurse said she was tired.",
+                   "anti": "The nurse said he was tired.", "base_nats": 1.84, "edited_nats": 0.12}],
+        "steps": [{"pair": "p17", "side": side, "position": position, "token": token, "differs": position == 4, "layer": 2,
+                   "base_experts": base, "base_weights": [0.61, 0.39], "edited_experts": edited, "edited_weights": [0.55, 0.45],
+                   "moved": 0.0 if base == edited else 0.55}
+                  for side, word in (("stereo", " she"), ("anti", " he"))
+                  for position, token, base, edited in (
+                      (1, "The", [3, 9], [3, 9]), (2, " nurse", [9, 1], [9, 1]), (3, " said", [0, 3], [0, 3]),
+                      (4, word, [14 if side == "stereo" else 15, 3], [3, 7]), (5, " was", [14, 0], [0, 7]))]},
     "generation": generation,
     "profile": "small",
     "runtime": {
