@@ -116,6 +116,10 @@ std::vector<PairNoise> SimulatedModel::draw_noise(const NoiseLaw& law, uint64_t 
   return noise;
 }
 
+// States that are kept: the grid and the optimisers' snapshots, which every replicate asks for, come first; random rankings are
+// others in every replicate and would fill the memory (half a megabyte each at 5,000 pairs).
+constexpr size_t kMostKept = 1024;
+
 std::shared_ptr<const SimulatedModel::States> SimulatedModel::states(const Intervention* intervention) const {
   const std::string key = intervention_key(intervention);
   {
@@ -129,7 +133,7 @@ std::shared_ptr<const SimulatedModel::States> SimulatedModel::states(const Inter
   made->sides = critical_.sides(pairs, intervention);
   made->items = critical_.items(items, intervention);
   const std::lock_guard lock(mutex_);
-  return kept_.emplace(key, std::move(made)).first->second;
+  return kept_.size() < kMostKept ? kept_.emplace(key, std::move(made)).first->second : made;
 }
 
 double SimulatedModel::expected_shift_pp(const States& base, const States& edited, const NoiseLaw& law,
