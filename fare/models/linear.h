@@ -7,7 +7,7 @@
 
 namespace fare {
 
-// Which library multiplies float32 matrices. bfloat16 always goes through oneDNN, narrow float32 weights through MKL.
+// Which library multiplies float32 matrices. bfloat16 always goes through oneDNN.
 enum class MatmulBackend { kMkl, kOneDnn };
 
 std::string backend_name(MatmulBackend backend);
