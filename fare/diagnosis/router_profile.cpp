@@ -5,6 +5,7 @@
 #include <map>
 
 #include "fare/core/error.h"
+#include "fare/routing/absent_expert.h"
 
 namespace fare {
 namespace {
@@ -36,20 +37,22 @@ void add_decision(Sums& sums, const at::Tensor& logits_TE, const Decision& decis
     const double n = times[static_cast<size_t>(t)];
     const float* z = logits + t * num_experts;
     const double largest = *std::max_element(z, z + num_experts);
-    double total = 0, mean = 0;
+    double total = 0, mean = 0, present = 0;
     for (int64_t e = 0; e < num_experts; ++e) {
       p[static_cast<size_t>(e)] = std::exp(z[e] - largest);
       total += p[static_cast<size_t>(e)];
+      if (z[e] <= kAbsentLogit) continue;
       mean += z[e];
+      ++present;
     }
-    mean /= static_cast<double>(num_experts);
+    mean /= present;
     double entropy = 0, squares = 0;
     for (int64_t e = 0; e < num_experts; ++e) {
       const double share = p[static_cast<size_t>(e)] / total;
       if (share > 0) entropy -= share * std::log(share);
-      squares += (z[e] - mean) * (z[e] - mean);
+      if (z[e] > kAbsentLogit) squares += (z[e] - mean) * (z[e] - mean);
     }
-    entropy /= std::log(static_cast<double>(std::max<int64_t>(num_experts, 2)));
+    entropy /= std::log(std::max(present, 2.0));
     double mass = 0;
     for (int64_t slot = 0; slot < k; ++slot) {
       const int32_t e = ids[t * k + slot];
@@ -63,8 +66,8 @@ void add_decision(Sums& sums, const at::Tensor& logits_TE, const Decision& decis
     sums.entropy += n * entropy;
     sums.uncertain += n * (entropy > kUncertain);
     sums.squares += n * squares;
-    sums.elements += n * static_cast<double>(num_experts);
-    if (k < num_experts) {
+    sums.elements += n * present;
+    if (static_cast<double>(k) < present) {
       std::copy(z, z + num_experts, sorted.begin());
       std::nth_element(sorted.begin(), sorted.begin() + k, sorted.end(), std::greater<>());
       const float below = sorted[static_cast<size_t>(k)];

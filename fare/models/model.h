@@ -26,17 +26,22 @@ struct Execution {
   Devices devices = {at::kCPU};
 };
 
+struct Graft;
+
 class Model {
  public:
   // Opens a checkpoint folder. Throws FormatError, ModelMismatch (unknown family, tensors that do not fit), IoError.
   static std::unique_ptr<Model> open(const std::filesystem::path& folder, Execution execution);
+  // `base` with one expert more (graft.h). Nothing is copied: weights are shared, and `base` must outlive the result. Its
+  // routed() has a fingerprint of its own. Throws ModelMismatch where no expert can be added.
+  static std::unique_ptr<Model> grafted(const Model& base, const Graft& graft);
 
   const DecoderSpec& spec() const { return family_->spec(); }
   const Family& family() const { return *family_; }
   // How a layer's router decides.
   const RouterSpec& router(int64_t layer) const { return execution_.correction_bias ? family_->router(layer) : spec().router; }
-  const Weights& weights() const { return weights_; }
-  const Checkpoint& checkpoint() const { return weights_.checkpoint(); }
+  const Weights& weights() const { return *weights_; }
+  const Checkpoint& checkpoint() const { return weights_->checkpoint(); }
   const Execution& execution() const { return execution_; }
   // What an intervention is checked against.
   RoutedModel routed() const;
@@ -53,12 +58,13 @@ class Model {
   at::Tensor head_part(const at::Tensor& normed_RD, int64_t first, int64_t count) const;
 
  private:
-  Model(std::shared_ptr<const Checkpoint> checkpoint, Execution execution);
+  Model(std::shared_ptr<Weights> weights, Execution execution) : execution_(execution), weights_(std::move(weights)) {}
 
   Execution execution_;
-  Weights weights_;
+  std::shared_ptr<Weights> weights_;
   std::unique_ptr<Family> family_;
   std::string head_name_;  // tensor of the output head
+  std::string graft_;      // SHA-256 of what was grafted; empty = the checkpoint's own model
 };
 
 }  // namespace fare
