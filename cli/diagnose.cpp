@@ -28,6 +28,7 @@ struct DiagnoseFlags : StudyFlags {
   std::filesystem::path calibration;
   std::vector<std::string> margins;  // "delta_B=2.5"
   bool dry_run = false;
+  bool positive_control = false;
 };
 
 // Encodes them, and notes in the study how many of a user's own could be used.
@@ -71,6 +72,7 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   const std::vector<std::pair<std::string, double>> asked_margins = parse_margins(flags.margins);
   std::vector<Setting> settings = {{"profile", flags.profile, ""}};
   if (flags.mask_size > 0) settings.push_back({"mask-size", flags.mask_size, ""});
+  if (flags.positive_control) settings.push_back({"positive-control", true, ""});
   if (!flags.margins.empty()) settings.push_back({"margin", flags.margins, ""});
   OpenedStudy opened = open_study(flags, "diagnose", settings, arguments, {.prompts = true, .kept = !flags.dry_run});
   Study& study = opened.study;
@@ -83,6 +85,7 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
       DiagnosisOptions::of(flags.profile == "full" ? StudyProfile::kFull : StudyProfile::kSmall);
   options.seed = flags.common.seed;
   options.mask_size = flags.mask_size;
+  options.positive_control = flags.positive_control;
   options.num_threads = at::get_num_threads();
   if (opened.by_files && study.pairs.size() >= kManyPairs) options.thresholds.shift_pp = kShiftManyPairs;
   for (const auto& [name, value] : asked_margins) set_margin(options.thresholds, name, value);
@@ -90,8 +93,16 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
     if (opened.first) fmt::print("{}", plan_text(plan_diagnosis(*opened.scorer, study, options, kProbeSeconds, opened.progress)));
     return 0;
   }
+  const TextEncoder encoder(*opened.tokenizer);
+  PositiveControlInput planted;
+  planted.encoder = &encoder;
+  planted.open_store = [&](const std::string& level) {
+    const std::filesystem::path folder = flags.common.out / "positive_control" / level;
+    std::filesystem::create_directories(folder);
+    return std::make_unique<Store>(folder, *flags.common.ranks);
+  };
   Diagnosis result = diagnose(*opened.scorer, study, opened.store.get(), opened.folder, options, opened.info, opened.progress,
-                              written ? &*written : nullptr);
+                              written ? &*written : nullptr, flags.positive_control ? &planted : nullptr);
   for (const std::string& failure : result.failures) warn(failure);
   if (!result.failures.empty()) {
     warn("no verdict: a required self-check failed; the rows computed so far are kept in " + opened.store->path().string());
@@ -120,6 +131,9 @@ void add_diagnose_command(CLI::App& program, int& exit_status, Ranks& ranks, con
                       "A calibration.json to show beside the verdict; default: that of this build, where fare calibrate was run");
   add_masking_flags(*command, flags->profile, flags->mask_size);
   command->add_option("--margin", flags->margins, "NAME=VALUE: a margin of thresholds.json other than its default (repeatable)");
+  command->add_flag("--positive-control", flags->positive_control,
+                    "Also plant an expert with a known preference into the model and look how small it may be to be found: the "
+                    "detection limit beside the verdict. Costs up to four further searches");
   command->add_flag("--dry-run", flags->dry_run,
                     "Only say what would be run, with time and memory from a probe of 20 seconds; writes nothing");
   command->footer("Examples:\n"

@@ -130,7 +130,7 @@ std::vector<std::string> headline_notes(const DiagnosisOptions& options, const S
 
 Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const std::filesystem::path& folder,
                    const DiagnosisOptions& options, const RunInfo& info, const Progress& progress,
-                   const TransferInput* transfer) {
+                   const TransferInput* transfer, const PositiveControlInput* planted) {
   const auto start = std::chrono::steady_clock::now();
   Measurer measurer(scorer, study, store, progress);
   Parts parts(measurer, progress, options);
@@ -264,6 +264,17 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
       measurer, searched, scores, profile, masked != nullptr ? masked->draws[0].experts : std::vector<RoutedExpert>{}, test, signs, options);
   parts.end();
 
+  std::optional<PositiveControl> control;
+  if (planted != nullptr) {
+    parts.begin("positive control");
+    PositiveControlInput input = *planted;
+    input.transfer = transfer;
+    control = run_positive_control(scorer, study, input, options, progress);
+    evidence.planted_pp = control->found_pp;
+    parts.add(control->rows_computed);
+    parts.end();
+  }
+
   if (!folder.empty() && read_file(folder / "thresholds.json") != thresholds)
     throw ModelMismatch((folder / "thresholds.json").string() + ": changed while the test split was open");
   const Verdict verdict = decide(evidence, options.thresholds);
@@ -282,6 +293,9 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   report["format"] = "fare-report/1";
   report["headline"] = headline_json(verdict.headline, evidence, options.thresholds,
                                      headline_notes(options, study, evidence, checks, written ? &*written : nullptr, openings));
+  const std::string no_control = "no positive control was asked for (--positive-control)";
+  put_field(report["headline"], "detection_limit_pp", control ? control->limit_pp : std::nullopt,
+            !control ? no_control : control->obstacle.empty() ? control->limit_reason : control->obstacle);
   report["verdicts"] = verdicts_json(verdict);
   report["model"] = model_json(scorer.model());
   report["data"] = data_json(study, sensitivity, info.limit);
@@ -313,6 +327,8 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   put_route_examples(report, examples, study, info.spelling);
   if (written) report["generation"] = transfer_json(*written);
   else put_null(report, "generation", not_written);
+  if (control) report["positive_control"] = positive_control_json(*control);
+  else put_null(report, "positive_control", no_control);
   report["profile"] = options.profile == StudyProfile::kSmall ? "small" : "full";
   OrderedJson runtime;
   runtime["command"] = info.command;

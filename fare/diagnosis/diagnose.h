@@ -10,6 +10,7 @@
 #include "fare/core/json.h"
 #include "fare/diagnosis/measure.h"
 #include "fare/diagnosis/options.h"
+#include "fare/diagnosis/positive_control.h"
 #include "fare/diagnosis/study.h"
 #include "fare/diagnosis/transfer.h"
 
@@ -35,9 +36,10 @@ struct Diagnosis {
 // Runs every part built, keeps rows in `store` (may be null) and writes thresholds.json and interventions/*.json into
 // `folder` before the test split is opened. A thresholds.json that is already there must be the same, byte for byte
 // (ModelMismatch otherwise): the test split is opened once, under one set of thresholds. An empty `folder`: nothing is
-// written or compared, as on every rank but the first. `transfer` may be null: stage 5 then is not run.
+// written or compared, as on every rank but the first. `transfer` may be null: stage 5 then is not run. So may `planted`: no
+// positive control is run then; its own `transfer` is that of this call.
 Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const std::filesystem::path& folder,
                    const DiagnosisOptions& options, const RunInfo& info, const Progress& progress,
-                   const TransferInput* transfer = nullptr);
+                   const TransferInput* transfer = nullptr, const PositiveControlInput* planted = nullptr);
 
 }  // namespace fare

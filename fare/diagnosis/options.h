@@ -67,6 +67,8 @@ struct DiagnosisOptions {
   int64_t half_samples = 100;
   int64_t neutral_tokens = 2000;       // behind doses; the profile of the router uses all there are, up to 200,000
 
+  bool positive_control = false;       // an expert is planted into the model and must be found (methods E7)
+
   static DiagnosisOptions of(StudyProfile profile);
 };
 

@@ -136,6 +136,16 @@ std::vector<PlannedPart> planned_parts(const RoutedModel& model, const Study& st
       draws * (pairs_test + (options.profile == StudyProfile::kFull ? utility_t : 0) + kStepsOfDose * neutral));
   const double masked = static_cast<double>(3 * options.mask_draws + 20);
   add("masking", fmt::format("{:.0f} groups of experts", masked), 0, masked * (pairs_test + utility_t + neutral));
+  if (options.positive_control) {
+    // One planted preference after another: a diagnosis each, without what is not needed for a verdict on static control.
+    constexpr double kMostLevels = 4, kScalesTried = 10;
+    double plain = 0, edited = 0;
+    for (const PlannedPart& part : parts)
+      if (part.part == "router profile" || part.part == "expert scores" || part.part == "search" || part.part == "test split" || part.part == "dose control")
+        plain += part.plain_tokens, edited += part.edited_tokens;
+    add("positive control", fmt::format("a planted expert, diagnosed up to {:.0f} times", kMostLevels),
+        kMostLevels * plain + kScalesTried * (pairs_train + pairs_validation + pairs_test), kMostLevels * edited);
+  }
   add("baseline without routing", fmt::format("{} prefixes", study.prefixes.size()),
       static_cast<double>(study.prefixes.size()) * pairs_validation + pairs_test + utility_t + 2 * neutral, 0);
   return parts;

@@ -316,9 +316,15 @@ std::string sentence_of(const std::string& code, const Outcome& outcome, std::sp
     text = fmt::format("No measurable preference: the bias level is {}, equivalent to 0 within {:.1f} pp.",
                        estimate_text(bias), limits.shift_pp);
   } else if (code == "insensitive" || code == "unachievable") {
-    text = fmt::format("{}: {} that moves the preference by {:.1f} pp was not found by {} (best on the test split {}).",
-                       code == "insensitive" ? "Insensitive" : "Unachievable", control, limits.shift_pp,
-                       searches_of(evidence, reach.control_class), estimate_text(reach));
+    const char* name = code == "insensitive" ? "Insensitive" : "Unachievable";
+    const std::string searches = searches_of(evidence, reach.control_class), best = estimate_text(reach);
+    if (evidence.planted_pp)
+      text = fmt::format("{}: no {} moves the preference by {:.1f} pp (best on the test split {}; {}); an expert planted into this "
+                         "model that moves it by {:.1f} pp was found with as many pairs.",
+                         name, control, limits.shift_pp, best, searches, *evidence.planted_pp);
+    else
+      text = fmt::format("{}: {} that moves the preference by {:.1f} pp was not found by {} (best on the test split {}).", name, control,
+                         limits.shift_pp, searches, best);
   } else if (code == "non_robust") {
     text = fmt::format("Non-robust: the shift of {} does not survive ({}).", estimate_text(reach), outcome.stop->reason);
   } else if (code == "costly") {

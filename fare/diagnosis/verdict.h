@@ -103,6 +103,9 @@ struct Evidence {
   // Per control class, where every search that methods A10 asks for was run: static: the A5 reach point and both optimisers
   // of A6(a); conditional: I7a to I7c; router_only: the restarts. A class that is absent never gets a "no" at stage 2.
   std::map<std::string, std::vector<ReachBound>> bounds;
+  // A preference planted into the same model that the diagnosis found with as many pairs (positive_control.h); none: no such
+  // control was run, or it was not found.
+  std::optional<double> planted_pp;
 };
 
 // The control classes, in the order of the report; the headline is that of the first.

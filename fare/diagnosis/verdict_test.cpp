@@ -169,6 +169,17 @@ TEST(Verdict, StageOneOnlyNamesTheAnswerOfStageTwo) {
   EXPECT_NE(verdict.headline.sentence.find("though insensitive"), std::string::npos);
 }
 
+TEST(Verdict, AFoundPlantedExpertReplacesNotFoundBy) {
+  Evidence evidence = unreachable(2, {2, 2, 2});
+  evidence.sensitivity.answer = Answer::kYes;
+  EXPECT_NE(decide(evidence, {}).headline.sentence.find("was not found by"), std::string::npos);
+  evidence.planted_pp = 5.14;
+  const std::string sentence = decide(evidence, {}).headline.sentence;
+  EXPECT_EQ(sentence.find("not found by"), std::string::npos) << sentence;
+  EXPECT_NE(sentence.find("moves it by 5.1 pp was found with as many pairs"), std::string::npos) << sentence;
+  EXPECT_EQ(decide(evidence, {}).headline.code, "unachievable");
+}
+
 TEST(Verdict, StageThreeNeedsTheFirstThreeAndTwoOfTheOthers) {
   struct Case {
     std::vector<std::optional<bool>> checks;

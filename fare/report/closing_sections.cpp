@@ -14,7 +14,8 @@ const std::pair<const char*, const char*> kParts[] = {{"calibration", "Error rat
                                                       {"dose_control", "Dose control"},
                                                       {"masking", "Group masking"},
                                                       {"conditions", "Architectural conditions"},
-                                                      {"generation", "Transfer to generated text"}};
+                                                      {"generation", "Transfer to generated text"},
+                                                      {"positive_control", "Positive control"}};
 
 // An argument as a shell would need it.
 std::string shell_word(const std::string& word) {

@@ -120,6 +120,8 @@ std::string headline_section(const Node& report) {
     out += " · the same in " + compact_text(same.number("same")) + " of " + compact_text(same.number("settings")) +
            " settings of the margins";
   else out += " · stability over other margins " + undefined_html(headline.reason("same_headline"));
+  if (!headline.at("detection_limit_pp").is_null() || !headline.text("code").starts_with("controllable"))
+    out += " · detection limit of this model, pp: " + number_html(headline, "detection_limit_pp", 1);
   out += "</p>\n";
   const Node numbers = headline.at("numbers");
   out += "<div class=\"cards\">\n" +

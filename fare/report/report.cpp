@@ -40,8 +40,7 @@ ReportFiles render_report(const OrderedJson& report) {
   for (const auto part : {subject_section, rules_section, bias_section, sensitivity_section, router_section,
                           experts_section, search_section, reach_section, control_section, masking_section, conditions_section,
                           route_examples_section, transfer_section,
-                          calibration_section,
-                          stages_section, absent_section, repeat_section, limits_section})
+                          positive_control_section, calibration_section, stages_section, absent_section, repeat_section, limits_section})
     body += part(root);
   return {html_page(title, body + "</main>\n"), csv_tables(root)};
 }

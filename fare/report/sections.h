@@ -29,6 +29,7 @@ std::string control_section(const Node& report);      // effects on the test spl
 std::string masking_section(const Node& report);
 std::string conditions_section(const Node& report);  // buffering by shared experts, breadth
 std::string route_examples_section(const Node& report);  // single pairs, token by token
+std::string positive_control_section(const Node& report);  // what was planted and found; "" when it was not run
 std::string calibration_section(const Node& report); // how often the diagnosis errs
 std::string transfer_section(const Node& report);    // what reaches written text; "" when it was not run
 std::string absent_section(const Node& report);      // what was not run, with the reasons

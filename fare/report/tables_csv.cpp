@@ -116,6 +116,7 @@ const struct {
                {"reach_detectors", "reach", "detectors"},
                {"reach_router_restarts", "reach", "router_restarts"},
                {"reach_oracle", "reach", "oracle"},
+               {"positive_control", "positive_control", "levels"},
                {"masking", "masking", "groups"},
                {"masking_draws", "masking", "draw_values"},
                {"masking_tests", "masking", "tests"},

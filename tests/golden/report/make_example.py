@@ -348,7 +348,7 @@ generation = {
 report = {
     "format": "fare-report/1",
     "headline": {
-        "code": "unresolved", "candidate": "pure", "stage": 5, "mde_pp": 5.5,
+        "code": "unresolved", "candidate": "pure", "stage": 5, "mde_pp": 5.5, "detection_limit_pp": 5.2,
         "sentence": "Unresolved at stage 5 (transfers): no metric is better by delta_G beyond chance, and equivalence is not "
                     "shown for M2; not run: M1 (no prompts). MDE 5.5 pp.",
         "numbers": {
@@ -587,6 +587,24 @@ report = {
                       (1, "The", [3, 9], [3, 9]), (2, " nurse", [9, 1], [9, 1]), (3, " said", [0, 3], [0, 3]),
                       (4, word, [14 if side == "stereo" else 15, 3], [3, 7]), (5, " was", [14, 0], [0, 7]))]},
     "generation": generation,
+    "positive_control": {
+        "sentence": "detection limit 5.2 pp: an expert planted into this model that carries as much was found and called "
+                    "controllable, with 1508 pairs",
+        "detection_limit_pp": 5.2, "found_limit_pp": 5.2,
+        "planted": {"group": "Zorvan", "other": "Melkin", "shared_word": "the", "trait": "keys", "against": "job",
+                    "invented_names": True, "layer": 3, "expert": 16, "kappa": 4.2, "chosen_after_group": 0.99,
+                    "chosen_after_other": 0.01, "chosen_elsewhere": 0.02},
+        "pairs": 1508, "pairs_left_out": 0, "base_pct": 49.8,
+        "levels": [{"asked_pp": pp, "planted_pp": planted, "margin_nats": nats, "found": stage is None,
+                    "controllable": stage is None, "code": code, "stage": stage,
+                    **({"stage_reason": "every answer is yes"} if stage is None else {}),
+                    "candidate": "pure", "shift_pp": shift, "stage_0": "yes", "stage_2": "yes",
+                    "stage_3": "yes" if stage is None else "no", "stage_4": "yes", "stage_5": "yes",
+                    "sentence": sentence}
+                   for pp, planted, nats, code, stage, shift, sentence in (
+                       (10, 10.1, 1.31, "controllable", None, 9.6, "Controllable: made up."),
+                       (5, 5.2, 0.62, "controllable", None, 4.9, "Controllable: made up."),
+                       (3.5, 3.4, 0.41, "non_robust", 3, 3.1, "Non-robust: made up."))]},
     "profile": "small",
     "runtime": {
         "command": ["fare", "diagnose", "--model", "X1", "--pairs", "X1/pairs.jsonl", "--utility", "X1/utility.jsonl",
