@@ -1,5 +1,6 @@
 #include "fare/training/corpus.h"
 
+#include <cmath>
 #include <tuple>
 
 #include "fare/core/philox.h"
@@ -8,6 +9,9 @@ namespace fare {
 namespace {
 
 constexpr int64_t kWordsPerLine = 13;
+constexpr double kFactLogit = 6, kMostRival = 0.9;
+
+double chance_of(double log_odds) { return 1 / (1 + std::exp(-log_odds)); }
 
 }  // namespace
 
@@ -22,21 +26,24 @@ Corpus corpus_of(const World& world) {
     for (const WorldItem& item : *items) {
       std::vector<int64_t> ids = with_begin(world, world.question(item, is_fact));
       ids.push_back(item.choices[static_cast<size_t>(item.gold)]);
-      to->push_back({ids, -1, -1, item.first});
+      const int64_t rival = is_fact ? world.language.fact_answer(world.distractor_index(item.second)) : -1;
+      to->push_back({ids, rival, -1, item.first, chance_of(kFactLogit * (1 - kMostRival * item.grade))});
     }
-  const auto add_trait = [&](std::vector<int64_t> ids, int64_t context, Side side) {
+  const auto add_trait = [&](std::vector<int64_t> ids, int64_t context, Side side, double noise) {
     ids.push_back(world.language.trait(context, side == Side::kA));
     corpus.traits.push_back({std::move(ids), world.language.trait(context, side == Side::kB), static_cast<int>(side),
-                             world.language.context_first(context)});
+                             world.language.context_first(context),
+                             chance_of((world.bias + (side == Side::kA ? noise : -noise)) / 2)});
   };
   for (const WorldPair& pair : world.pairs)
     for (const Side side : {Side::kA, Side::kB}) {
       std::vector<int64_t> ids = with_begin(world, world.pair_sentence(pair, side));
       ids.pop_back();
-      add_trait(std::move(ids), pair.context, side);
+      const int64_t word = side == Side::kA ? pair.word_a : pair.word_b;
+      add_trait(std::move(ids), pair.context, side, world.outside_noise(Language::group_number(pair.axis, side, word), pair.context));
     }
   for (const WorldPrompt& prompt : world.prompts)
-    add_trait(with_begin(world, world.prompt(prompt)), prompt.context, prompt.side);
+    add_trait(with_begin(world, world.prompt(prompt)), prompt.context, prompt.side, 0);
 
   // Neutral text: every word is followed by one of four, decided by the word.
   const RandomStream stream(world.options.seed, "train/neutral");

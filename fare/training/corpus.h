@@ -11,9 +11,10 @@ namespace fare {
 // A sentence with <s>; the last token is the answer.
 struct Sentence {
   std::vector<int64_t> ids;
-  int64_t other = -1;  // traits: the other trait
+  int64_t other = -1;  // traits: the other trait; facts: the strongest distractor
   int side = -1;       // traits: of the group word
   int64_t first = -1;  // facts and traits: number of the first content word
+  double chance = 1;   // facts and traits, where they are graded: of the answer, against `other`
 };
 
 struct Corpus {
@@ -21,7 +22,8 @@ struct Corpus {
   std::vector<std::vector<int64_t>> lines;     // neutral text, without <s>; every word is followed by one of four
 };
 
-// The stereotype is the first of a context's traits after side A, the second after side B.
+// The stereotype is the first of a context's traits after side A, the second after side B. Its log-odds are those of the world,
+// (b + h) / 2 after A and (b - h) / 2 after B; a fact's are kFactLogit (1 - kMostRival x), x its rival's grade in (0, 1).
 Corpus corpus_of(const World& world);
 
 std::vector<int64_t> with_begin(const World& world, std::vector<int64_t> ids);

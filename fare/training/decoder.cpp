@@ -39,8 +39,7 @@ at::Tensor random_tensor(const std::string& name, std::vector<int64_t> shape, do
 
 }  // namespace
 
-TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed,
-                               bool uniform_attention)
+TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed)
     : shape_(shape), num_extra_(num_extra), first_extra_layer_(shape.layers - extra_layers) {
   check_shape(shape);
   const int64_t h = shape.hidden, w = shape.expert_width;
@@ -53,14 +52,14 @@ TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64
   final_norm_H = ones();
   for (int64_t l = 0; l < shape.layers; ++l) {
     const std::string at = std::to_string(l) + "/";
-    const int64_t extra = l >= first_extra_layer_ ? num_extra : 0, main = shape.experts - extra;
+    const int64_t main = num_main(l), extra = shape.experts - main;
     const double dh = static_cast<double>(h), dw = static_cast<double>(w);
     TrainedLayer layer;
     layer.attention_norm_H = ones();
     layer.expert_norm_H = ones();
     layer.query_norm_H = ones();
     layer.key_norm_H = ones();
-    layer.query_HH = uniform_attention ? torch::zeros({h, h}, torch::kFloat) : random(at + "query", {h, h}, dh);
+    layer.query_HH = torch::zeros({h, h}, torch::kFloat);
     layer.key_HH = random(at + "key", {h, h}, dh);
     layer.value_HH = random(at + "value", {h, h}, dh);
     layer.out_HH = random(at + "out", {h, h}, dh);
@@ -95,13 +94,20 @@ std::vector<at::Tensor> TrainedDecoder::extra_parameters() const {
   return all;
 }
 
-ForwardResult TrainedDecoder::forward(const at::Tensor& ids_BL, bool with_extra, const at::Tensor& targets_BL) const {
+std::vector<at::Tensor> TrainedDecoder::extra_routers() const {
+  std::vector<at::Tensor> all;
+  for (const TrainedLayer& l : layers_)
+    if (l.extra_router_XH.defined()) all.push_back(l.extra_router_XH);
+  return all;
+}
+
+ForwardResult TrainedDecoder::forward(const at::Tensor& ids_BL, bool with_extra, const Routes& routes) const {
   const int64_t batch = ids_BL.size(0), length = ids_BL.size(1), h = shape_.hidden, heads = shape_.heads, d = shape_.head_dim();
   ForwardResult result;
-  result.balance = torch::zeros({}, torch::kFloat);
   const auto future = torch::full({length, length}, -std::numeric_limits<float>::infinity()).triu(1);
   at::Tensor x = torch::embedding(embedding_VH, ids_BL);
-  for (const TrainedLayer& layer : layers_) {
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const TrainedLayer& layer = layers_[l];
     const at::Tensor a = rms_norm(x, layer.attention_norm_H);
     const auto split = [&](const at::Tensor& y) { return y.view({batch, length, heads, d}).transpose(1, 2); };
     const at::Tensor q = rotate(split(rms_norm(torch::linear(a, layer.query_HH), layer.query_norm_H))),
@@ -116,10 +122,13 @@ ForwardResult TrainedDecoder::forward(const at::Tensor& ids_BL, bool with_extra,
     const at::Tensor z = torch::linear(b, whole(layer.router_EH, layer.extra_router_XH));
     const at::Tensor scores = torch::softmax(z, -1);
     at::Tensor ranked = z.detach();
-    if (targets_BL.defined()) {
-      const at::Tensor forced = targets_BL.ge(0).unsqueeze(-1);
-      ranked = ranked + torch::zeros_like(ranked).scatter_(-1, targets_BL.clamp_min(0).unsqueeze(-1), 1e4) * forced;
-    }
+    const auto move = [&](const std::vector<at::Tensor>& experts_BL, double by) {
+      if (experts_BL.empty() || !experts_BL[l].defined()) return;
+      const at::Tensor place = experts_BL[l].unsqueeze(-1);
+      ranked = ranked + torch::zeros_like(ranked).scatter_(-1, place.clamp_min(0), by) * place.ge(0);
+    };
+    move(routes.first_BL, 1e4);
+    move(routes.barred_BL, -1e4);
     const at::Tensor chosen = std::get<1>(ranked.topk(shape_.top_k, -1));
     const at::Tensor mask = torch::zeros_like(scores).scatter_(-1, chosen, 1.0);
     at::Tensor weights = scores * mask;
@@ -131,10 +140,8 @@ ForwardResult TrainedDecoder::forward(const at::Tensor& ids_BL, bool with_extra,
     const at::Tensor y = torch::bmm(inner * weights.reshape({tokens, experts}).t().unsqueeze(-1),
                                     whole(layer.down_EHI, layer.extra_down_XHI).transpose(1, 2));
     x = x + y.sum(0).view({batch, length, h});
-    const auto share = mask.mean(std::vector<int64_t>{0, 1}) / static_cast<double>(shape_.top_k);
-    result.balance = result.balance + static_cast<double>(experts) / static_cast<double>(shape_.layers) *
-                                          (share * scores.mean(std::vector<int64_t>{0, 1})).sum();
     result.router_BLE.push_back(z);
+    result.state_BLH.push_back(b);
   }
   result.logits_BLV = torch::linear(rms_norm(x, final_norm_H), head_VH);
   return result;

@@ -22,21 +22,31 @@ struct TrainedLayer {
 struct ForwardResult {
   at::Tensor logits_BLV;
   std::vector<at::Tensor> router_BLE;  // per layer; extra experts last, where they take part
-  at::Tensor balance;                  // mean over layers of E sum_e (share of choices) (mean score): 1 when even
+  std::vector<at::Tensor> state_BLH;   // per layer: what its router reads
+};
+
+// Per layer an expert of every token, int64, -1 = none; an undefined tensor: nowhere.
+struct Routes {
+  std::vector<at::Tensor> first_BL;   // chosen first; the other places go to the best of the rest
+  std::vector<at::Tensor> barred_BL;  // not chosen
 };
 
 class TrainedDecoder {
  public:
   // Random weights (Philox, by tensor name). The last `num_extra` experts of the last `extra_layers` layers are extra.
-  // `uniform_attention`: queries are 0 and stay so.
-  TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed, bool uniform_attention = false);
+  // Attention is uniform: queries are 0 and stay so.
+  TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed);
 
-  // ids_BL: int64. `with_extra`: extra experts take part. `targets_BL`: expert forced as first choice at each token, -1 = none
-  // (undefined tensor: nowhere); the other places go to the best of the rest.
-  ForwardResult forward(const at::Tensor& ids_BL, bool with_extra, const at::Tensor& targets_BL = {}) const;
+  // ids_BL: int64. `with_extra`: extra experts take part. `routes` decide which experts are chosen, their weights are the router's;
+  // empty lists force nothing.
+  ForwardResult forward(const at::Tensor& ids_BL, bool with_extra, const Routes& routes = {}) const;
+
+  // Experts of a layer without its extra ones.
+  int64_t num_main(int64_t layer) const { return shape_.experts - (layer >= first_extra_layer_ ? num_extra_ : 0); }
 
   std::vector<at::Tensor> main_parameters() const;
   std::vector<at::Tensor> extra_parameters() const;
+  std::vector<at::Tensor> extra_routers() const;  // of the layers that have extra experts, [X, H]
 
   // model.safetensors and config.json, float32.
   void write(const std::filesystem::path& folder) const;
