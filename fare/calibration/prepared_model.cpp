@@ -31,16 +31,6 @@ double largest_difference(const Outcomes& a, const Outcomes& b) {
   return largest;
 }
 
-// Signs of the axes are fixed on train and validation.
-std::vector<int> fitted_signs(OutcomeSource& source) {
-  const Study& study = source.study();
-  Items fit;
-  fit.part = "fit";
-  for (size_t i = 0; i < study.pairs.size(); ++i)
-    if (study.pair_splits.part[i] != SplitPart::kTest) fit.pairs.push_back(static_cast<int64_t>(i));
-  return axis_signs(study, fit.pairs, source.base(fit).pairs);
-}
-
 // The choice of methods A6 among the snapshots of the optimisers, on validation items of this source.
 UpperBounds choose_bounds(OutcomeSource& source, const std::vector<ReachTrail>& trails, const std::vector<int>& signs,
                           const DiagnosisOptions& options) {

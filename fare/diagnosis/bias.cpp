@@ -95,6 +95,15 @@ std::vector<int> axis_signs(const Study& study, std::span<const int64_t> pairs, 
   return signs;
 }
 
+std::vector<int> fitted_signs(OutcomeSource& source) {
+  const Study& study = source.study();
+  Items fit;
+  fit.part = "fit";
+  for (size_t i = 0; i < study.pairs.size(); ++i)
+    if (study.pair_splits.part[i] != SplitPart::kTest) fit.pairs.push_back(static_cast<int64_t>(i));
+  return axis_signs(study, fit.pairs, source.base(fit).pairs);
+}
+
 Shift measure_shift(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
                     std::span<const Margins> edited, const std::vector<int>& signs, MarginScoring scoring,
                     const DiagnosisOptions& options, const std::string& label) {

@@ -24,6 +24,9 @@ std::optional<double> prefers_stereotype(const Margins& margins, MarginScoring s
 // +1 / -1 per axis (index into study.axes): sign of pct - 50 on the given pairs; +1 where it is exactly 50.
 std::vector<int> axis_signs(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base);
 
+// The same on all pairs of train and validation, where signs are fixed.
+std::vector<int> fitted_signs(OutcomeSource& source);
+
 // Delta_B in percentage points of `edited` against `base` over `pairs` (parallel arrays): sum over axes of share of items
 // times sign times (pct_base - pct_edited). With its 95% and 90% intervals, one-sided p (r1), discordance, n_eff and MDE.
 struct Shift {

@@ -52,11 +52,7 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
   const DiagnosisOptions options = small_options();
   const RouterProfile profile = profile_router(measurer);
   const ExpertScores scores = score_experts(measurer, profile, options);
-  Items fit;
-  fit.part = "fit";
-  for (size_t i = 0; i < study.pairs.size(); ++i)
-    if (study.pair_splits.part[i] != SplitPart::kTest) fit.pairs.push_back(static_cast<int64_t>(i));
-  const std::vector<int> signs = axis_signs(study, fit.pairs, measurer.base(fit).pairs);
+  const std::vector<int> signs = fitted_signs(measurer);
 
   SearchResult found = search(measurer, scores, profile, signs, options);
   settle_candidates(found, {}, options);

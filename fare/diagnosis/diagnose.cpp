@@ -156,15 +156,8 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   parts.begin("expert scores");
   const ExpertScores scores = score_experts(measurer, profile, options);
 
-  // Signs of the axes are fixed on train and validation.
   parts.begin("search");
-  Items fit;
-  fit.part = "fit";
-  fit.pairs = study.pairs_in(SplitPart::kTrain);
-  const auto validation = study.pairs_in(SplitPart::kValidation);
-  fit.pairs.insert(fit.pairs.end(), validation.begin(), validation.end());
-  std::sort(fit.pairs.begin(), fit.pairs.end());
-  const std::vector<int> signs = axis_signs(study, fit.pairs, measurer.base(fit).pairs);
+  const std::vector<int> signs = fitted_signs(measurer);
   SearchResult searched = search(measurer, scores, profile, signs, options);
 
   // Searches beyond the grid bring candidates of every class, and the points that bound what a class can do.

@@ -131,12 +131,7 @@ void diagnose_level(const Model& model, const Scorer& like, const Study& planted
   Measurer measurer(scorer, planted, store, progress);
   const RouterProfile profile = profile_router(measurer);
   const ExpertScores scores = score_experts(measurer, profile, options);
-  Items fit;
-  fit.part = "fit";
-  for (const SplitPart part : {SplitPart::kTrain, SplitPart::kValidation})
-    for (const int64_t i : planted.pairs_in(part)) fit.pairs.push_back(i);
-  std::sort(fit.pairs.begin(), fit.pairs.end());
-  const std::vector<int> signs = axis_signs(planted, fit.pairs, measurer.base(fit).pairs);
+  const std::vector<int> signs = fitted_signs(measurer);
   SearchResult searched = search(measurer, scores, profile, signs, options);
   settle_candidates(searched, {}, options);
   const TestOutcomes test = open_test(measurer, searched);

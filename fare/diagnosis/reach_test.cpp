@@ -169,11 +169,7 @@ struct Prepared {
     options.half_samples = 4;
     options.causal_pairs = 8;
     options.neutral_tokens = 600;
-    Items fit;
-    fit.part = "fit";
-    for (size_t i = 0; i < control.study.pairs.size(); ++i)
-      if (control.study.pair_splits.part[i] != SplitPart::kTest) fit.pairs.push_back(static_cast<int64_t>(i));
-    signs = axis_signs(control.study, fit.pairs, control.measurer->base(fit).pairs);
+    signs = fitted_signs(*control.measurer);
     profile = profile_router(*control.measurer);
   }
   static ControlOptions options_of(const std::string& id, const std::string& weights) {
