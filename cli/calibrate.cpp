@@ -33,7 +33,7 @@ int calibrate_command(CalibrateFlags& flags) {
   write_file(file, text);
   if (const auto kept = calibration_path(build)) {
     // A quick run never takes the place of a full one.
-    if (!flags.options.quick || !std::filesystem::exists(*kept) || read_calibration(*kept).at("quick").get<bool>()) {
+    if (!result.at("quick").get<bool>() || !std::filesystem::exists(*kept) || read_calibration(*kept).at("quick").get<bool>()) {
       std::filesystem::create_directories(kept->parent_path());
       write_file(*kept, text);
     }
@@ -62,6 +62,7 @@ void add_calibrate_command(CLI::App& program, int& exit_status) {
   command->add_option("--share", flags->options.share, "Part of the replicates of a full run in every cell, above 0 up to 1; below 1 counts as quick")
       ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();
+  command->add_option("--only", flags->options.only, "Parts of the run: fixed, noise, or kinds of models (X1 ..); counts as quick");
   command->add_option("--threads", flags->common.threads, "Replicates side by side; 0 = all physical cores; changes no number")
       ->check(at_least(0));
   command->add_option("--seed", flags->common.seed, "Decides every draw")->check(at_least(0))->capture_default_str();

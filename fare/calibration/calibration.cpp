@@ -1,11 +1,13 @@
 #include "fare/calibration/calibration.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <set>
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
@@ -76,12 +78,7 @@ void take_failed(std::vector<Cell>& cells, const char* part, OrderedJson& rows) 
   std::erase_if(cells, [](const Cell& cell) { return !cell.failure.empty(); });
 }
 
-// Of the calibration's file; a report shows all but the format.
-constexpr const char* kFields[] = {"build", "quick", "seed", "inner_resamples", "seconds", "marks", "fixed", "pipeline", "confusion", "failed"};
-
-}  // namespace
-
-CalibrationDesign calibration_design(const CalibrationOptions& options) {
+CalibrationDesign whole_design(const CalibrationOptions& options) {
   CalibrationDesign design;
   design.quick = options.quick || options.share < 1;
   design.fixed.seed = design.pipeline.seed = options.seed;
@@ -92,6 +89,7 @@ CalibrationDesign calibration_design(const CalibrationOptions& options) {
   const auto add = [&](const std::string& kind, int64_t pairs, int64_t replicates, double shift_pp = 0, double flips = 0,
                        const std::string& weights = "renormalised") {
     PipelineCell cell;
+    cell.number = design.pipeline.cells.size();
     cell.kind = kind;
     cell.weights = weights;
     cell.pairs = pairs;
@@ -121,6 +119,26 @@ CalibrationDesign calibration_design(const CalibrationOptions& options) {
     for (const double flips : {0.02, 0.10}) add("noise", pairs, 500, 0, flips);
   for (const int64_t pairs : {kFew, kMany})
     for (const double shift : {1.0, 2.0, 2.5, 3.0, 5.0, 10.0}) add("noise", pairs, 100, shift, 0.10);
+  return design;
+}
+
+// Of the calibration's file; a report shows all but the format.
+constexpr const char* kFields[] = {"build", "quick", "seed", "inner_resamples", "seconds", "marks", "fixed", "pipeline", "confusion", "failed"};
+
+}  // namespace
+
+CalibrationDesign calibration_design(const CalibrationOptions& options) {
+  CalibrationDesign design = whole_design(options);
+  if (options.only.empty()) return design;
+  std::set<std::string> known = {"fixed"};
+  for (const PipelineCell& cell : design.pipeline.cells) known.insert(cell.kind);
+  for (const std::string& name : options.only)
+    if (!known.contains(name))
+      throw UsageError(fmt::format("--only {}: no such part of this run; it has: {}", name, fmt::join(known, ", ")));
+  const auto asked = [&](const std::string& name) { return std::ranges::count(options.only, name) > 0; };
+  design.quick = true;
+  if (!asked("fixed")) design.fixed.pairs.clear();
+  std::erase_if(design.pipeline.cells, [&](const PipelineCell& cell) { return !asked(cell.kind); });
   return design;
 }
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fare/calibration/fixed_candidate.h"
 #include "fare/calibration/whole_pipeline.h"
@@ -15,15 +16,17 @@ namespace fare {
 struct CalibrationOptions {
   bool quick = false;
   double share = 1;  // of the replicates that a full run has in every cell, in (0, 1]; at least five
+  std::vector<std::string> only;  // "fixed", "noise" and kinds of models; empty: all of them
   uint64_t seed = 0;
   int num_threads = 1;
 };
 
 struct CalibrationDesign {
-  bool quick = false;  // fewer replicates than a full run: marks are judged leniently
+  bool quick = false;  // less than a full run: marks are judged leniently
   FixedDesign fixed;
   PipelineDesign pipeline;
 };
+// Throws UsageError where `only` names what the design does not have.
 CalibrationDesign calibration_design(const CalibrationOptions& options);
 
 // Runs the design and returns the calibration as its file holds it (docs/calibration.md). The same bytes for the same seed on

@@ -88,6 +88,27 @@ TEST(Calibrate, KeepsTheCellsThatFinishedWhenOthersFail) {
   EXPECT_EQ(mark.at("cells"), 3);
 }
 
+TEST(CalibrationDesign, OfSomePartsKeepsTheirDraws) {
+  const CalibrationDesign whole = calibration_design({});
+  const CalibrationDesign some = calibration_design({.only = {"noise", "X9"}});
+  EXPECT_FALSE(whole.quick);
+  EXPECT_TRUE(some.quick);
+  EXPECT_TRUE(some.fixed.pairs.empty());
+  ASSERT_EQ(some.pipeline.cells.size(), 18u);  // X9 with few and many pairs; noise: 4 without a shift, 12 with
+  for (const PipelineCell& cell : some.pipeline.cells) {
+    EXPECT_TRUE(cell.kind == "X9" || cell.kind == "noise") << cell.kind;
+    const PipelineCell& same = whole.pipeline.cells.at(cell.number);
+    EXPECT_EQ(same.number, cell.number);
+    EXPECT_EQ(same.kind, cell.kind);
+    EXPECT_EQ(same.pairs, cell.pairs);
+    EXPECT_EQ(same.replicates, cell.replicates);
+    EXPECT_EQ(same.shift_pp, cell.shift_pp);
+  }
+  EXPECT_FALSE(calibration_design({.only = {"fixed"}}).fixed.pairs.empty());
+  EXPECT_THROW(calibration_design({.only = {"X99"}}), UsageError);
+  EXPECT_THROW(calibration_design({.quick = true, .only = {"X15"}}), UsageError);
+}
+
 TEST(Calibrate, StopsWhenAskedTo) {
   CalibrationDesign design;
   design.fixed.pairs = {754};

@@ -75,7 +75,7 @@ Replicate run_replicate(const PreparedModel& prepared, uint64_t seed, int64_t in
   return result;
 }
 
-void run_cell(PipelineCell& cell, const PipelineDesign& design, int num_threads, uint64_t number, const Progress& progress) {
+void run_cell(PipelineCell& cell, const PipelineDesign& design, int num_threads, const Progress& progress) {
   const OneThread one_thread;
   const auto start = std::chrono::steady_clock::now();
   ControlOptions options = options_of(cell);
@@ -100,7 +100,7 @@ void run_cell(PipelineCell& cell, const PipelineDesign& design, int num_threads,
   parallel_for(cell.replicates, num_threads, [&](int64_t r) {
     const OneThread of_this_thread;
     replicates[static_cast<size_t>(r)] =
-        run_replicate(prepared, cell_seed(design.seed, "pipeline", number, r), design.inner, progress);
+        run_replicate(prepared, cell_seed(design.seed, "pipeline", cell.number, r), design.inner, progress);
   });
   for (const Replicate& one : replicates) {
     ++cell.verdicts[one.verdict];
@@ -140,7 +140,7 @@ void run_pipeline_cells(PipelineDesign& design, const Progress& progress) {
   int64_t done = 0;
   parallel_for(cells, design.num_threads, [&](int64_t k) {
     const size_t c = order[static_cast<size_t>(k)];
-    design.cells[c].failure = failure_of([&] { run_cell(design.cells[c], design, inside, c, quiet); });
+    design.cells[c].failure = failure_of([&] { run_cell(design.cells[c], design, inside, quiet); });
     const std::lock_guard lock(mutex);
     progress.say(summary(design.cells[c]));
     progress("calibration, whole pipeline", ++done, cells);

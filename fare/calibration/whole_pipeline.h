@@ -14,6 +14,7 @@ namespace fare {
 
 // One kind of model at one number of pairs.
 struct PipelineCell {
+  uint64_t number = 0;        // in the whole design: decides its draws
   std::string kind;           // "X1", .., or "noise": X10n with a planted shift and p_d of noise
   std::string weights = "renormalised";
   int64_t pairs = 754;
