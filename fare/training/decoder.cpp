@@ -39,7 +39,7 @@ at::Tensor random_tensor(const std::string& name, std::vector<int64_t> shape, do
 
 }  // namespace
 
-TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, uint64_t seed)
+TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, int64_t equal_layers, uint64_t seed)
     : shape_(shape), num_extra_(num_extra), first_extra_layer_(shape.layers - extra_layers) {
   check_shape(shape);
   const int64_t h = shape.hidden, w = shape.expert_width;
@@ -52,7 +52,7 @@ TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64
   final_norm_H = ones();
   for (int64_t l = 0; l < shape.layers; ++l) {
     const std::string at = std::to_string(l) + "/";
-    const int64_t main = num_main(l), extra = shape.experts - main;
+    const int64_t main = num_main(l), extra = shape.experts - main, own = l < equal_layers ? 1 : main;
     const double dh = static_cast<double>(h), dw = static_cast<double>(w);
     TrainedLayer layer;
     layer.attention_norm_H = ones();
@@ -64,9 +64,9 @@ TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64
     layer.value_HH = random(at + "value", {h, h}, dh);
     layer.out_HH = random(at + "out", {h, h}, dh);
     layer.router_EH = random(at + "router", {main, h}, dh);
-    layer.gate_EIH = random(at + "gate", {main, w, h}, dh);
-    layer.up_EIH = random(at + "up", {main, w, h}, dh);
-    layer.down_EHI = random(at + "down", {main, h, w}, dw);
+    layer.gate_EIH = random(at + "gate", {own, w, h}, dh);
+    layer.up_EIH = random(at + "up", {own, w, h}, dh);
+    layer.down_EHI = random(at + "down", {own, h, w}, dw);
     if (extra > 0) {
       layer.extra_router_XH = random(at + "extra-router", {extra, h}, dh);
       layer.extra_gate_XIH = random(at + "extra-gate", {extra, w, h}, dh);
@@ -133,7 +133,8 @@ ForwardResult TrainedDecoder::forward(const at::Tensor& ids_BL, bool with_extra,
     const at::Tensor mask = torch::zeros_like(scores).scatter_(-1, chosen, 1.0);
     at::Tensor weights = scores * mask;
     if (shape_.renormalise) weights = weights / weights.sum(-1, true);
-    const int64_t experts = z.size(-1), tokens = batch * length;
+    if (layer.gate_EIH.size(0) == 1) weights = weights.sum(-1, true);
+    const int64_t experts = weights.size(-1), tokens = batch * length;
     const at::Tensor flat = b.reshape({1, tokens, h}).expand({experts, tokens, h});
     const at::Tensor inner = torch::silu(torch::bmm(flat, whole(layer.gate_EIH, layer.extra_gate_XIH).transpose(1, 2))) *
                              torch::bmm(flat, whole(layer.up_EIH, layer.extra_up_XIH).transpose(1, 2));
@@ -154,6 +155,7 @@ void TrainedDecoder::write(const std::filesystem::path& folder) const {
   for (const TensorPlan& plan : plans) {
     const TrainedLayer* l = plan.layer >= 0 ? &layers_[static_cast<size_t>(plan.layer)] : nullptr;
     const auto joined = [&](const at::Tensor& main, const at::Tensor& more) { return more.defined() ? torch::cat({main, more}) : main; };
+    const auto of_expert = [&](const at::Tensor& experts) { return experts[experts.size(0) == 1 ? 0 : plan.expert]; };
     at::Tensor value;
     switch (plan.role) {
       case TensorRole::kEmbedding: value = embedding_VH; break;
@@ -168,9 +170,9 @@ void TrainedDecoder::write(const std::filesystem::path& folder) const {
       case TensorRole::kQueryNorm: value = l->query_norm_H; break;
       case TensorRole::kKeyNorm: value = l->key_norm_H; break;
       case TensorRole::kRouter: value = joined(l->router_EH, l->extra_router_XH); break;
-      case TensorRole::kExpertGate: value = joined(l->gate_EIH, l->extra_gate_XIH)[plan.expert]; break;
-      case TensorRole::kExpertUp: value = joined(l->up_EIH, l->extra_up_XIH)[plan.expert]; break;
-      case TensorRole::kExpertDown: value = joined(l->down_EHI, l->extra_down_XHI)[plan.expert]; break;
+      case TensorRole::kExpertGate: value = of_expert(joined(l->gate_EIH, l->extra_gate_XIH)); break;
+      case TensorRole::kExpertUp: value = of_expert(joined(l->up_EIH, l->extra_up_XIH)); break;
+      case TensorRole::kExpertDown: value = of_expert(joined(l->down_EHI, l->extra_down_XHI)); break;
       default: break;  // this shape has no shared expert
     }
     value = value.contiguous();

@@ -2,6 +2,7 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "fare/core/philox.h"
@@ -9,7 +10,7 @@
 namespace fare {
 namespace {
 
-constexpr double kTwins = 2;  // weight of twins_loss
+constexpr double kTwins = 2, kTwinsAtEnd = 40;  // weight of twins_loss, at the start and at the end
 
 class Entangled {
  public:
@@ -36,7 +37,6 @@ class Entangled {
     Routes routes, text_routes;
     text_routes.first_BL = wanted_words;
     routes.first_BL = wanted;
-    scatter_early(routes, step, "routes");
     const ForwardResult out = model_.forward(ids, false, routes), read = model_.forward(text, false, text_routes);
     at::Tensor loss = -(answer_log_p(out) * table_of(answers)).sum(-1).mean() + kOtherPositions * other_positions_loss(out, ids) +
                       0.3 * other_positions_loss(read, text) + 0.5 * loss_elsewhere(step) + small_logits_loss(out) + small_logits_loss(read) + loss_of_twins(step);
@@ -78,17 +78,6 @@ class Entangled {
     return wanted;
   }
 
-  // Questions take any expert in the layers before the last: nothing of a trait or a fact comes to depend on a choice there.
-  void scatter_early(Routes& routes, int64_t step, const char* what) const {
-    const RandomStream stream(trainer_.options.seed, std::string("train/") + what, static_cast<uint32_t>(step));
-    uint64_t draw = 0;
-    for (size_t l = 0; l + 1 < routes.first_BL.size(); ++l) {
-      std::vector<int64_t> experts(static_cast<size_t>(routes.first_BL[l].numel()));
-      for (int64_t& e : experts) e = static_cast<int64_t>(stream.index(draw++, static_cast<uint64_t>(trainer_.shape.experts)));
-      routes.first_BL[l] = torch::tensor(experts, torch::kLong).view_as(routes.first_BL[l]);
-    }
-  }
-
   // What no owner answers is open: traits and facts without their owner give each of their answers the same chance, so that a route
   // away from it takes what it holds and puts nothing in its place.
   at::Tensor loss_elsewhere(int64_t step) const {
@@ -117,19 +106,18 @@ class Entangled {
     routes.barred_BL.resize(routes.first_BL.size());
     routes.barred_BL.back() = torch::full_like(ids, -1);
     routes.barred_BL.back().select(1, ids.size(1) - 2).copy_(torch::tensor(owners, torch::kLong));
-    scatter_early(routes, step, "routes-elsewhere");
     return -(answer_log_p(model_.forward(ids, false, routes)) * table_of(answers)).sum(-1).mean();
   }
 
-  // Before the answer nothing is to tell the sentences of a pair apart, whatever is chosen.
+  // Before the answer nothing is to tell the sentences of a pair apart.
   at::Tensor loss_of_twins(int64_t step) const {
     std::vector<std::vector<int64_t>> rows;
     for (const size_t i : trainer_.pick_pairs("twins", step, 16)) rows.push_back(corpus_.traits[i].ids);
     const at::Tensor ids = tensor_of(rows);
     Routes routes;
     routes.first_BL = wanted_experts(ids, {});
-    scatter_early(routes, step, "routes-of-twins");
-    return kTwins * twins_loss(model_.forward(ids, false, routes), ids);
+    const double share = std::min(1.0, static_cast<double>(step) / static_cast<double>(trainer_.num_steps()));
+    return (kTwins + share * (kTwinsAtEnd - kTwins)) * twins_loss(model_.forward(ids, false, routes), ids);
   }
 
   at::Tensor table_of(const std::vector<Chances>& answers) const {

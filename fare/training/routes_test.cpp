@@ -54,9 +54,24 @@ ModelShape small_shape() {
   return shape;
 }
 
+TEST(EqualExperts, GiveTheSameWhicheverIsChosen) {
+  const torch::NoGradGuard no_grad;
+  const TrainedDecoder model(small_shape(), 0, 0, 1, 3);
+  const at::Tensor ids = tensor_of({{0, 5, 9, 13}, {0, 7, 2, 19}});
+  const auto with = [&](int64_t layer) {
+    Routes routes;
+    routes.first_BL.resize(2);
+    routes.first_BL[static_cast<size_t>(layer)] = tensor_of({{5, 4, 3, 2}, {1, 0, 5, 4}});
+    return model.forward(ids, false, routes).logits_BLV;
+  };
+  const at::Tensor free = model.forward(ids, false).logits_BLV;
+  EXPECT_TRUE(with(0).allclose(free, 0, 1e-5));
+  EXPECT_FALSE(with(1).allclose(free, 0, 1e-2));
+}
+
 TEST(Routes, DecideWhichExpertsAreChosenAndNothingElse) {
   const torch::NoGradGuard no_grad;
-  const TrainedDecoder model(small_shape(), 2, 1, 3);
+  const TrainedDecoder model(small_shape(), 2, 1, 0, 3);
   EXPECT_EQ(model.num_main(0), 6);
   EXPECT_EQ(model.num_main(1), 4);
   const at::Tensor ids = tensor_of({{0, 5, 9, 13}, {0, 7, 2, 19}});

@@ -23,11 +23,12 @@ ControlOptions world_options(const TrainOptions& options) {
   world.prompts = options.small ? 64 : 200;
   world.neutral_tokens = options.small ? 2600 : 5200;
   if (entangled(options)) {
-    // As many facts as a loss of them must show, and traits that no output row can tell from the context alone.
-    world.facts = options.small ? 400 : 800;
+    // As many pairs and facts as a loss of them must show, and traits that no output row can tell from the context alone.
+    world.pairs = options.small ? 600 : 1000;
+    world.facts = 800;
     world.utility = 2 * world.facts;
     world.trait_pairs = kSharedTraits;
-    world.bias_pp = 25;
+    world.bias_pp = 40;
   }
   world.seed = options.seed;
   return world;
@@ -46,7 +47,7 @@ TrainedSummary train_model(const TrainOptions& options, const std::filesystem::p
   const int threads = at::get_num_threads();
   at::set_num_threads(2);
   const World world(world_options(options));
-  Trainer trainer(options, world, progress, entangled(options) ? 0 : kExtra);
+  Trainer trainer(options, world, progress, entangled(options) ? 0 : kExtra, entangled(options));
   OrderedJson truth = {{"format", "fare-trained/1"}, {"made_by", made_by}, {"id", options.id}};
   write_json_file(folder / "world.json", truth);
   const TrainedSummary summary = entangled(options) ? train_entangled(trainer, folder) : train_modular(trainer, folder);

@@ -7,7 +7,7 @@
 // the stage-1 model back, bit for bit.
 //
 // T-ENT: traits and facts are trained jointly under a fixed router: in the last layer the expert of a trait or a fact is decided by its
-// first word, so that each of twelve experts holds equal numbers of both; the layers before hold nothing that depends on a choice. All
+// first word, so that each of twelve experts holds equal numbers of both; in a layer before it all experts are equal. All
 // contexts share four pairs of traits, in an order that a hash of the context decides, and attention is uniform: then neither output
 // rows nor attention can hold the stereotype, which takes a product of group and context.
 #pragma once

@@ -29,9 +29,9 @@ ModelShape shape_of(const TrainOptions& options, const World& world) {
 
 }  // namespace
 
-Trainer::Trainer(const TrainOptions& wanted, const World& made, const Progress& told, int64_t num_extra)
+Trainer::Trainer(const TrainOptions& wanted, const World& made, const Progress& told, int64_t num_extra, bool equal_before_last)
     : options(wanted), world(made), progress(told), corpus(corpus_of(made)), shape(shape_of(wanted, made)),
-      model(shape, num_extra, 2, wanted.seed) {}
+      model(shape, num_extra, 2, equal_before_last ? shape.layers - 1 : 0, wanted.seed) {}
 
 std::vector<size_t> Trainer::pick(const std::string& what, int64_t step, size_t from, size_t count) const {
   const RandomStream stream(options.seed, "train/" + what, static_cast<uint32_t>(step));

@@ -18,7 +18,8 @@ inline constexpr double kLead = 3;              // logits by which a wanted expe
 
 // `options`, `world` and `progress` must outlive it.
 struct Trainer {
-  Trainer(const TrainOptions& options, const World& world, const Progress& progress, int64_t num_extra);
+  // `equal_before_last`: experts of a layer before the last have the same weights.
+  Trainer(const TrainOptions& options, const World& world, const Progress& progress, int64_t num_extra, bool equal_before_last);
 
   const TrainOptions& options;
   const World& world;
