@@ -11,6 +11,8 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/parallel.h"
+#include "fare/store/run_folder.h"
+#include "fare/store/store.h"
 
 namespace fare::cli {
 namespace {
@@ -26,9 +28,13 @@ int calibrate_command(CalibrateFlags& flags) {
   flags.options.num_threads = flags.common.threads > 0 ? flags.common.threads : physical_cores();
   at::set_num_threads(1);  // replicates run side by side, each on its own thread
   const std::string build = build_hash();
-  const OrderedJson result = calibrate(flags.options, build, progress);
+  calibration_design(flags.options);  // a wrong --only is found before the folder is made
+  const RunFolder folder(flags.common.out, "calibrate",
+                         {{"quick", flags.options.quick, ""}, {"share", flags.options.share, ""}, {"only", flags.options.only, ""},
+                          {"seed", static_cast<int64_t>(flags.common.seed), ""}});
+  Store store(folder.rows_path());
+  const OrderedJson result = calibrate(flags.options, build, &store, progress);
   const std::string text = result.dump(1) + "\n";
-  std::filesystem::create_directories(flags.common.out);
   const std::filesystem::path file = flags.common.out / "calibration.json";
   write_file(file, text);
   if (const auto kept = calibration_path(build)) {

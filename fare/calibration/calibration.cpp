@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "fare/calibration/kept_cells.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/sha256.h"
@@ -142,14 +143,15 @@ CalibrationDesign calibration_design(const CalibrationOptions& options) {
   return design;
 }
 
-OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, const Progress& progress) {
-  return calibrate(calibration_design(options), build, progress);
+OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, Store* store, const Progress& progress) {
+  return calibrate(calibration_design(options), build, store, progress);
 }
 
-OrderedJson calibrate(CalibrationDesign design, const std::string& build, const Progress& progress) {
+OrderedJson calibrate(CalibrationDesign design, const std::string& build, Store* store, const Progress& progress) {
   const auto start = std::chrono::steady_clock::now();
-  run_pipeline_cells(design.pipeline, progress);
-  std::vector<FixedCell> fixed = run_fixed_cells(design.fixed, progress);
+  const KeptCells kept = store != nullptr ? KeptCells(*store, build) : KeptCells();
+  run_pipeline_cells(design.pipeline, kept, progress);
+  std::vector<FixedCell> fixed = run_fixed_cells(design.fixed, kept, progress);
   OrderedJson json;
   json["format"] = kFormat;
   json["build"] = build;

@@ -31,9 +31,10 @@ CalibrationDesign calibration_design(const CalibrationOptions& options);
 
 // Runs the design and returns the calibration as its file holds it (docs/calibration.md). The same bytes for the same seed on
 // any number of threads, but for the seconds. `build`: build_hash() of the program that asks. A cell that fails is listed with
-// its reason (`failed`), and the mark of finished cells is missed. Throws Interrupted.
-OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, const Progress& progress);
-OrderedJson calibrate(CalibrationDesign design, const std::string& build, const Progress& progress);
+// its reason (`failed`), and the mark of finished cells is missed. Cells that finish are put into `store`, and those there are
+// not run again; it must hold nothing of another design, nullptr: nothing is kept. Throws Interrupted.
+OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, Store* store, const Progress& progress);
+OrderedJson calibrate(CalibrationDesign design, const std::string& build, Store* store, const Progress& progress);
 
 // SHA-256 of the running program's file: a calibration speaks for the program that made it.
 std::string build_hash();

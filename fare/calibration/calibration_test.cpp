@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "fare/calibration/kept_cells.h"
 #include "fare/calibration/temporary_folder.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
@@ -48,7 +49,7 @@ TEST(FixedCandidate, CoversTheShiftThatWasPlantedOnAnyNumberOfThreads) {
   design.inner = 199;
   design.repeated = 0;
   design.num_threads = 2;
-  const std::vector<FixedCell> cells = run_fixed_cells(design, {});
+  const std::vector<FixedCell> cells = run_fixed_cells(design, KeptCells(), {});
   ASSERT_EQ(cells.size(), 3u);
   for (const FixedCell& cell : cells) {
     EXPECT_NEAR(cell.true_shift_pp, cell.shift_pp, 0.05);
@@ -60,7 +61,7 @@ TEST(FixedCandidate, CoversTheShiftThatWasPlantedOnAnyNumberOfThreads) {
   EXPECT_LE(cells[0].rejected.hits, 10);
   EXPECT_GE(cells[1].rejected.hits, 50);
   design.num_threads = 1;
-  EXPECT_EQ(without_seconds(fixed_json(run_fixed_cells(design, {}))), without_seconds(fixed_json(cells)));
+  EXPECT_EQ(without_seconds(fixed_json(run_fixed_cells(design, KeptCells(), {}))), without_seconds(fixed_json(cells)));
 }
 
 TEST(Calibrate, KeepsTheCellsThatFinishedWhenOthersFail) {
@@ -73,7 +74,7 @@ TEST(Calibrate, KeepsTheCellsThatFinishedWhenOthersFail) {
   design.fixed.inner = 99;
   design.fixed.repeated = 0;
   design.pipeline.cells.emplace_back().kind = "X99";
-  const OrderedJson made = calibrate(design, "a build", {});
+  const OrderedJson made = calibrate(design, "a build", nullptr, {});
   ASSERT_EQ(made.at("fixed").size(), 1u);
   EXPECT_EQ(made.at("fixed")[0].at("pairs"), 754);
   EXPECT_EQ(made.at("fixed")[0].at("replicates"), 5);
@@ -109,12 +110,55 @@ TEST(CalibrationDesign, OfSomePartsKeepsTheirDraws) {
   EXPECT_THROW(calibration_design({.quick = true, .only = {"X15"}}), UsageError);
 }
 
+TEST(Calibrate, GoesOnWhereItStopped) {
+  const TemporaryFolder folder;
+  Store store(folder.path / "rows.sqlite");
+  CalibrationDesign design;
+  design.quick = true;
+  design.fixed.pairs = {754};
+  design.fixed.shifts_pp = {0};
+  design.fixed.flips = {0.10};
+  design.fixed.replicates = 10;
+  design.fixed.inner = 99;
+  design.fixed.repeated = 2;
+  design.pipeline.cells = {{.number = 3, .kind = "X99"}};
+  const OrderedJson first = calibrate(design, "a build", &store, {});
+  EXPECT_EQ(store.count(), 2);  // with the one at the detectable effect; what was given up is not kept
+  const OrderedJson again = calibrate(design, "a build", &store, {});
+  EXPECT_EQ(first.at("fixed"), again.at("fixed"));  // the seconds too: they were not run again
+  EXPECT_EQ(first.at("marks"), again.at("marks"));
+  EXPECT_EQ(first.at("failed"), again.at("failed"));
+  calibrate(design, "another build", &store, {});
+  EXPECT_EQ(store.count(), 4);
+}
+
+TEST(KeptCells, GiveACellBackWhole) {
+  const TemporaryFolder folder;
+  Store store(folder.path / "rows.sqlite");
+  PipelineCell cell{.number = 7, .kind = "noise", .weights = "raw", .pairs = 5000, .replicates = 3, .shift_pp = 2.5, .flips = 0.1};
+  cell.right = {"costly"};
+  cell.verdicts = {{"costly", 2}, {"unresolved at stage 5", 1}};
+  cell.as_expected = {2, 3}, cell.passed_all = {1, 3}, cell.rejected = {3, 3}, cell.covered = {0, 3}, cell.reached = {2, 3};
+  cell.mean_shift_pp = 1.0 / 3, cell.mean_true_pp = 2.0 / 7, cell.seconds = 12.5;
+  cell.engine = {true, "costly", 1e-5 / 3};
+  KeptCells(store, "a").keep("pipeline", 0, cell);
+  PipelineCell found{.number = 7};
+  EXPECT_FALSE(KeptCells(store, "a").find("pipeline", 1, found));
+  EXPECT_FALSE(KeptCells(store, "b").find("pipeline", 0, found));
+  EXPECT_FALSE(KeptCells(store, "a").find("fixed", 0, found));
+  ASSERT_TRUE(KeptCells(store, "a").find("pipeline", 0, found));
+  EXPECT_EQ(pipeline_json({found}), pipeline_json({cell}));
+  EXPECT_EQ(confusion_json({found}), confusion_json({cell}));
+  found.kind = cell.kind = "X3";
+  EXPECT_EQ(confusion_json({found}), confusion_json({cell}));
+}
+
 TEST(Calibrate, StopsWhenAskedTo) {
   CalibrationDesign design;
   design.fixed.pairs = {754};
   design.fixed.replicates = 5;
   const Progress cancelled{nullptr, nullptr, [] { return true; }};
-  EXPECT_THROW(calibrate(design, "a build", cancelled), Interrupted);
+  EXPECT_THROW(calibrate(design, "a build", nullptr, cancelled), Interrupted);
 }
 
 TEST(CalibrationFile, IsPutIntoAReportWithTheBuildItSpeaksFor) {

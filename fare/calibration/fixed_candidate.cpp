@@ -7,6 +7,7 @@
 
 #include "fare/calibration/cell_seed.h"
 #include "fare/calibration/failure.h"
+#include "fare/calibration/kept_cells.h"
 #include "fare/calibration/one_thread.h"
 #include "fare/calibration/temporary_folder.h"
 #include "fare/core/error.h"
@@ -87,7 +88,7 @@ EngineCheck check_engine(const ControlOptions& options, const SimulatedModel& mo
   return check;
 }
 
-void run_cell(FixedCell& cell, const FixedDesign& design, uint64_t cell_number, const Progress& progress) {
+void run_cell(FixedCell& cell, const FixedDesign& design, const Progress& progress) {
   const OneThread one_thread;
   const auto start = std::chrono::steady_clock::now();
   const double deviation = 2, bias = deviation * normal_quantile(0.5 + kBiasPp / 100),
@@ -124,7 +125,7 @@ void run_cell(FixedCell& cell, const FixedDesign& design, uint64_t cell_number, 
   std::vector<char> same(static_cast<size_t>(std::min(design.repeated, design.replicates)));
   for (int64_t r = 0; r < design.replicates; ++r) {
     progress.check();
-    const uint64_t seed = cell_seed(design.seed, "fixed", cell_number, r);
+    const uint64_t seed = cell_seed(design.seed, "fixed", cell.number, r);
     shifts[static_cast<size_t>(r)] = sample(seed, design.inner);
     if (r < static_cast<int64_t>(same.size()))
       same[static_cast<size_t>(r)] = (sample(seed, design.repeated_inner).p_one_sided <= 0.05) ==
@@ -161,19 +162,21 @@ double detectable_shift_pp(int64_t pairs, double flips, double bias, double devi
   return shift;
 }
 
-std::vector<FixedCell> run_fixed_cells(const FixedDesign& design, const Progress& progress) {
+std::vector<FixedCell> run_fixed_cells(const FixedDesign& design, const KeptCells& kept, const Progress& progress) {
   std::vector<FixedCell> cells;
   const double deviation = 2, bias = deviation * normal_quantile(0.5 + kBiasPp / 100);
   for (const int64_t pairs : design.pairs)
     for (const double flips : design.flips) {
       for (const double shift : design.shifts_pp) {
         FixedCell cell;
+        cell.number = cells.size();
         cell.pairs = pairs;
         cell.flips = flips;
         cell.shift_pp = shift;
         cells.push_back(cell);
       }
       FixedCell cell;
+      cell.number = cells.size();
       cell.pairs = pairs;
       cell.flips = flips;
       cell.shift_pp = detectable_shift_pp(pairs, flips, bias, deviation);
@@ -186,7 +189,10 @@ std::vector<FixedCell> run_fixed_cells(const FixedDesign& design, const Progress
   int64_t done = 0;
   parallel_for(all, design.num_threads, [&](int64_t c) {
     FixedCell& cell = cells[static_cast<size_t>(c)];
-    cell.failure = failure_of([&] { run_cell(cell, design, static_cast<uint64_t>(c), quiet); });
+    if (!kept.find("fixed", design.seed, cell)) {
+      cell.failure = failure_of([&] { run_cell(cell, design, quiet); });
+      kept.keep("fixed", design.seed, cell);
+    }
     const std::lock_guard lock(mutex);
     progress("calibration, fixed candidate", ++done, all);
   });

@@ -12,6 +12,8 @@
 
 namespace fare {
 
+class KeptCells;
+
 struct FixedDesign {
   std::vector<int64_t> pairs = {754, 1508, 5000};
   std::vector<double> shifts_pp = {0, 1, 2, 2.5, 3, 5, 10};
@@ -23,6 +25,7 @@ struct FixedDesign {
 };
 
 struct FixedCell {
+  uint64_t number = 0;        // in the design: decides its draws
   int64_t pairs = 0;
   double flips = 0;
   double shift_pp = 0;        // planted
@@ -45,8 +48,9 @@ struct FixedCell {
 // Shift (pp) at which a paired test of `pairs` independent pairs has 80% power by F5, given the flips at shift 0.
 double detectable_shift_pp(int64_t pairs, double flips, double bias, double deviation);
 
-// A cell that fails stands in the list with its reason; the others go on. Throws Interrupted.
-std::vector<FixedCell> run_fixed_cells(const FixedDesign& design, const Progress& progress);
+// A cell that fails stands in the list with its reason; the others go on. Those that `kept` holds are not run again, and those
+// that finish are put there. Throws Interrupted.
+std::vector<FixedCell> run_fixed_cells(const FixedDesign& design, const KeptCells& kept, const Progress& progress);
 
 OrderedJson fixed_json(const std::vector<FixedCell>& cells);
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "fare/calibration/cell_seed.h"
+#include "fare/calibration/kept_cells.h"
 #include "fare/calibration/prepared_model.h"
 #include "fare/calibration/whole_pipeline.h"
 #include "fare/lab/draws.h"
@@ -89,7 +90,7 @@ TEST_P(Kind, GetsARightVerdictAt754PairsByTheEngineAndReduced) {
   design.cells = {cell};
   design.inner = 299;
   design.num_threads = 2;
-  run_pipeline_cells(design, {});
+  run_pipeline_cells(design, KeptCells(), {});
   const PipelineCell& done = design.cells.front();
   EXPECT_TRUE(done.engine.same_verdict);
   EXPECT_LE(done.engine.largest_margin_difference, 1e-4);

@@ -10,6 +10,7 @@
 
 #include "fare/calibration/cell_seed.h"
 #include "fare/calibration/failure.h"
+#include "fare/calibration/kept_cells.h"
 #include "fare/calibration/one_thread.h"
 #include "fare/core/parallel.h"
 #include "fare/lab/draws.h"
@@ -128,7 +129,7 @@ std::string summary(const PipelineCell& cell) {
 
 }  // namespace
 
-void run_pipeline_cells(PipelineDesign& design, const Progress& progress) {
+void run_pipeline_cells(PipelineDesign& design, const KeptCells& kept, const Progress& progress) {
   const Progress quiet{nullptr, nullptr, progress.cancelled};
   const int64_t cells = static_cast<int64_t>(design.cells.size());
   // Cells side by side, the costly ones first; replicates side by side only where there are fewer cells than threads.
@@ -140,9 +141,13 @@ void run_pipeline_cells(PipelineDesign& design, const Progress& progress) {
   int64_t done = 0;
   parallel_for(cells, design.num_threads, [&](int64_t k) {
     const size_t c = order[static_cast<size_t>(k)];
-    design.cells[c].failure = failure_of([&] { run_cell(design.cells[c], design, inside, quiet); });
+    PipelineCell& cell = design.cells[c];
+    if (!kept.find("pipeline", design.seed, cell)) {
+      cell.failure = failure_of([&] { run_cell(cell, design, inside, quiet); });
+      kept.keep("pipeline", design.seed, cell);
+    }
     const std::lock_guard lock(mutex);
-    progress.say(summary(design.cells[c]));
+    progress.say(summary(cell));
     progress("calibration, whole pipeline", ++done, cells);
   });
 }

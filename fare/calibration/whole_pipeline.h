@@ -12,6 +12,8 @@
 
 namespace fare {
 
+class KeptCells;
+
 // One kind of model at one number of pairs.
 struct PipelineCell {
   uint64_t number = 0;        // in the whole design: decides its draws
@@ -41,8 +43,9 @@ struct PipelineDesign {
   int num_threads = 1;
 };
 
-// Fills in the cells. One that fails keeps its reason; the others go on. Throws Interrupted.
-void run_pipeline_cells(PipelineDesign& design, const Progress& progress);
+// Fills in the cells. One that fails keeps its reason; the others go on. Those that `kept` holds are not run again, and those that
+// finish are put there. Throws Interrupted.
+void run_pipeline_cells(PipelineDesign& design, const KeptCells& kept, const Progress& progress);
 
 OrderedJson pipeline_json(const std::vector<PipelineCell>& cells);
 OrderedJson confusion_json(const std::vector<PipelineCell>& cells);
