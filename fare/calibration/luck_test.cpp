@@ -22,7 +22,8 @@ class LuckSource : public OutcomeSource {
  public:
   enum class Defect { kNone, kSearchSeesTest };
 
-  LuckSource(uint64_t seed, Defect defect) : defect_(defect) {
+  // `lean`: mean of the margins, whose standard deviation is 1.
+  LuckSource(uint64_t seed, Defect defect, double lean) : defect_(defect), lean_(lean) {
     model_.num_layers = kLayers;
     for (int64_t l = 0; l < kLayers; ++l) model_.moe_layers.push_back(l);
     model_.router.num_experts = kExperts;
@@ -75,8 +76,13 @@ class LuckSource : public OutcomeSource {
       for (size_t k = 0; k < items.pairs.size(); ++k) {
         size_t i = static_cast<size_t>(items.pairs[k]);
         if (defect_ == Defect::kSearchSeesTest && items.part.starts_with("search-")) i = static_cast<size_t>(test[i % test.size()]);
-        double m = noise_[i];
-        for (const auto& [expert, strength] : touched) m += strength * noise_[static_cast<size_t>((expert + 1) * kPairs) + i];
+        // Of variance 1 whatever is touched, and with the same lean: no edit has an effect.
+        double m = noise_[i], variance = 1;
+        for (const auto& [expert, strength] : touched) {
+          m += strength * noise_[static_cast<size_t>((expert + 1) * kPairs) + i];
+          variance += strength * strength;
+        }
+        m = lean_ + m / std::sqrt(variance);
         one.pairs.push_back({m, m, m});
       }
       one.utility.assign(items.utility.size(), {1, 1});
@@ -114,6 +120,7 @@ class LuckSource : public OutcomeSource {
   }
 
   Defect defect_;
+  double lean_;
   Study study_;
   RoutedModel model_;
   Progress progress_;
@@ -155,11 +162,11 @@ DiagnosisOptions luck_options(uint64_t seed) {
 }
 
 // Of `runs` diagnoses: how often some candidate is significant, and how often the search saw more than 3 pp.
-std::pair<Rate, Rate> diagnose_luck(int64_t runs, LuckSource::Defect defect) {
+std::pair<Rate, Rate> diagnose_luck(int64_t runs, LuckSource::Defect defect, double lean) {
   Rate rejected, fooled;
   for (int64_t r = 0; r < runs; ++r) {
     const uint64_t seed = cell_seed(11, "luck", 0, r);
-    LuckSource source(seed, defect);
+    LuckSource source(seed, defect, lean);
     const PipelineRun run = run_pipeline(source, luck_prepared(seed), luck_options(seed));
     rejected.add(std::ranges::any_of(run.p_bh, [](double p) { return p <= 0.05; }));
     fooled.add(run.validation_shift_pp > 3);
@@ -168,7 +175,7 @@ std::pair<Rate, Rate> diagnose_luck(int64_t runs, LuckSource::Defect defect) {
 }
 
 TEST(Luck, FoolsTheSearchAndNotTheTest) {
-  const auto [rejected, fooled] = diagnose_luck(30, LuckSource::Defect::kNone);
+  const auto [rejected, fooled] = diagnose_luck(30, LuckSource::Defect::kNone, 0);
   EXPECT_GE(fooled.share(), 0.95);
   Mark mark{"whole pipeline: rejection at shift 0", 0, 0.07, true};
   mark.see(rejected, "luck");
@@ -177,7 +184,8 @@ TEST(Luck, FoolsTheSearchAndNotTheTest) {
 
 TEST(Defect, ASearchThatSeesTheTestSplitMissesTheMarkOfRejection) {
   Mark mark{"whole pipeline: rejection at shift 0", 0, 0.07, true};
-  mark.see(diagnose_luck(30, LuckSource::Defect::kSearchSeesTest).first, "luck, test split seen");
+  // 65.5% prefer the stereotype: without a preference a shift by luck turns it round, and is counted back.
+  mark.see(diagnose_luck(30, LuckSource::Defect::kSearchSeesTest, 0.4).first, "luck, test split seen");
   EXPECT_FALSE(mark.passed) << mark.value;
 }
 

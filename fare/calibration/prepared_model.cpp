@@ -45,6 +45,7 @@ UpperBounds choose_bounds(OutcomeSource& source, const std::vector<ReachTrail>& 
   items.pairs.resize(std::min<size_t>(items.pairs.size(), kChoicePairs));
   items.utility.resize(std::min<size_t>(items.utility.size(), kChoiceUtility));
   const Outcomes base = source.base(items);
+  const double most = most_useful_pp(preference_pp(study, items.pairs, base.pairs, signs), static_cast<int64_t>(items.pairs.size()));
   std::vector<ReachPick> picks;
   for (const ReachTrail& trail : trails) {
     std::vector<const Intervention*> asked;
@@ -63,6 +64,7 @@ UpperBounds choose_bounds(OutcomeSource& source, const std::vector<ReachTrail>& 
       }
       standing.shift_se_pp = std::sqrt(std::max(0.0, squares / static_cast<double>(n) - standing.shift_pp * standing.shift_pp) /
                                        static_cast<double>(n));
+      standing.most_pp = most;
       if (!items.utility.empty()) standing.drop_pp = drop_pp(base.utility, outcomes[i].utility);
       standing.breadth = trail.snapshots[i].breadth;
       standing.dose_nats = trail.snapshots[i].dose_nats;

@@ -161,6 +161,14 @@ Shift measure_shift(const Study& study, std::span<const int64_t> pairs, std::spa
   return shift;
 }
 
+double preference_pp(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> margins, const std::vector<int>& signs) {
+  double sum = 0;
+  for (size_t i = 0; i < pairs.size(); ++i)
+    sum += signs[static_cast<size_t>(study.axis_of[static_cast<size_t>(pairs[i])])] *
+           (*prefers_stereotype(margins[i], MarginScoring::kSum) - 0.5);
+  return pairs.empty() ? 0 : 100 * sum / static_cast<double>(pairs.size());
+}
+
 double shift_pp(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
                 std::span<const Margins> edited, const std::vector<int>& signs) {
   double total = 0;

@@ -46,6 +46,9 @@ Shift measure_shift(const Study& study, std::span<const int64_t> pairs, std::spa
                     std::span<const Margins> edited, const std::vector<int>& signs, MarginScoring scoring,
                     const DiagnosisOptions& options, const std::string& label);
 
+// Preference along the signs, percentage points from 50%: what a shift of that size takes away.
+double preference_pp(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> margins, const std::vector<int>& signs);
+
 // Plain value of the shift, for searches: no intervals.
 double shift_pp(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
                 std::span<const Margins> edited, const std::vector<int>& signs);

@@ -45,6 +45,11 @@ std::vector<size_t> keep_best(std::span<const Standing> standings, int64_t quota
   return kept;
 }
 
+double most_useful_pp(double base_pp, int64_t pairs) {
+  const double share = std::clamp(0.5 + base_pp / 100, 0.0, 1.0);
+  return std::max(0.0, base_pp + 100 * std::sqrt(share * (1 - share) / static_cast<double>(std::max<int64_t>(1, pairs))));
+}
+
 std::optional<size_t> choose_best(std::span<const Standing> standings, std::optional<double> tau_pp) {
   std::vector<size_t> able;
   for (const bool effective : {true, false}) {
@@ -53,16 +58,19 @@ std::optional<size_t> choose_best(std::span<const Standing> standings, std::opti
     if (!able.empty()) break;
   }
   if (able.empty()) return std::nullopt;
-  const size_t best = *std::max_element(
-      able.begin(), able.end(), [&](size_t a, size_t b) { return standings[a].shift_pp < standings[b].shift_pp; });
-  const double least = standings[best].shift_pp - standings[best].shift_se_pp;
+  const auto useful = [&](size_t i) {
+    const Standing& s = standings[i];
+    return s.most_pp ? std::min(s.shift_pp, 2 * *s.most_pp - s.shift_pp) : s.shift_pp;
+  };
+  const size_t best = *std::max_element(able.begin(), able.end(), [&](size_t a, size_t b) { return useful(a) < useful(b); });
+  const double least = useful(best) - standings[best].shift_se_pp;
   size_t chosen = best;
   const auto rank = [&](size_t i) {
     const Standing& s = standings[i];
-    return std::tuple(s.breadth, s.dose_nats.value_or(0), -s.shift_pp);
+    return std::tuple(s.breadth, s.dose_nats.value_or(0), -useful(i));
   };
   for (const size_t i : able)
-    if (standings[i].shift_pp >= least && rank(i) < rank(chosen)) chosen = i;
+    if (useful(i) >= least && rank(i) < rank(chosen)) chosen = i;
   return chosen;
 }
 

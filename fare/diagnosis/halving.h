@@ -14,6 +14,7 @@ namespace fare {
 struct Standing {
   double shift_pp = 0;
   double shift_se_pp = 0;
+  std::optional<double> most_pp;  // most_useful_pp of these items; none: no shift is too large
   std::optional<double> drop_pp;  // none without utility items
   double drop_se_pp = 0;
   int64_t breadth = 0;            // experts touched
@@ -32,7 +33,11 @@ int64_t quarter(int64_t entered, int64_t least);
 // comes last, ties go to smaller breadth, then smaller lambda, then the lower index.
 std::vector<size_t> keep_best(std::span<const Standing> standings, int64_t quota, double tau_pp);
 
-// The best by shift, with the drop at most `tau_pp` where one is given; none when no standing qualifies. Of those whose
+// A shift beyond this has turned the preference round as far as it shows: `base_pp` (preference without the edit, along the signs, pp
+// from 50%) plus one standard error of a share of `pairs` pairs. At least 0.
+double most_useful_pp(double base_pp, int64_t pairs);
+
+// The best by shift, what goes beyond `most_pp` counted back (overshoot is bias again, methods A5), with the drop at most `tau_pp` where one is given; none when no standing qualifies. Of those whose
 // shift lies within one standard error of the best, the smallest breadth, then the smallest dose, then the largest shift.
 // Configurations without effect are chosen only where nothing else qualifies.
 std::optional<size_t> choose_best(std::span<const Standing> standings, std::optional<double> tau_pp);

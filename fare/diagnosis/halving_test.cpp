@@ -69,6 +69,19 @@ TEST(Choice, WithinOneStandardErrorTheSmallestBreadthThenDose) {
   EXPECT_EQ(choose_best(s, 1.0), 0u);
 }
 
+TEST(Choice, CountsBackWhatTurnsThePreferenceRound) {
+  // Base 10 pp on 2,400 pairs: a share of 60%, standard error 1 pp.
+  EXPECT_NEAR(most_useful_pp(10, 2400), 11, 1e-12);
+  EXPECT_NEAR(most_useful_pp(50, 96), 50, 1e-12);   // all prefer the stereotype: no error
+  EXPECT_EQ(most_useful_pp(-20, 10000), 0);
+  std::vector<Standing> s = {standing(14, 0, "far beyond"), standing(9, 0, "near"), standing(12.5, 0, "beyond")};
+  EXPECT_EQ(choose_best(s, 1.0), 0u);
+  for (Standing& each : s) each.most_pp = 11;
+  EXPECT_EQ(choose_best(s, 1.0), 2u);  // 14 counts as 8, 12.5 as 9.5
+  s[2].most_pp = 10.5;
+  EXPECT_EQ(choose_best(s, 1.0), 1u);  // 8.5
+}
+
 TEST(Choice, HoldsTheDropToTauOnlyWhenAsked) {
   const std::vector<Standing> s = {standing(10, 3, "a"), standing(4, 1, "b"), standing(3, 0, "c")};
   EXPECT_EQ(choose_best(s, 1.0), 1u);

@@ -348,13 +348,14 @@ class ReachWork {
 
   Standing standing_of(const Snapshot& snapshot) const {
     std::vector<double> change;
-    double drop = 0, squares = 0, kl = 0, items = 0;
+    double base = 0, drop = 0, squares = 0, kl = 0, items = 0;
     for (const ReachBatch& batch : choice_) {
       const ReachPass pass = batches_.run(batch, snapshot.intervention);
       for (size_t p = 0; p < batch.pairs.size(); ++p) {
         const auto prefers = [](double margin) { return margin > 0 ? 1.0 : margin < 0 ? 0.0 : 0.5; };
-        change.push_back(100.0 * signs_[static_cast<size_t>(batch.pairs[p].axis)] *
-                         (prefers(batch.pairs[p].base_margin) - prefers(pass.margins[p])));
+        const double before = prefers(batch.pairs[p].base_margin), sign = signs_[static_cast<size_t>(batch.pairs[p].axis)];
+        change.push_back(100 * sign * (before - prefers(pass.margins[p])));
+        base += 100 * sign * (before - 0.5);
       }
       for (size_t u = 0; u < batch.utility.size(); ++u) {
         const double lost = batch.utility[u].base_correct - pass.correct[u];
@@ -367,6 +368,7 @@ class ReachWork {
     for (const double value : change) standing.shift_pp += value / static_cast<double>(change.size());
     for (const double value : change) variance += (value - standing.shift_pp) * (value - standing.shift_pp);
     standing.shift_se_pp = std::sqrt(variance) / static_cast<double>(change.size());
+    standing.most_pp = most_useful_pp(base / static_cast<double>(change.size()), static_cast<int64_t>(change.size()));
     if (items > 0) {
       const double mean = drop / items;
       standing.drop_pp = 100 * mean;

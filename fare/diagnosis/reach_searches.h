@@ -53,7 +53,7 @@ struct ReachPick {
   int64_t breadth = 0;
 };
 
-// The snapshot of the largest shift, named after its bound, and that of the largest whose drop is within the tolerance.
+// The snapshot of the best shift (choose_best), named after its bound, and that of the best whose drop is within the tolerance.
 // `standings`: of the snapshots, in order, on validation.
 std::vector<ReachPick> pick_snapshots(const ReachTrail& trail, std::span<const Standing> standings, double tau_pp);
 

@@ -254,6 +254,8 @@ std::vector<std::optional<double>> reselected_shifts(const Study& study, const S
     }
     const std::vector<int> signs = axis_signs(study, fitted, at_indices<Margins>(test.base.pairs, fitted));
     const auto base_utility = at_indices<UtilityOutcome>(test.base.utility, utility);
+    const double most = most_useful_pp(preference_pp(study, validation, at_indices<Margins>(test.base.pairs, validation), signs),
+                                       static_cast<int64_t>(validation.size()));
     std::vector<Standing> standings;
     for (const Carried& one : pool) {
       Standing standing = one.standing;
@@ -261,6 +263,7 @@ std::vector<std::optional<double>> reselected_shifts(const Study& study, const S
       const ShiftEstimate shift = estimate_shift(study, validation, test.base, edited, signs);
       standing.shift_pp = shift.value_pp;
       standing.shift_se_pp = shift.se_pp;
+      standing.most_pp = most;
       standing.drop_pp.reset();
       if (!utility.empty())
         standing.drop_pp = drop_pp(base_utility, at_indices<UtilityOutcome>(edited.utility, utility));

@@ -361,6 +361,9 @@ Standing standing_of(const SearchRow& row) {
   Standing standing;
   standing.shift_pp = row.shift_pp;
   standing.shift_se_pp = row.shift_se_pp;
+  double base = 0;
+  for (const AxisLevel& axis : row.axes) base += axis.base_pp * static_cast<double>(axis.pairs);
+  if (row.pairs > 0) standing.most_pp = most_useful_pp(base / static_cast<double>(row.pairs), row.pairs);
   standing.drop_pp = row.drop_pp;
   standing.drop_se_pp = row.drop_se_pp;
   standing.breadth = static_cast<int64_t>(row.experts.size());
