@@ -12,7 +12,8 @@
 
 namespace fare {
 
-// The MoE block of one layer; gate, up and down with E = 1 where all experts are equal. `extra_*` hold the last X experts where the layer has extra ones, else they are undefined.
+// The MoE block of one layer; gate, up and down with E = 1 where all experts are equal. `extra_*` hold the last X experts where the
+// layer has extra ones, else they are undefined.
 struct TrainedLayer {
   at::Tensor attention_norm_H, query_HH, key_HH, value_HH, out_HH, query_norm_H, key_norm_H, expert_norm_H;
   at::Tensor router_EH, gate_EIH, up_EIH, down_EHI;
