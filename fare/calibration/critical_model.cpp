@@ -1,8 +1,10 @@
 #include "fare/calibration/critical_model.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "fare/core/error.h"
 #include "fare/routing/route.h"
@@ -21,9 +23,11 @@ double dot(const float* row, std::span<const std::pair<size_t, double>> x) {
   return sum;
 }
 
-double log_sum_exp(double a, double b) {
-  const double top = std::max(a, b);
-  return top + std::log(std::exp(a - top) + std::exp(b - top));
+double log_sum_exp(std::span<const double> x) {
+  const double top = *std::ranges::max_element(x);
+  double sum = 0;
+  for (const double value : x) sum += std::exp(value - top);
+  return top + std::log(sum);
 }
 
 }  // namespace
@@ -113,12 +117,7 @@ CriticalModel::Text CriticalModel::compile(const ControlModel& model, std::span<
     const float* row = weights.unembedding_VH.data() + v * hidden;
     if (std::ranges::count(words, static_cast<int64_t>(v)) == 0) rest.push_back(dot(row, used));
   }
-  if (!rest.empty()) {
-    const double top = *std::max_element(rest.begin(), rest.end());
-    double sum = 0;
-    for (const double z : rest) sum += std::exp(z - top);
-    text.rest = top + std::log(sum);
-  }
+  if (!rest.empty()) text.rest = log_sum_exp(rest);
   for (const int64_t id : words) {
     const float* row = weights.unembedding_VH.data() + static_cast<size_t>(id) * hidden;
     text.words.push_back({dot(row, used), reads_of(row)});
@@ -209,16 +208,22 @@ CriticalModel::CriticalModel(const ControlModel& model) {
     for (const int64_t id : line) lines_.back().push_back(index.at(id));
   }
   gate_rows_.clear();
+  std::vector<size_t> all(neutral_.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  neutral_base_ = neutral_log_p(all, nullptr);
+  for (const double log_p : neutral_base_) neutral_chance_.push_back(std::exp(log_p));
 }
 
 CriticalModel::Written CriticalModel::write(std::span<const Text* const> texts, const Intervention* intervention) const {
   const size_t num_texts = texts.size(), W = static_cast<size_t>(num_written_), E = static_cast<size_t>(experts_);
   Written written{std::vector<double>(num_texts * W, 0.0), std::vector<double>(num_texts, 0.0)};
-  uint64_t live = 0;
-  for (const Text* text : texts) live |= text->live_layers;
+  std::vector<size_t> live;  // the texts that this layer can write to
   std::vector<double> factors(num_texts), added(W);
   for (int64_t l = 0; l < layers_; ++l) {
-    if ((live >> l & 1) == 0) continue;
+    live.clear();
+    for (size_t t = 0; t < num_texts; ++t)
+      if (texts[t]->live_layers >> l & 1) live.push_back(t);
+    if (live.empty()) continue;
     std::vector<ScopedEdit> edits;
     if (intervention != nullptr)
       for (const Edit& edit : intervention->edits) {
@@ -226,10 +231,10 @@ CriticalModel::Written CriticalModel::write(std::span<const Text* const> texts, 
           throw UsageError("intervention '" + intervention->name + "': a reduced control model takes edits of every token only");
         if (edit.touches(l)) edits.push_back({&edit, {}, {}});
       }
-    at::Tensor logits = at::empty({static_cast<int64_t>(num_texts), experts_}, at::kFloat);
+    at::Tensor logits = at::empty({static_cast<int64_t>(live.size()), experts_}, at::kFloat);
     float* z = logits.data_ptr<float>();
     const std::vector<double>& reads = router_reads_[static_cast<size_t>(l)];
-    for (size_t t = 0; t < num_texts; ++t) {
+    for (const size_t t : live) {
       const double* own = written.values_TW.data() + t * W;
       double squares = texts[t]->squares;
       for (size_t w = 0; w < W; ++w) squares += own[w] * own[w];
@@ -239,7 +244,7 @@ CriticalModel::Written CriticalModel::write(std::span<const Text* const> texts, 
         double sum = base[e];
         if (!reads.empty())
           for (size_t w = 0; w < W; ++w) sum += reads[e * W + w] * own[w];
-        z[t * E + e] = static_cast<float>(sum * factors[t]);
+        *z++ = static_cast<float>(sum * factors[t]);
       }
     }
     const Decision decision = route(logits, routed_.router, edits, l);
@@ -247,15 +252,15 @@ CriticalModel::Written CriticalModel::write(std::span<const Text* const> texts, 
     const auto* ids = ids_TK.data_ptr<int32_t>();
     const auto* weights = weights_TK.data_ptr<float>();
     const size_t K = static_cast<size_t>(ids_TK.size(1));
-    for (size_t t = 0; t < num_texts; ++t) {
-      if ((texts[t]->live_layers >> l & 1) == 0) continue;
+    for (size_t i = 0; i < live.size(); ++i) {
+      const size_t t = live[i];
       double* own = written.values_TW.data() + t * W;
       std::fill(added.begin(), added.end(), 0.0);
       for (const Live& row : texts[t]->live) {
         if (row.layer != l) continue;
         double weight = 0;
         for (size_t k = 0; k < K; ++k)
-          if (ids[t * K + k] == row.expert) weight = weights[t * K + k];
+          if (ids[i * K + k] == row.expert) weight = weights[i * K + k];
         if (weight == 0) continue;
         double gate = row.gate;
         for (const auto& [w, value] : row.gate_reads) gate += value * own[w];
@@ -280,6 +285,7 @@ std::vector<SideState> CriticalModel::sides(std::span<const int64_t> pairs, cons
     for (int64_t side = 0; side < 2; ++side) texts.push_back(&pairs_.at(static_cast<size_t>(2 * p + side)));
   const Written written = write(texts, intervention);
   std::vector<SideState> states(texts.size());
+  std::vector<double> others;
   for (size_t t = 0; t < texts.size(); ++t) {
     const double* own = written.values_TW.data() + t * static_cast<size_t>(num_written_);
     SideState& state = states[t];
@@ -288,9 +294,9 @@ std::vector<SideState> CriticalModel::sides(std::span<const int64_t> pairs, cons
     state.bias = own[0];
     state.per_noise = written.per_noise_T[t];
     const double scale = factor(state.squares + own[0] * own[0]);
-    state.others = scale * texts[t]->rest;
-    for (size_t v = 2; v < texts[t]->words.size(); ++v)
-      state.others = log_sum_exp(state.others, scale * logit(texts[t]->words[v], own));
+    others.assign(1, scale * texts[t]->rest);
+    for (size_t v = 2; v < texts[t]->words.size(); ++v) others.push_back(scale * logit(texts[t]->words[v], own));
+    state.others = log_sum_exp(others);
   }
   return states;
 }
@@ -302,7 +308,7 @@ double CriticalModel::margin(int64_t pair, const SideState& a, const SideState& 
     const double bias = state.bias + state.per_noise * own, half = bias / 2 + outside / 4;
     const double scale = factor(state.squares + bias * bias);
     const double up = scale * (text.words[0].logit + half), down = scale * (text.words[1].logit - half);
-    return (minus ? down : up) - log_sum_exp(log_sum_exp(up, down), state.others);
+    return (minus ? down : up) - log_sum_exp(std::array{up, down, state.others});
   };
   const double difference = log_p(0, a, noise.outside_a, noise.side_a) - log_p(1, b, noise.outside_b, noise.side_b);
   return minus ? -difference : difference;
@@ -341,32 +347,38 @@ std::vector<ItemState> CriticalModel::items(std::span<const int64_t> items, cons
   return states;
 }
 
-std::pair<double, double> CriticalModel::dose(const Intervention* intervention, int64_t max_tokens) const {
+std::vector<double> CriticalModel::neutral_log_p(std::span<const size_t> at, const Intervention* intervention) const {
   std::vector<const Text*> texts;
-  for (const Text& text : neutral_) texts.push_back(&text);
-  const size_t n = texts.size(), words = n - 1, columns = n;  // the last column: all words that no expert moves
-  const auto log_p = [&](const Intervention* edit) {
-    const Written written = write(texts, edit);
-    std::vector<double> table(n * columns);
-    for (size_t t = 0; t < n; ++t) {
-      const double* own = written.values_TW.data() + t * static_cast<size_t>(num_written_);
-      double squares = texts[t]->squares;
-      for (int64_t w = 0; w < num_written_; ++w) squares += own[w] * own[w];
-      const double scale = factor(squares);
-      double total = table[t * columns + words] = scale * texts[t]->rest;
-      for (size_t v = 0; v < words; ++v) {
-        table[t * columns + v] = scale * logit(texts[t]->words[v], own);
-        total = log_sum_exp(total, table[t * columns + v]);
-      }
-      for (size_t v = 0; v < columns; ++v) table[t * columns + v] -= total;
+  for (const size_t t : at) texts.push_back(&neutral_[t]);
+  const Written written = write(texts, intervention);
+  const size_t columns = neutral_.size(), words = columns - 1;
+  std::vector<double> table(texts.size() * columns);
+  for (size_t t = 0; t < texts.size(); ++t) {
+    const double* own = written.values_TW.data() + t * static_cast<size_t>(num_written_);
+    double squares = texts[t]->squares;
+    for (int64_t w = 0; w < num_written_; ++w) squares += own[w] * own[w];
+    const double scale = factor(squares);
+    const std::span row(table.data() + t * columns, columns);
+    for (size_t v = 0; v < words; ++v) row[v] = scale * logit(texts[t]->words[v], own);
+    row[words] = scale * texts[t]->rest;
+    const double total = log_sum_exp(row);
+    for (double& value : row) value -= total;
+  }
+  return table;
+}
+
+std::pair<double, double> CriticalModel::dose(const Intervention* intervention, int64_t max_tokens) const {
+  const size_t columns = neutral_.size();
+  std::vector<size_t> live;  // the others stay as they were
+  for (size_t t = 0; t < neutral_.size(); ++t)
+    if (neutral_[t].live_layers != 0) live.push_back(t);
+  const std::vector<double> edited = neutral_log_p(live, intervention);
+  std::vector<double> kl(neutral_.size(), 0.0), fall(neutral_.size() * columns, 0.0);
+  for (size_t i = 0; i < live.size(); ++i)
+    for (size_t v = 0, at = live[i] * columns; v < columns; ++v, ++at) {
+      fall[at] = neutral_base_[at] - edited[i * columns + v];
+      kl[live[i]] += neutral_chance_[at] * fall[at];
     }
-    return table;
-  };
-  const std::vector<double> base = log_p(nullptr), edited = log_p(intervention);
-  std::vector<double> kl(n, 0.0);
-  for (size_t t = 0; t < n; ++t)
-    for (size_t v = 0; v < columns; ++v)
-      kl[t] += std::exp(base[t * columns + v]) * (base[t * columns + v] - edited[t * columns + v]);
   double sum = 0, change = 0;
   int64_t tokens = 0;
   for (const std::vector<int32_t>& line : lines_) {
@@ -374,8 +386,7 @@ std::pair<double, double> CriticalModel::dose(const Intervention* intervention, 
     size_t current = 0;  // <s>
     for (const int32_t next : line) {
       sum += kl[current];
-      const size_t at = current * columns + static_cast<size_t>(next) - 1;
-      change += base[at] - edited[at];
+      change += fall[current * columns + static_cast<size_t>(next) - 1];
       current = static_cast<size_t>(next);
       ++tokens;
     }

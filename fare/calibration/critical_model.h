@@ -88,6 +88,8 @@ class CriticalModel {
 
   Text compile(const ControlModel& model, std::span<const int64_t> ids, std::span<const int64_t> words) const;
   Written write(std::span<const Text* const> texts, const Intervention* intervention) const;
+  // Log-probability of every neutral word, in the last column of all other words, after the texts `at` of neutral_; [at, N].
+  std::vector<double> neutral_log_p(std::span<const size_t> at, const Intervention* intervention) const;
   double factor(double squares) const;
   double logit(const Word& word, const double* written) const;
 
@@ -101,6 +103,7 @@ class CriticalModel {
   std::vector<PairNoise> own_noise_;
   std::vector<Text> items_;
   std::vector<Text> neutral_;                // <s>, then every neutral word
+  std::vector<double> neutral_base_, neutral_chance_;  // log-probabilities and probabilities without an edit
   std::vector<std::vector<int32_t>> lines_;  // words of each line, as indices into neutral_
 };
 

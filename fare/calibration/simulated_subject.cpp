@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 #include <set>
 
 #include "fare/core/error.h"
@@ -116,24 +117,32 @@ std::vector<PairNoise> SimulatedModel::draw_noise(const NoiseLaw& law, uint64_t 
   return noise;
 }
 
-// States that are kept: the grid and the optimisers' snapshots, which every replicate asks for, come first; random rankings are
-// others in every replicate and would fill the memory (half a megabyte each at 5,000 pairs).
-constexpr size_t kMostKept = 1024;
+// Edits whose states are kept: the grid and the optimisers' snapshots, which every replicate asks for, are about 160 and come
+// first; random rankings are others in every replicate. Half a megabyte each at 5,000 pairs.
+constexpr size_t kMostKept = 256;
 
-std::shared_ptr<const SimulatedModel::States> SimulatedModel::states(const Intervention* intervention) const {
+std::shared_ptr<const SimulatedModel::States> SimulatedModel::kept(const Intervention* intervention) const {
   const std::string key = intervention_key(intervention);
   {
     const std::lock_guard lock(mutex_);
     if (const auto found = kept_.find(key); found != kept_.end()) return found->second;
+    if (kept_.size() >= kMostKept) return nullptr;
   }
-  std::vector<int64_t> pairs(static_cast<size_t>(critical_.num_pairs())), items(static_cast<size_t>(critical_.num_items()));
-  for (size_t i = 0; i < pairs.size(); ++i) pairs[i] = static_cast<int64_t>(i);
-  for (size_t i = 0; i < items.size(); ++i) items[i] = static_cast<int64_t>(i);
-  auto made = std::make_shared<States>();
-  made->sides = critical_.sides(pairs, intervention);
-  made->items = critical_.items(items, intervention);
+  auto made = std::make_shared<const States>(compute(intervention));
   const std::lock_guard lock(mutex_);
-  return kept_.size() < kMostKept ? kept_.emplace(key, std::move(made)).first->second : made;
+  return kept_.emplace(key, std::move(made)).first->second;
+}
+
+std::shared_ptr<const SimulatedModel::States> SimulatedModel::states(const Intervention* intervention) const {
+  if (auto found = kept(intervention)) return found;
+  return std::make_shared<const States>(compute(intervention));
+}
+
+SimulatedModel::States SimulatedModel::compute(const Intervention* intervention) const {
+  std::vector<int64_t> pairs(static_cast<size_t>(critical_.num_pairs())), items(static_cast<size_t>(critical_.num_items()));
+  std::iota(pairs.begin(), pairs.end(), int64_t{0});
+  std::iota(items.begin(), items.end(), int64_t{0});
+  return {critical_.sides(pairs, intervention), critical_.items(items, intervention)};
 }
 
 double SimulatedModel::expected_shift_pp(const States& base, const States& edited, const NoiseLaw& law,
@@ -162,28 +171,27 @@ std::vector<Outcomes> SimulatedSubject::evaluate(const Items& items, std::span<c
   const CriticalModel& critical = model_.critical();
   std::vector<int64_t> pairs = items.pairs;
   for (const int64_t t : items.transfer) pairs.push_back(static_cast<int64_t>(study_.pairs.size()) + t);
-  // Random directions of equal dose are another set in every replicate: only what is asked is computed, nothing is kept.
-  const bool kept = items.part != "dose-control";
+  // Random directions of equal dose are another set in every replicate.
+  const bool again = items.part != "dose-control";
   std::vector<Outcomes> outcomes;
   for (const Intervention* intervention : interventions) {
     std::shared_ptr<const SimulatedModel::States> all;
     std::vector<SideState> sides;
     std::vector<ItemState> answers;
-    if (kept) {
-      all = model_.states(intervention);
-    } else {
+    if (again) all = model_.kept(intervention);
+    if (all == nullptr) {  // only what is asked
       sides = critical.sides(pairs, intervention);
       answers = critical.items(items.utility, intervention);
     }
     Outcomes one;
     for (size_t i = 0; i < pairs.size(); ++i) {
-      const size_t p = static_cast<size_t>(pairs[i]), at = kept ? p : i;
-      const std::vector<SideState>& from = kept ? all->sides : sides;
+      const size_t p = static_cast<size_t>(pairs[i]), at = all ? p : i;
+      const std::vector<SideState>& from = all ? all->sides : sides;
       const double m = critical.margin(pairs[i], from[2 * at], from[2 * at + 1], noise_[p]);
       one.pairs.push_back({m, m, m});
     }
     for (size_t i = 0; i < items.utility.size(); ++i) {
-      const ItemState& item = kept ? all->items[static_cast<size_t>(items.utility[i])] : answers[i];
+      const ItemState& item = all ? all->items[static_cast<size_t>(items.utility[i])] : answers[i];
       one.utility.push_back({item.correct, item.margin});
     }
     outcomes.push_back(std::move(one));

@@ -33,18 +33,22 @@ class SimulatedModel {
   // The noise of replicate `seed`, one per pair (main, then transfer).
   std::vector<PairNoise> draw_noise(const NoiseLaw& law, uint64_t seed) const;
 
-  // Every pair and item under an intervention; kept by its edits.
+  // Every pair and item under an intervention.
   struct States {
     std::vector<SideState> sides;  // A, B of each pair
     std::vector<ItemState> items;
   };
   std::shared_ptr<const States> states(const Intervention* intervention) const;
+  // The same if they are kept, or there is room to keep them; else null.
+  std::shared_ptr<const States> kept(const Intervention* intervention) const;
 
   // Shift of `edited` against `base` over the main pairs that is expected when all noise is drawn anew: mean of sign times
   // the difference of the chances to prefer the stereotype. `signs` per axis.
   double expected_shift_pp(const States& base, const States& edited, const NoiseLaw& law, const std::vector<int>& signs) const;
 
  private:
+  States compute(const Intervention* intervention) const;
+
   World world_;
   CriticalModel critical_;
   Study study_;
