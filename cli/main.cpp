@@ -12,6 +12,7 @@
 #include "cli/config_file.h"
 #include "cli/diagnose.h"
 #include "cli/eval.h"
+#include "cli/gaps.h"
 #include "cli/generate.h"
 #include "cli/lab.h"
 #include "cli/launch.h"
@@ -70,6 +71,7 @@ int run(int argc, char** argv, fare::Ranks& ranks) {
   fare::cli::add_eval_command(program, status, ranks);
   fare::cli::add_tasks_command(program, status);
   fare::cli::add_generate_command(program, status, ranks);
+  fare::cli::add_gaps_command(program, status);
   fare::add_lab_command(program, status);
   fare::cli::add_report_command(program, status);
   fare::cli::add_tokenize_command(program, status);

@@ -55,6 +55,14 @@ TextRequest prompt_request(const std::string& prompt, int64_t max_new_tokens, co
 
 OrderedJson gap_table(std::span<const Document> documents, const std::vector<std::optional<double>>& scores,
                       const std::function<std::string(const Document&)>& group_of) {
+  std::vector<UnitScore> of_units;
+  for (size_t d = 0; d < documents.size(); ++d)
+    if (const std::string group = group_of(documents[d]); !group.empty())
+      of_units.push_back({group, documents[d].cluster, scores[d]});
+  return gap_table(of_units);
+}
+
+OrderedJson gap_table(std::span<const UnitScore> scores) {
   struct Unit {
     std::string group;
     double sum = 0;
@@ -62,14 +70,13 @@ OrderedJson gap_table(std::span<const Document> documents, const std::vector<std
   };
   std::map<std::string, Unit> units;
   std::map<std::string, int64_t> num_texts;
-  for (size_t d = 0; d < documents.size(); ++d) {
-    const std::string group = group_of(documents[d]);
-    if (group.empty() || !scores[d]) continue;
-    Unit& unit = units[group + "\n" + documents[d].cluster];
-    unit.group = group;
-    unit.sum += *scores[d];
+  for (const UnitScore& one : scores) {
+    if (!one.score) continue;
+    Unit& unit = units[one.group + "\n" + one.unit];
+    unit.group = one.group;
+    unit.sum += *one.score;
     ++unit.n;
-    ++num_texts[group];
+    ++num_texts[one.group];
   }
   std::map<std::string, std::vector<double>> of_group;
   std::vector<std::pair<std::string, double>> labelled;

@@ -32,9 +32,15 @@ void load_hurtful(const LoadOptions& options, TextTools& tools, LoadedTask& task
 TextRequest prompt_request(const std::string& prompt, int64_t max_new_tokens,
                            const std::vector<std::string>& until = {});
 
-// Means of a score per group: units (clusters) first, so that large units do not dominate, then groups; the range
-// between groups beside its mean when labels are shuffled over units. `scores[d]` belongs to `documents[d]`; `group_of`
-// names the group of a document, "" leaves it out.
+// A score and the group and unit (cluster) of the text that has it.
+struct UnitScore {
+  std::string group, unit;
+  std::optional<double> score;
+};
+// Means per group: units first, so that large units do not dominate, then groups; the range between groups beside its mean
+// when labels are shuffled over units.
+OrderedJson gap_table(std::span<const UnitScore> scores);
+// The same over documents: `scores[d]` belongs to `documents[d]`; `group_of` names its group, "" leaves it out.
 OrderedJson gap_table(std::span<const Document> documents, const std::vector<std::optional<double>>& scores,
                       const std::function<std::string(const Document&)>& group_of);
 
