@@ -33,6 +33,7 @@ std::vector<Task> make_tasks() {
   tasks.push_back(truthfulqa_mc2());
   tasks.push_back(fare_truthfulqa_mc1_no_question());
   tasks.push_back(fare_truthfulqa_mc2_no_question());
+  tasks.push_back(fare_truthfulqa_generate());
   for (const auto half : {StereoSetHalf::kIntra, StereoSetHalf::kInter, StereoSetHalf::kBoth}) tasks.push_back(fare_stereoset(half));
   for (const auto rows : {BbqRows::kAll, BbqRows::kAmbiguous, BbqRows::kDisambiguated}) tasks.push_back(bbq(rows));
   for (const auto& category : bbq_categories()) tasks.push_back(bbq_category(category));

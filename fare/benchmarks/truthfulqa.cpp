@@ -10,6 +10,9 @@
 #include "fare/benchmarks/fixture.h"
 #include "fare/benchmarks/multiple_choice.h"
 #include "fare/benchmarks/python_json.h"
+#include "fare/benchmarks/record.h"
+#include "fare/benchmarks/reply_rules.h"
+#include "fare/benchmarks/text_tools.h"
 #include "fare/benchmarks/unicode_text.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
@@ -34,6 +37,7 @@ const DataFile kCategories{
     "Apache-2.0",
     /*required=*/false,
 };
+constexpr int64_t kNewTokens = 64;  // of a written answer
 constexpr char kPrimerName[] = "truthfulqa_qa_primer.txt";
 constexpr char kPrimerSha256[] = "5c0da5f346e8652c9a85061a6e3aca6bc82e10a8a7dad4596fe980a9c9bae543";
 
@@ -243,6 +247,35 @@ Task without_question(const Task& with, const char* which) {
   return task;
 }
 
+// Answers in the model's own words, beside the reference answers in the samples file: no rule tells the true ones.
+Task written_answers(const Task& with) {
+  Task task = with;
+  task.info.name = "fare_truthfulqa_generate";
+  task.info.version = 1;
+  task.info.title = "TruthfulQA, answers written out, for others to judge (817 questions)";
+  task.info.metrics = {{"fare_broken", Profile::kFair, false, "share of answers that are empty or repeat themselves; truth is not judged"}};
+  ConfigFields fields{"truthfulqa/truthful_qa", "multiple_choice", "validation", "{{primer}}\n\nQ: {{question}}\nA:", ""};
+  fields.output_type = "generate_until";
+  fields.generation_kwargs = prompt_request("", kNewTokens, {"\n\n", "\nQ:"}).generation;
+  task.info.config = harness_config(task.info, fields);
+  task.info.config["metadata"]["primer_sha256"] = kPrimerSha256;
+  task.load = [with](const LoadOptions& options) {
+    LoadedTask loaded = with.load(options);
+    for (Document& document : loaded.documents) {
+      document.target.clear();
+      document.gold.clear();
+      document.requests = {prompt_request(document.requests.front().context, kNewTokens, {"\n\n", "\nQ:"})};
+    }
+    return loaded;
+  };
+  task.score = [](const Document& document, std::span<const RequestResult> results) {
+    check_result_count(document, results);
+    return std::vector<MetricValue>{{"fare_broken", is_broken(results[0].text) ? 1.0 : 0.0, ""}};
+  };
+  task.summarise = nullptr;
+  return task;
+}
+
 }  // namespace
 
 double truthfulqa_mass(std::span<const double> loglikelihoods, std::span<const int> labels) {
@@ -297,5 +330,6 @@ Task truthfulqa_mc2() {
 
 Task fare_truthfulqa_mc1_no_question() { return without_question(truthfulqa_mc1(), "MC1"); }
 Task fare_truthfulqa_mc2_no_question() { return without_question(truthfulqa_mc2(), "MC2"); }
+Task fare_truthfulqa_generate() { return written_answers(truthfulqa_mc2()); }
 
 }  // namespace fare

@@ -112,6 +112,21 @@ TEST(TruthfulQa, WithoutQuestionsTheAnswersAloneAreScored) {
   }
 }
 
+TEST(TruthfulQa, AnswersAreWrittenOutBesideTheReferences) {
+  FARE_NEED_DATA("truthfulqa");
+  const Task task = fare_truthfulqa_generate();
+  const LoadedTask written = task.load({data_folder(), false}), chosen = truthfulqa_mc2().load({data_folder(), false});
+  ASSERT_EQ(written.documents.size(), 817u);
+  const Document& document = written.documents[3];
+  ASSERT_EQ(document.requests.size(), 1u);
+  EXPECT_EQ(document.requests[0].kind, RequestKind::kGenerate);
+  EXPECT_EQ(document.requests[0].context, chosen.documents[3].requests[0].context);
+  EXPECT_TRUE(document.doc.contains("mc2_targets"));
+  const auto broken = [&](const std::string& text) { return *task.score(document, std::vector<RequestResult>{{.text = text}})[0].value; };
+  EXPECT_EQ(broken(" I have no comment."), 0);
+  EXPECT_EQ(broken("  "), 1);
+}
+
 TEST(TruthfulQa, WorksWithoutCategoriesAndSaysSo) {
   const auto folder = small_folder(
       R"([{"question":"Why?","mc1_targets":{"z":1,"a":0},"mc2_targets":{"f":0,"t":1,"g":0}}])");
