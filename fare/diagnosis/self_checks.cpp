@@ -23,6 +23,10 @@ constexpr size_t kPairs = 12;
 constexpr size_t kUtilityItems = 4;
 constexpr size_t kChoices = 2;
 
+// What two right computations of a token's log-probability in f32 may differ by, nats. Random models of 1 B parameters reach
+// 1.7e-5 a token when other rows are multiplied together.
+constexpr double kRoundingNats = 1e-4;
+
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
@@ -168,7 +172,7 @@ class Checker {
   SelfCheck replay() const {
     const RunResult run = edited(scorer_, own_route_);
     SelfCheck check =
-        check_of("replay identity", largest_difference(together_, run.scores), f32_ ? 1e-4 : 2e-2, "nats");
+        check_of("replay identity", largest_difference(together_, run.scores), f32_ ? kRoundingNats : 2e-2, "nats");
     for (const int64_t layer : model_.moe_layers) {
       const auto found = run.receipt.layers.find(layer);
       const int64_t replayed = found == run.receipt.layers.end() ? 0 : found->second.tokens_in_scope;
@@ -213,16 +217,18 @@ class Checker {
   }
 
   void batches(std::vector<SelfCheck>& checks) const {
-    double largest = 0;
+    double largest = 0, limit = kRoundingNats;  // of the request that is nearest to its limit, or furthest above
     size_t compared = 0;
     for (size_t i = 0; i < requests_.size(); ++i) {
       if (f32_ && near_tie_.contains(static_cast<int64_t>(i))) continue;
       const auto alone = scorer_.run({&requests_[i], 1}, {}, {}, quiet_).base.scores;
       const double one = std::abs(alone[0].logprob_nats - together_[i].logprob_nats);
-      largest = std::isfinite(one) && !std::isnan(largest) ? std::max(largest, one) : kUndefined;
+      const double allowed = kRoundingNats * static_cast<double>(alone[0].token_logprobs_nats.size());
       ++compared;
+      if (!std::isfinite(one) || std::isnan(largest)) largest = kUndefined;
+      else if (f32_ ? one / allowed >= largest / limit : one >= largest) largest = one, limit = allowed;
     }
-    SelfCheck invariance = check_of("batch invariance", largest, f32_ ? 1e-5 : kNoLimit, "nats");
+    SelfCheck invariance = check_of("batch invariance", largest, f32_ ? limit : kNoLimit, "nats");
     if (!f32_) invariance.reason = "a noise floor: bf16 has no bound";
     if (compared == 0) {
       invariance.value = kUndefined;

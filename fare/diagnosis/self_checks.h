@@ -28,8 +28,9 @@ struct SelfCheck {
 // - "null patch": the model's own route forced on the same rows, and 0 added to every logit: no bit changes.
 // - "cached suffix": random logit edits of the middle and of the last MoE layer, with the layers below resumed and with
 //   all layers computed; <= 1e-6 nats. No reason to resume below the first layer: such an edit agrees by construction.
-// - "batch invariance": every request alone against all together; <= 1e-5 nats over requests without a near-tie. In bf16
-//   a measurement over all of them, without a limit. Undefined and advisory when every request has a near-tie.
+// - "batch invariance": every request alone against all together; <= 1e-4 nats for each token of a request without a
+//   near-tie, which rounding stays below and neighbours that leak do not; value and limit are of the request nearest to its
+//   limit. In bf16 a measurement over all of them, without a limit. Undefined and advisory when every request has a near-tie.
 // - "near-ties": share of the requests with a gap <= 1e-5 between the selection scores of the last expert chosen and the
 //   first left out, in some layer at some token; advisory, <= 1%.
 // - "bit-equal repeat": a second run; no bit changes.
