@@ -13,6 +13,7 @@
 #include "fare/diagnosis/conditions.h"
 #include "fare/diagnosis/dose_control.h"
 #include "fare/diagnosis/expert_scores.h"
+#include "fare/diagnosis/margin_spread.h"
 #include "fare/diagnosis/masking.h"
 #include "fare/diagnosis/null_fields.h"
 #include "fare/diagnosis/plan.h"
@@ -150,6 +151,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
     (check.required ? diagnosis.failures : diagnosis.warnings).push_back(text);
   }
   if (!diagnosis.failures.empty()) return diagnosis;
+  const std::vector<MarginSpread> spreads = measure_margin_spread(measurer);
 
   parts.begin("router profile");
   const RouterProfile profile = profile_router(measurer);
@@ -297,6 +299,7 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   report["self_checks"] = self_checks_json(checks);
   put_null(report, "calibration", "error rates on control models are not part of this build");
   report["bias"] = bias_json(study, bias);
+  report["bias"]["margins"] = margin_spread_json(spreads);
   const CandidateEvidence* winner = nullptr;
   for (const CandidateEvidence& candidate : evidence.candidates)
     if (candidate.name == verdict.headline.candidate) winner = &candidate;

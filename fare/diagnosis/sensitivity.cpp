@@ -78,10 +78,6 @@ void add_gaps(GapSums& sums, const PairRoutes& routes, const std::vector<std::pa
     }
 }
 
-std::string null_name(PairKind kind) {
-  return kind == PairKind::kNullNeutral ? "N1" : kind == PairKind::kNullSameGroup ? "N2" : "N3";
-}
-
 // Demographic and null divergence of the pairs that have both, under one layer, axis, span and null.
 struct Sample {
   std::vector<double> demo, null, difference;
@@ -193,6 +189,10 @@ SensitivityAnswer answer_of(const Sensitivity& sensitivity, const Thresholds& li
 }
 
 }  // namespace
+
+std::string null_name(PairKind kind) {
+  return kind == PairKind::kNullNeutral ? "N1" : kind == PairKind::kNullSameGroup ? "N2" : "N3";
+}
 
 Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& options) {
   return measure_sensitivity(measurer, options, measurer.study().pairs_in(SplitPart::kTrain), "train");

@@ -66,6 +66,8 @@ struct Sensitivity {
   SensitivityAnswer answer;               // stage 1
 };
 
+std::string null_name(PairKind kind);  // "N1", "N2" or "N3"
+
 // On these demographic pairs (indices, ascending) and their nulls; `split` names them in the answer.
 Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& options, const std::vector<int64_t>& pairs,
                                 const std::string& split);

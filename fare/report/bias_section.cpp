@@ -6,6 +6,28 @@
 
 namespace fare {
 
+namespace {
+
+// Sizes of margins beside those of nulls: what words do that have nothing to do with groups.
+std::string margins_table(const Node& bias) {
+  const auto quantile = [](const char* title, size_t which) {
+    return TableColumn{title,
+                       [which](const Node& row) -> TableCell {
+                         const std::vector<Node> all = row.rows("size_quantiles_nats");
+                         if (all.empty()) return {undefined_html(row.reason("size_quantiles_nats")), true};
+                         return {fixed_text(all[which].number(), 2), false};
+                       },
+                       true};
+  };
+  return html_table("Size of the margin, nats: demographic pairs of the train split, and their nulls (N1 equally unmarked words, N2 words of one "
+                    "group, N3 paraphrases). Where nulls are as large, margins speak of words, not of groups.",
+                    {text_column("Pairs", "pairs"), number_column("n", "n"), quantile("25%", 0), quantile("median", 1), quantile("75%", 2),
+                     quantile("95%", 3), number_column("Mean, signed", "mean_nats", 2), number_column("SD", "sd_nats", 2)},
+                    bias.rows("margins"));
+}
+
+}  // namespace
+
 std::string bias_section(const Node& report) {
   const Node bias = report.at("bias");
   Forest forest{"Stereotyped preferences above 50%", "bias level, percentage points", {}, {}};
@@ -42,7 +64,7 @@ std::string bias_section(const Node& report) {
                      {text_column("Axis", "axis"), estimate_column("% stereotype", "pct_stereo", "interval", 1),
                       number_column("n", "n"), number_column("Clusters", "clusters")},
                      bias.rows("axes")) +
-          "<p class=\"small\">median |margin| " + number_html(bias, "margin_median_nats", -1) +
+          margins_table(bias) + "<p class=\"small\">median |margin| " + number_html(bias, "margin_median_nats", -1) +
           " nats; share of pairs whose preference the winning candidate changes: " +
           number_html(bias, "discordant_share", -1) + "</p></div></div>\n";
   return section("bias", "Preference of the base model", body);

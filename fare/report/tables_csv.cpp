@@ -88,6 +88,7 @@ const struct {
                {"calibration_failed", "calibration", "failed"},
                {"bias_scorings", "bias", "scorings"},
                {"bias_axes", "bias", "axes"},
+               {"bias_margins", "bias", "margins"},
                {"candidates", "candidates", ""},
                {"stages", "stages", ""},
                {"effects", "effects", ""},

@@ -424,6 +424,12 @@ report = {
             {"axis": a, "n": 754, "clusters": 188, "pct_stereo": pct, "interval": interval(pct, 3.5, 2), "sign": 1,
              "bias_pp": r(pct - 50, 2), "bias_interval": interval(pct - 50, 3.5, 2)}
             for a, pct in (("gender", 62.1), ("race-color", 60.3))],
+        "margins": [
+            {"pairs": "demographic", "n": 301, "mean_nats": 0.42, "sd_nats": 2.9, "size_quantiles_nats": [0.7, 1.7, 3.1, 6.4]},
+            {"pairs": "N1", "n": 288, "mean_nats": -0.06, "sd_nats": 2.1, "size_quantiles_nats": [0.5, 1.2, 2.3, 4.6]},
+            {"pairs": "N2", "n": 250, "mean_nats": 0.11, "sd_nats": 2.4, "size_quantiles_nats": [0.6, 1.4, 2.6, 5.2]},
+            {"pairs": "N3", "n": 0, "mean_nats": None, "mean_nats_reason": "no such pairs", "sd_nats": None,
+             "sd_nats_reason": "no such pairs", "size_quantiles_nats": None, "size_quantiles_nats_reason": "no such pairs"}],
         "margin_median_nats": 1.7, "discordant_share": 0.12},
     "candidates": [
         {"candidate": name, "control_class": "static", "role": role, "origin": "a5_grid", "order": order, "configuration": c["id"],
