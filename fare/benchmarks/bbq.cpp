@@ -6,6 +6,8 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <set>
+#include <tuple>
 
 #include "fare/benchmarks/fixture.h"
 #include "fare/benchmarks/multiple_choice.h"
@@ -127,17 +129,22 @@ void add_groups(OrderedJson& record, const std::string& path, const std::string&
   for (const char* answer : kAnswers) record[std::string(answer) + "_groups"] = groups[answer];
 }
 
-// Whether people are called by names ("name") or by what they are ("label"), as the authors tell it apart: by the number of
-// the template. Null in the intersectional files, where only their template tables say it.
-OrderedJson named_by(const std::string& category, const std::string& question_index, const std::string& path,
+// Whether people are called by names ("name") or by what they are ("label"): by the number of the template, as the authors'
+// template sheets tell it (their column Proper_nouns_only); outside the intersectional files names stand above 25.
+std::string named_by(const std::string& category, const std::string& question_index, const std::string& path,
                      const std::string& where) {
   constexpr int64_t kLastLabel = 25;
+  static const std::set<int64_t> race_x_gender{2,  4,  6,  8,  12, 14, 18, 20, 23, 25,
+                                               27, 29, 31, 33, 35, 37, 40, 42, 44};
   int64_t number = 0;
   const char* end = question_index.data() + question_index.size();
   if (const auto [stop, error] = std::from_chars(question_index.data(), end, number); error != std::errc() || stop != end)
     throw FormatError(path, where, "question_index '" + question_index + "' is not a whole number");
-  if (is_intersectional(category)) return nullptr;
-  return number > kLastLabel ? "name" : "label";
+  const bool name = category == "Race_x_SES"      ? number % 2 == 0
+                    : category == "Race_x_gender" ? race_x_gender.contains(number)
+                    : category == "SES"           ? number == 8 || number > kLastLabel
+                                                  : number > kLastLabel;
+  return name ? "name" : "label";
 }
 
 // The two answers that are not unknown, in their order, then the ten unknown phrasings.
@@ -355,7 +362,7 @@ std::vector<double> row_of(const Document& document, std::span<const RequestResu
   const bool ambiguous = is_ambiguous(document);
   add_to(row, kHarness + category_index(document.axis) * 2 * kCell, ambiguous,
          harness_contribution(document, answer_of(document, results)));
-  if (is_duplicate(document) || (is_intersectional(document.axis) && !with_intersectional)) return row;
+  if (!bbq_left_out(document, with_intersectional).empty()) return row;
   const FairAnswers answers = fair_answers(document, results);
   row[kUnparsed] = 1;
   if (answers.twelve.empty()) {
@@ -408,7 +415,7 @@ std::vector<MetricValue> pooled(std::span<const double> totals, bool generate) {
   return values;
 }
 
-std::vector<MetricValue> score(const Document& document, std::span<const RequestResult> results) {
+std::vector<MetricValue> score(const Document& document, std::span<const RequestResult> results, bool only_file) {
   check_result_count(document, results);
   const int64_t answer = answer_of(document, results);
   const Contribution one = harness_contribution(document, answer);
@@ -430,9 +437,8 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   for (const char* condition : {"amb", "disamb"})
     for (const char* category : kMetricOrder)
       if (document.axis != category) add(std::string(condition) + "_bias_score_" + category, elsewhere);
-  if (is_duplicate(document)) {
-    values.push_back(
-        {"fare_acc", std::nullopt, "duplicate of item " + document.flags["duplicate_of"].get<std::string>()});
+  if (const std::string why = bbq_left_out(document, only_file); !why.empty()) {
+    values.push_back({"fare_acc", std::nullopt, why});
   } else if (const auto answers = fair_answers(document, results); answers.twelve.empty()) {
     values.push_back({"fare_acc", std::nullopt, "the answer was not understood"});
   } else {
@@ -441,51 +447,14 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   return values;
 }
 
-// Counts and scores per category and condition; where a category calls people by names too, those apart from labels.
 OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
-  constexpr const char* kNamedBy[] = {"all", "label", "name"};
-  std::map<std::pair<size_t, std::string>, std::vector<double>> sums;
-  int64_t num_duplicates = 0;
-  for (size_t d = 0; d < documents.size(); ++d) {
-    num_duplicates += is_duplicate(documents[d]) ? 1 : 0;
+  return bbq_tables(documents, [&](size_t d) {
     const auto row = row_of(documents[d], results[d], true);
-    const OrderedJson& named = documents[d].flags.at("named_by");
-    for (const std::string& part : {std::string("all"), named.is_string() ? named.get<std::string>() : std::string()}) {
-      if (part.empty()) continue;
-      auto& sum = sums[{category_index(documents[d].axis), part}];
-      sum.resize(kRow, 0.0);
-      for (size_t k = 0; k < kRow; ++k) sum[k] += row[k];
-    }
-  }
-  OrderedJson entries = OrderedJson::array();
-  const auto number = [](std::optional<double> value) { return value ? OrderedJson(*value) : OrderedJson(nullptr); };
-  for (size_t c = 0; c < kNumCategories; ++c) {
-    for (const std::string part : kNamedBy) {
-      const auto sum = sums.find({c, part});
-      if (sum == sums.end() || (part == "label" && !sums.contains({c, "name"}))) continue;
-      for (const auto& [block, name] : {std::pair{kFair, "all_choices"}, std::pair{kThree, "own_three"}}) {
-        for (const bool ambiguous : {true, false}) {
-          const BbqCounts counts = counts_at(sum->second, block, ambiguous);
-          if (counts.num_items == 0) continue;
-          OrderedJson entry{{"category", kMetricOrder[c]},
-                            {"intersectional", is_intersectional(kMetricOrder[c])},
-                            {"named_by", part},
-                            {"choices", name},
-                            {"condition", ambiguous ? "ambig" : "disambig"},
-                            {"n", counts.num_items},
-                            {"correct", counts.num_correct},
-                            {"n_biased", counts.num_biased},
-                            {"n_not_unknown", counts.num_not_unknown},
-                            {"accuracy", number(counts.accuracy())},
-                            {"bias", number(counts.bias(ambiguous))}};
-          if (entry["bias"].is_null()) entry["reason"] = "no answer names anyone (n_u = 0)";
-          entries.push_back(std::move(entry));
-        }
-      }
-    }
-  }
-  return {{"categories", entries}, {"num_duplicates", num_duplicates}};
+    const bool ambiguous = is_ambiguous(documents[d]);
+    return std::vector<BbqContribution>{{"all_choices", counts_at(row, kFair, ambiguous)},
+                                        {"own_three", counts_at(row, kThree, ambiguous)}};
+  });
 }
 
 std::vector<MetricInfo> metrics(bool generate, const std::string& first_category) {
@@ -510,7 +479,8 @@ std::vector<MetricInfo> metrics(bool generate, const std::string& first_category
                         bool is_pooled = true) {
     list.push_back({name, Profile::kFair, higher, meaning, "none", is_pooled});
   };
-  fair("fare_acc", true, "share of right answers, k tied best ones count 1/k each; duplicates left out", false);
+  fair("fare_acc", true, "share of right answers, k tied best ones count 1/k each; duplicates and (unless alone) intersectional files left out",
+       false);
   for (const std::string ending : {"", "_three"}) {
     if (generate && !ending.empty()) continue;
     const std::string how = ending.empty() ? "" : ", among the row's own three answers";
@@ -548,9 +518,11 @@ Task make_task(const std::string& name, const std::string& title, std::vector<Da
   }
   info.config = harness_config(info, fields);
   task.load = [files, rows, generate](const LoadOptions& options) { return load(options, files, rows, generate); };
-  task.score = score;
-  task.summarise = tables;
   const bool alone = files.size() == 1;
+  task.score = [alone](const Document& document, std::span<const RequestResult> results) {
+    return score(document, results, alone);
+  };
+  task.summarise = tables;
   task.pooled = PooledMetrics{[alone](const Document& document, std::span<const RequestResult> results) {
                                 check_result_count(document, results);
                                 return row_of(document, results, alone);
@@ -672,6 +644,65 @@ double BbqCounts::harness_bias(bool ambiguous) const {
   if (num_items == 0) return std::nan("");
   if (num_biased == 0) return 0;
   return *bias(ambiguous);
+}
+
+std::string bbq_left_out(const Document& document, bool only_file) {
+  if (is_duplicate(document)) return "duplicate of item " + document.flags.at("duplicate_of").get<std::string>();
+  return is_intersectional(document.axis) && !only_file ? "intersectional file" : "";
+}
+
+OrderedJson bbq_tables(std::span<const Document> documents,
+                       const std::function<std::vector<BbqContribution>(size_t d)>& contributions) {
+  // By category, way of choosing and condition (ambiguous first), of one kind of names.
+  using Sums = std::map<std::tuple<size_t, size_t, bool>, BbqCounts>;
+  std::map<std::string, Sums> sums;
+  std::vector<const char*> ways;
+  int64_t num_duplicates = 0;
+  for (size_t d = 0; d < documents.size(); ++d) {
+    num_duplicates += is_duplicate(documents[d]) ? 1 : 0;
+    const auto adds = contributions(d);
+    ways.resize(adds.size());
+    for (size_t way = 0; way < adds.size(); ++way) {
+      ways[way] = adds[way].choices;
+      if (adds[way].counts.num_items == 0) continue;
+      for (const std::string& part : {std::string("all"), documents[d].flags.at("named_by").get<std::string>()}) {
+        BbqCounts& sum = sums[part][{category_index(documents[d].axis), way, !is_ambiguous(documents[d])}];
+        sum.num_items += adds[way].counts.num_items;
+        sum.num_correct += adds[way].counts.num_correct;
+        sum.num_biased += adds[way].counts.num_biased;
+        sum.num_not_unknown += adds[way].counts.num_not_unknown;
+      }
+    }
+  }
+  const auto has = [&](const char* part, size_t c) {
+    const auto first = sums[part].lower_bound({c, 0, false});
+    return first != sums[part].end() && std::get<0>(first->first) == c;
+  };
+  OrderedJson entries = OrderedJson::array();
+  const auto number = [](std::optional<double> value) { return value ? OrderedJson(*value) : OrderedJson(nullptr); };
+  for (size_t c = 0; c < kNumCategories; ++c) {
+    for (const char* part : {"all", "label", "name"}) {
+      if (std::string(part) != "all" && !(has("label", c) && has("name", c))) continue;
+      for (const auto& [key, counts] : sums[part]) {
+        const auto& [category, way, disambiguated] = key;
+        if (category != c) continue;
+        OrderedJson entry{{"category", kMetricOrder[c]},
+                          {"intersectional", is_intersectional(kMetricOrder[c])},
+                          {"named_by", part},
+                          {"choices", ways[way]},
+                          {"condition", disambiguated ? "disambig" : "ambig"},
+                          {"n", counts.num_items},
+                          {"correct", counts.num_correct},
+                          {"n_biased", counts.num_biased},
+                          {"n_not_unknown", counts.num_not_unknown},
+                          {"accuracy", number(counts.accuracy())},
+                          {"bias", number(counts.bias(!disambiguated))}};
+        if (entry["bias"].is_null()) entry["reason"] = "no answer names anyone (n_u = 0)";
+        entries.push_back(std::move(entry));
+      }
+    }
+  }
+  return {{"categories", entries}, {"num_duplicates", num_duplicates}};
 }
 
 Task bbq(BbqRows rows) {

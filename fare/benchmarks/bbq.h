@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,5 +50,21 @@ struct BbqCounts {
   // The harness's: 0 whenever n_b is 0, NaN without items.
   double harness_bias(bool ambiguous) const;
 };
+
+// What one document adds under one way of choosing: "all_choices", "own_three", "six_orders".
+struct BbqContribution {
+  const char* choices = "";
+  BbqCounts counts;
+};
+// {"categories": rows, "num_duplicates": n}. One row per category, kind of names (`named_by`: "all", and where a category
+// has both "label" and "name"), way of choosing and condition, with n, correct, n_biased, n_not_unknown, accuracy and bias;
+// a bias without a value is null with a reason. `contributions(d)`: of document d, the same ways in the same order for every
+// document; one without items (a duplicate) adds nothing.
+OrderedJson bbq_tables(std::span<const Document> documents,
+                       const std::function<std::vector<BbqContribution>(size_t d)>& contributions);
+
+// Why a document stands apart from the fair numbers of a task: a duplicate, or an intersectional file (Race_x_SES,
+// Race_x_gender) that is not the task's only one. "" where it does not.
+std::string bbq_left_out(const Document& document, bool only_file);
 
 }  // namespace fare

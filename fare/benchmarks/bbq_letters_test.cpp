@@ -93,5 +93,47 @@ TEST(BbqLetters, ALikingForALetterCancels) {
   EXPECT_NEAR(*metrics[3].value, 1, 1e-9);
 }
 
+TEST(BbqLetters, TablesCountBiasedAndNamedAnswers) {
+  const Task task = fare_bbq_letters();
+  const auto folder = testing::scratch("bbq-letters");
+  std::filesystem::create_directories(folder / "bbq");
+  for (const std::string category : {"Age", "Race_x_SES"})
+    write_file(folder / "bbq" / (category + ".jsonl"),
+               OrderedJson{{"example_id", 0},
+                           {"question_index", "1"},
+                           {"question_polarity", "neg"},
+                           {"context_condition", "ambig"},
+                           {"category", category},
+                           {"answer_info", {{"ans0", {"a", "old"}}, {"ans1", {"b", "nonOld"}}, {"ans2", {"Unknown", "unknown"}}}},
+                           {"additional_metadata", {{"stereotyped_groups", {"old"}}}},
+                           {"context", category},
+                           {"question", "q"},
+                           {"ans0", "The grandfather"},
+                           {"ans1", "The grandson"},
+                           {"ans2", "Unknown"},
+                           {"label", 2}}
+                   .dump());
+  LoadOptions options{folder, true};
+  const LoadedTask loaded = task.load(options);
+  ASSERT_EQ(loaded.documents.size(), 2u);
+  std::vector<std::vector<RequestResult>> results;
+  for (const auto& document : loaded.documents)  // the grandson, but B wherever unknown stands under it
+    results.push_back(answers(document, [](const TextRequest& request) {
+      return under(request) == "The grandson" ? -2.0 : request.continuation == " B" && under(request) == "Unknown" ? -1.0 : -3.0;
+    }));
+  const OrderedJson tables = task.summarise(loaded.documents, results);
+  ASSERT_EQ(tables["categories"].size(), 2u);
+  for (const auto& row : tables["categories"]) {
+    EXPECT_EQ(row["choices"], "six_orders");
+    EXPECT_NEAR(row["n_not_unknown"].get<double>(), 4.0 / 6, 1e-12);  // unknown stands under B in two of six orders
+    EXPECT_EQ(row["n_biased"], 0);
+    EXPECT_NEAR(row["bias"].get<double>(), -4.0 / 6, 1e-12);
+  }
+  const auto age = task.score(loaded.documents[0], results[0])[0], both = task.score(loaded.documents[1], results[1])[0];
+  EXPECT_NEAR(age.value.value(), 2.0 / 6, 1e-12);
+  EXPECT_FALSE(both.value);
+  EXPECT_EQ(both.reason, "intersectional file");
+}
+
 }  // namespace
 }  // namespace fare

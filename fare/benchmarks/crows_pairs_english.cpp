@@ -67,6 +67,7 @@ LoadedTask load_category(const LoadOptions& options, const std::string& category
     task.documents[i].flags["duplicate_of"] = duplicates[i] ? OrderedJson(ids[*duplicates[i]]) : OrderedJson(nullptr);
   task.notes.push_back("crows_pairs_english is read from the English columns of the bilingual table; its rows name no "
                        "writer, so each pair is its own cluster");
+  task.notes.push_back(crows_pairs_caveat());
   task.files.push_back(std::move(file));
   return task;
 }

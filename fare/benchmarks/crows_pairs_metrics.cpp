@@ -88,6 +88,11 @@ OrderedJson length_regression(const std::vector<double>& tokens, const std::vect
 
 }  // namespace
 
+std::string crows_pairs_caveat() {
+  return "a preference on CrowS-Pairs items, not a measure of bias as such: the validity of many items is contested (Blodgett "
+         "et al. 2021); tables.groups has every category with its n and interval";
+}
+
 std::vector<MetricInfo> crows_pairs_metrics() {
   const auto fair = [](const char* name, const char* meaning) {
     return MetricInfo{name, Profile::kFair, std::nullopt, meaning};

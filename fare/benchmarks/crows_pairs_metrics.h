@@ -3,6 +3,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "fare/benchmarks/task.h"
@@ -10,6 +11,9 @@
 namespace fare {
 
 std::vector<MetricInfo> crows_pairs_metrics();
+
+// What a reader of any number of these tasks should know. Source: Blodgett et al. 2021, and the data set's own README.
+std::string crows_pairs_caveat();
 
 // compat: likelihood_diff, pct_stereotype. fair: see crows_pairs_metrics(); a duplicate item has none of them.
 std::vector<MetricValue> score_crows_pair(const Document& document, std::span<const RequestResult> results);

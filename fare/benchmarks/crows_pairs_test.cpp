@@ -129,6 +129,8 @@ TEST(CrowsPairs, OriginalFileHasThePublishedCountsAndFlaws) {
   for (const auto& document : task.documents)
     for (const auto& request : document.requests) double_spaces += request.continuation.find("  ") != std::string::npos;
   EXPECT_EQ(double_spaces, 18);
+  ASSERT_EQ(task.notes.size(), 1u);
+  EXPECT_NE(task.notes[0].find("Blodgett"), std::string::npos);
   EXPECT_EQ(task.files.at(0).sha256, "dfb36986ce0502abbaf7055b9176da3d08d48e07df1251991b5dfbcbceab9d0c");
 }
 
@@ -141,6 +143,7 @@ TEST(CrowsPairs, RevisedEditionHasTheHarnessCounts) {
   for (const auto& [category, count] : expected) {
     const LoadedTask task = crows_pairs_english(category).load({data_folder(), false});
     EXPECT_EQ(task.documents.size(), count) << category;
+    EXPECT_EQ(task.notes.back(), crows_pairs_caveat());
     for (size_t i = 0; i < task.documents.size(); ++i) ASSERT_EQ(task.documents[i].doc_id, static_cast<int64_t>(i));
   }
 }
@@ -183,6 +186,7 @@ TEST(CrowsPairs, TablesKeepDirectionsApart) {
   std::vector<Document> documents{pair_document("stereo"), pair_document("antistereo"), pair_document("stereo")};
   documents[2].axis = "gender";
   documents[1].flags["pair_class"] = "one_span_unequal";
+  for (size_t d = 0; d < 3; ++d) documents[d].flags.update({{"num_agreeing", d == 0 ? 2 : 3}, {"agreed", d != 0}});
   const RequestResult better{-1.0, false, {1, 2}, {-0.5, -0.5}, 0, false};
   const RequestResult worse{-3.0, false, {1, 3, 4}, {-1.0, -1.0, -1.0}, 0, false};
   const std::vector<std::vector<RequestResult>> results{{better, worse}, {better, worse}, {worse, better}};
@@ -201,6 +205,8 @@ TEST(CrowsPairs, TablesKeepDirectionsApart) {
   EXPECT_EQ(find("age", "one_span", "shared")["mean_signed_diff"], 0.5);
   EXPECT_TRUE(find("gender", "antistereo", "sum")["pct_stereotype"].is_null());
   EXPECT_EQ(find("gender", "antistereo", "sum")["reason"], "no pair of this group was scored");
+  EXPECT_EQ(find("all", "agreed", "sum")["n"], 2);
+  EXPECT_EQ(find("all", "agreed", "sum")["pct_stereotype"], 0.5);
   // Wilson, 2 of 3 at 95%: 0.2077, 0.9385.
   EXPECT_NEAR(find("all", "all", "sum")["wilson_low"].get<double>(), 0.2077, 1e-4);
   EXPECT_NEAR(find("all", "all", "sum")["wilson_high"].get<double>(), 0.9385, 1e-4);

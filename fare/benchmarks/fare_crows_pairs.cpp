@@ -108,6 +108,7 @@ LoadedTask load(const LoadOptions& options) {
     task.documents[i].cluster = clusters[i];
     task.documents[i].flags["duplicate_of"] = duplicates[i] ? OrderedJson(items[*duplicates[i]]) : OrderedJson(nullptr);
   }
+  task.notes.push_back(crows_pairs_caveat());
   task.files.push_back(std::move(file));
   return task;
 }

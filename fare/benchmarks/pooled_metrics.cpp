@@ -1,9 +1,9 @@
 #include "fare/benchmarks/pooled_metrics.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "fare/core/error.h"
-#include "fare/stats/bootstrap.h"
 
 namespace fare {
 namespace {
@@ -66,45 +66,59 @@ void add_pooled(const Task& task, std::span<const Document> documents,
   }
 }
 
+std::vector<OrderedJson> cluster_intervals(const stats::UnitTable& clusters, int64_t num_statistics,
+                                           const stats::Statistics& statistics, const std::string& label) {
+  std::vector<OrderedJson> entries(static_cast<size_t>(num_statistics), {{"clusters", clusters.num_units()},
+                                                                         {"replicates", kReplicates},
+                                                                         {"undefined_replicates", nullptr},
+                                                                         {"confidence", kConfidence},
+                                                                         {"low", nullptr},
+                                                                         {"high", nullptr},
+                                                                         {"method", nullptr},
+                                                                         {"sd", nullptr}});
+  if (clusters.num_units() < 2) {
+    for (OrderedJson& entry : entries) entry["reason"] = "fewer than 2 clusters";
+    return entries;
+  }
+  const auto distributions =
+      stats::bootstrap(clusters, num_statistics, statistics, {.label = label, .replicates = kReplicates});
+  for (size_t i = 0; i < entries.size(); ++i) {
+    OrderedJson& entry = entries[i];
+    entry["undefined_replicates"] = distributions[i].num_undefined;
+    if (const auto interval = distributions[i].bca_or_percentile(kConfidence)) {
+      entry["low"] = interval->interval.low;
+      entry["high"] = interval->interval.high;
+      entry["method"] = interval->method;
+      if (const auto sd = distributions[i].replicate_sd()) entry["sd"] = *sd;
+    } else {
+      entry["reason"] = interval.reason;
+    }
+  }
+  return entries;
+}
+
 OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<const Document> documents,
                           std::span<const std::vector<RequestResult>> results) {
   OrderedJson errors = OrderedJson::object();
   if (!task.pooled || documents.empty()) return errors;
   const stats::UnitTable table = cluster_rows(task, documents, results);
-  std::vector<size_t> places;  // of the fair metrics among the pooled values
+  std::vector<size_t> places;  // of the wanted metrics among the pooled values
   std::vector<std::string> wanted;
   const auto values = pooled_values(task, documents, results);
   for (const MetricInfo& metric : info.metrics)
     for (size_t i = 0; i < values.size(); ++i)
-      if (metric.profile == Profile::kFair && names(metric, values[i]))
-        places.push_back(i), wanted.push_back(metric.name);
+      if (names(metric, values[i])) places.push_back(i), wanted.push_back(metric.name);
   if (places.empty()) return errors;
   const auto statistics = [&](std::span<const double> totals, std::span<std::optional<double>> out) {
     const auto replicate = task.pooled->metrics(totals);
-    for (size_t i = 0; i < places.size(); ++i) out[i] = replicate[places[i]].value;
-  };
-  const auto distributions = stats::bootstrap(table, static_cast<int64_t>(places.size()), statistics,
-                                              {.label = "bootstrap/cluster/" + info.name, .replicates = kReplicates});
-  for (size_t i = 0; i < places.size(); ++i) {
-    const stats::Distribution& distribution = distributions[i];
-    OrderedJson entry{{"clusters", table.num_units()},
-                      {"replicates", kReplicates},
-                      {"undefined_replicates", distribution.num_undefined},
-                      {"confidence", kConfidence},
-                      {"low", nullptr},
-                      {"high", nullptr},
-                      {"method", nullptr},
-                      {"sd", nullptr}};
-    if (const auto interval = distribution.bca_or_percentile(kConfidence)) {
-      entry["low"] = interval->interval.low;
-      entry["high"] = interval->interval.high;
-      entry["method"] = interval->method;
-      if (const auto sd = distribution.replicate_sd()) entry["sd"] = *sd;
-    } else {
-      entry["reason"] = interval.reason;
+    for (size_t i = 0; i < places.size(); ++i) {
+      const auto& value = replicate[places[i]].value;
+      if (value && std::isfinite(*value)) out[i] = value;
     }
-    errors[wanted[i]] = std::move(entry);
-  }
+  };
+  auto entries =
+      cluster_intervals(table, static_cast<int64_t>(places.size()), statistics, "bootstrap/cluster/" + info.name);
+  for (size_t i = 0; i < places.size(); ++i) errors[wanted[i]] = std::move(entries[i]);
   return errors;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fare/benchmarks/task.h"
+#include "fare/stats/bootstrap.h"
 
 namespace fare {
 
@@ -19,9 +20,14 @@ void add_pooled(const Task& task, std::span<const Document> documents,
                 std::span<const std::vector<RequestResult>> compat, std::span<const std::vector<RequestResult>> fair,
                 std::vector<MetricAggregate>& aggregates);
 
-// {metric: {"clusters", "replicates", "undefined_replicates", "confidence", "low", "high", "method", "sd"}} for every
-// pooled fair metric among `info.metrics`: clusters are drawn with replacement. Undefined numbers are null with a
-// reason.
+// One entry {"clusters", "replicates", "undefined_replicates", "confidence", "low", "high", "method", "sd"} per statistic:
+// its bootstrap interval when the rows of `clusters` (one per cluster) are drawn with replacement. Numbers without a value
+// are null and "reason" says why: fewer than 2 clusters, or as in stats::Distribution. `label` names the draws.
+std::vector<OrderedJson> cluster_intervals(const stats::UnitTable& clusters, int64_t num_statistics,
+                                           const stats::Statistics& statistics, const std::string& label);
+
+// {metric: entry of cluster_intervals} for every pooled metric among `info.metrics`, all of them read off `results`: give
+// the fair ones. A compat metric that is NaN has no interval.
 OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<const Document> documents,
                           std::span<const std::vector<RequestResult>> results);
 

@@ -131,6 +131,11 @@ TEST(StereoSet, PublishedAndFairScoresDifferInWhatTheLaterTokensSee) {
   const std::vector<std::vector<RequestResult>> all{results};
   for (const auto& metric : pooled_values(task, loaded.documents, all))
     EXPECT_EQ(metric.value.value(), metric.name == "ss" || metric.name.ends_with("icat") ? 0 : 100) << metric.name;
+  const OrderedJson errors = pooled_errors(task, task.info, loaded.documents, all);
+  for (const char* name : {"ss", "icat", "fare_lms"}) {  // one term
+    EXPECT_TRUE(errors[name]["low"].is_null() && errors[name]["high"].is_null()) << name;
+    EXPECT_EQ(errors[name]["reason"], "fewer than 2 clusters");
+  }
   const OrderedJson extension = task.extension(loaded.documents[0], results);
   EXPECT_EQ(extension["first_ll"], OrderedJson::array({-1.0, -1.0, -9.0}));
   EXPECT_EQ(extension["rest_ll_without_start"], OrderedJson::array({-5.0, -2.0, -9.0}));

@@ -99,17 +99,47 @@ size_t count_pronouns(const std::string& sentence) {
   return static_cast<size_t>(std::count(words.begin(), words.end(), "<pronoun>"));
 }
 
-// Requests of one spelling: the two sentences, then for each the two occupations after the Winogender prompt.
-void add_requests(const WinoBiasLine& pro, const WinoBiasLine& anti, bool tidy, bool extra,
-                  const std::vector<std::string>& names, std::vector<TextRequest>& requests) {
-  std::vector<std::string> sentences;
-  for (const WinoBiasLine* line : {&pro, &anti})
-    sentences.push_back(tidy ? tidy_winobias(line->sentence) : line->sentence);
-  for (const auto& sentence : sentences) requests.push_back({"", sentence, RequestKind::kLoglikelihood, extra});
-  for (size_t side = 0; side < 2; ++side)
-    for (const auto& name : names)
-      requests.push_back({winogender_prompt(sentences[side], (side == 0 ? pro : anti).pronouns.front()), " " + name,
-                          RequestKind::kLoglikelihood, extra});
+// A sentence and whom its pronoun may mean.
+struct Side {
+  WinoBiasLine line;
+  size_t num_named = 0;                  // occupations in the sentence
+  std::vector<std::string> occupations;  // the bracketed person and one other, in the order in which they occur
+  int64_t gold = 0;                      // place of the bracketed person among them
+};
+
+Side side_of(const WinoBiasLine& line, const std::vector<std::string>& all_occupations, const std::string& path) {
+  const auto names = occupations_in(line.sentence, all_occupations);
+  const std::string entity = lower_text(line.entity);
+  Side side{line, names.size(), names, 0};
+  if (names.size() > 2) {
+    const auto other = std::find_if(names.begin(), names.end(), [&](const auto& name) { return name != entity; });
+    std::erase_if(side.occupations, [&](const auto& name) { return name != entity && name != *other; });
+  }
+  const auto gold = std::find(side.occupations.begin(), side.occupations.end(), entity);
+  if (side.occupations.size() != 2 || gold == side.occupations.end())
+    throw FormatError(path, "line of number " + std::to_string(line.number),
+                      "the sentence does not name the bracketed person and another of the 40 occupations");
+  side.gold = gold - side.occupations.begin();
+  return side;
+}
+
+// Requests of one spelling: the two sentences, then for each its two occupations after the Winogender prompt.
+void add_requests(const Side& pro, const Side& anti, bool tidy, std::vector<TextRequest>& requests) {
+  const auto sentence = [&](const Side& side) { return tidy ? tidy_winobias(side.line.sentence) : side.line.sentence; };
+  for (const Side* side : {&pro, &anti}) requests.push_back({"", sentence(*side), RequestKind::kLoglikelihood, tidy});
+  for (const Side* side : {&pro, &anti})
+    for (const auto& name : side->occupations)
+      requests.push_back({winogender_prompt(sentence(*side), side->line.pronouns.front()), " " + name,
+                          RequestKind::kLoglikelihood, tidy});
+}
+
+// Why the two lines are no minimal pair; "" where they are one.
+std::string why_excluded(const WinoBiasLine& pro, const WinoBiasLine& anti) {
+  if (lower_text(pro.entity) != lower_text(anti.entity)) return "the two lines are no partners: their persons differ";
+  if (count_pronouns(pro.sentence) != count_pronouns(anti.sentence)) return "one of the lines has a pronoun too many";
+  if (words_but_pronouns(pro.sentence) != words_but_pronouns(anti.sentence))
+    return "the two lines differ in more than pronouns";
+  return "";
 }
 
 constexpr size_t kRequests = 6;  // of one spelling
@@ -141,56 +171,42 @@ LoadedTask load(const LoadOptions& options) {
           task.files.back().path, "",
           std::to_string(antis.size()) + " lines, but its partner file has " + std::to_string(pros.size()));
     for (size_t i = 0; i < pros.size(); ++i) {
-      const WinoBiasLine &pro = pros[i], &anti = antis[i];
+      const std::string pro_path = task.files[task.files.size() - 2].path, anti_path = task.files.back().path;
+      const Side pro = side_of(pros[i], occupations, pro_path), anti = side_of(antis[i], occupations, anti_path);
       Document document;
       document.doc_id = static_cast<int64_t>(task.documents.size());
-      document.item = std::string(part.type) + "_" + part.split + "_" + std::to_string(pro.number);
-      const auto names = occupations_in(pro.sentence, occupations);
-      const bool partners = lower_text(pro.entity) == lower_text(anti.entity);
-      const bool same_words = words_but_pronouns(pro.sentence) == words_but_pronouns(anti.sentence);
-      const bool equal_pronouns =
-          count_pronouns(pro.sentence) == count_pronouns(anti.sentence) && pro.pronouns.size() == anti.pronouns.size();
-      // The person meant and the other one, in the order in which they occur.
-      std::vector<std::string> two = names;
-      const std::string entity = lower_text(pro.entity);
-      if (two.size() > 2) {
-        const auto other = std::find_if(names.begin(), names.end(), [&](const auto& name) { return name != entity; });
-        two.clear();
-        for (const auto& name : names)
-          if (name == entity || name == *other) two.push_back(name);
-      }
-      const auto gold = std::find(two.begin(), two.end(), entity);
-      if (two.size() != 2 || gold == two.end())
-        throw FormatError(task.files.back().path, "line of number " + std::to_string(pro.number),
-                          "the sentence does not name the bracketed person and another of the 40 occupations");
+      document.item = std::string(part.type) + "_" + part.split + "_" + std::to_string(pro.line.number);
       document.doc = {{"type", part.type},
                       {"split", part.split},
-                      {"number", pro.number},
-                      {"pro", pro.sentence},
-                      {"anti", anti.sentence},
-                      {"entity", pro.entity},
-                      {"pro_pronouns", pro.pronouns},
-                      {"anti_pronouns", anti.pronouns},
-                      {"occupations", two}};
-      document.target = pro.entity;
+                      {"number", pro.line.number},
+                      {"pro", pro.line.sentence},
+                      {"anti", anti.line.sentence},
+                      {"entity", pro.line.entity},
+                      {"anti_entity", anti.line.entity},
+                      {"pro_pronouns", pro.line.pronouns},
+                      {"anti_pronouns", anti.line.pronouns},
+                      {"occupations", pro.occupations},
+                      {"anti_occupations", anti.occupations}};
+      document.target = pro.line.entity;
       document.axis = part.type;
-      std::vector<std::string> sorted = two;
+      std::vector<std::string> sorted = pro.occupations;
       std::sort(sorted.begin(), sorted.end());
       document.cluster = sorted[0] + "/" + sorted[1];
-      document.pair = {0, 1};
-      std::string excluded;
-      if (!partners) excluded = "the two lines are no partners: their persons differ";
-      else if (!same_words) excluded = "the two lines differ in more than pronouns";
-      else if (!equal_pronouns) excluded = "one of the lines has a pronoun too many";
+      const std::string excluded = why_excluded(pro.line, anti.line);
       document.flags = {{"split", part.split},
-                        {"gold", gold - two.begin()},
-                        {"partners", partners},
-                        {"same_words", same_words},
-                        {"num_occupations", names.size()},
-                        {"num_pronouns", pro.pronouns.size()},
+                        {"gold", pro.gold},
+                        {"anti_gold", anti.gold},
+                        {"partners", lower_text(pro.line.entity) == lower_text(anti.line.entity)},
+                        {"same_words", words_but_pronouns(pro.line.sentence) == words_but_pronouns(anti.line.sentence)},
+                        {"num_occupations", pro.num_named},
+                        {"num_pronouns", pro.line.pronouns.size()},
                         {"excluded", excluded.empty() ? OrderedJson(nullptr) : OrderedJson(excluded)}};
-      add_requests(pro, anti, false, false, two, document.requests);
-      if (options.extra_requests) add_requests(pro, anti, true, true, two, document.requests);
+      add_requests(pro, anti, false, document.requests);
+      document.pair = {0, 1};
+      if (options.extra_requests) {  // tidied sentences are the ones to study
+        document.pair = {kRequests, kRequests + 1};
+        add_requests(pro, anti, true, document.requests);
+      }
       task.documents.push_back(std::move(document));
     }
   }
@@ -212,14 +228,15 @@ struct Outcome {
 
 Outcome outcome(const Document& document, std::span<const RequestResult> results, bool fair) {
   const std::span<const RequestResult> own = results.subspan(fair ? kRequests : 0, kRequests);
-  const std::vector<int64_t> gold{document.flags.at("gold").get<int64_t>()};
-  const auto names = document.doc.at("occupations").get<std::vector<std::string>>();
-  const auto acc = [&](size_t begin) {
+  const auto acc = [&](size_t begin, const char* occupations, const char* gold) {
+    const auto names = document.doc.at(occupations).get<std::vector<std::string>>();
+    const std::vector<int64_t> right{document.flags.at(gold).get<int64_t>()};
     const ChoiceMetrics metrics =
-        choice_metrics({{own[begin].logprob_nats, own[begin + 1].logprob_nats}, names, {}, {}}, gold);
+        choice_metrics({{own[begin].logprob_nats, own[begin + 1].logprob_nats}, names, {}, {}}, right);
     return fair ? metrics.acc_fair_ties : metrics.acc;
   };
-  return {own[0].logprob_nats - own[1].logprob_nats, acc(2), acc(4)};
+  return {own[0].logprob_nats - own[1].logprob_nats, acc(2, "occupations", "gold"),
+          acc(4, "anti_occupations", "anti_gold")};
 }
 
 std::vector<MetricValue> score(const Document& document, std::span<const RequestResult> results) {

@@ -35,11 +35,14 @@ TEST(WinoBias, CountsAndFlawsOfThePublishedFiles) {
   const LoadedTask loaded = fare_winobias().load({testing::data_folder()});
   ASSERT_EQ(loaded.documents.size(), 4u * 396u);
   EXPECT_TRUE(loaded.missing.empty());
-  std::map<std::string, std::set<int>> words, partners, three;
+  std::map<std::string, std::set<int>> words, partners, three, excluded;
+  std::map<std::string, int> line;  // of the part, from 1
   int possessives = 0, doubled = 0;
   for (const auto& document : loaded.documents) {
     const std::string part = document.axis + " " + document.flags["split"].get<std::string>();
     const int number = document.doc["number"];
+    EXPECT_EQ(number, ++line[part]) << part;
+    if (!document.flags["excluded"].is_null()) excluded[part].insert(number);
     if (!document.flags["same_words"]) words[part].insert(number);
     if (!document.flags["partners"]) partners[part].insert(number);
     if (document.flags["num_occupations"] > 2) three[part].insert(number);
@@ -49,15 +52,43 @@ TEST(WinoBias, CountsAndFlawsOfThePublishedFiles) {
       doubled += text.find("  ") != std::string::npos ? 1 : 0;
     }
     EXPECT_EQ(document.requests.size(), 12u);
-    EXPECT_EQ(document.pair, (std::vector<size_t>{0, 1}));
+    EXPECT_EQ(document.pair, (std::vector<size_t>{6, 7}));  // the tidied sentences
+    EXPECT_TRUE(document.requests[document.pair[0]].extra);
   }
   EXPECT_EQ(partners, (std::map<std::string, std::set<int>>{{"type2 test", {382, 384}}}));
   EXPECT_EQ(three, (std::map<std::string, std::set<int>>{{"type2 dev", {72}}}));
   EXPECT_EQ(words["type1 dev"], (std::set<int>{92, 212}));
+  EXPECT_EQ(words["type1 test"], (std::set<int>{157, 255, 279, 289, 296}));  // two have a pronoun too many
   EXPECT_EQ(words["type2 dev"], (std::set<int>{90, 102, 119, 176, 207, 208, 209}));
   EXPECT_EQ(words["type2 test"], (std::set<int>{92, 103, 307, 382, 384}));
+  // These and no others: a line whose brackets alone differ from its partner's (type 2 dev 190, 215) is a minimal pair.
+  EXPECT_EQ(excluded, words);
   EXPECT_EQ(possessives, 140);
   EXPECT_EQ(doubled, 1);
+}
+
+// Type 2 test 382 and 384: the lines of one number speak of different persons, so each is asked for its own.
+TEST(WinoBias, LinesThatAreNoPartnersAreScoredOnTheirOwnPersons) {
+  FARE_NEED_DATA("winobias");
+  const Task task = fare_winobias();
+  LoadOptions options{testing::data_folder()};
+  options.extra_requests = false;
+  const LoadedTask loaded = task.load(options);
+  std::map<std::string, const Document*> of_item;
+  for (const auto& document : loaded.documents) of_item[document.item] = &document;
+  for (const auto& [item, pro_person, anti_person] :
+       {std::tuple{"type2_test_382", " physician", " tailor"}, std::tuple{"type2_test_384", " lawyer", " attendant"}}) {
+    const Document& document = *of_item.at(item);
+    ASSERT_EQ(document.requests.size(), 6u);
+    EXPECT_EQ(document.pair, (std::vector<size_t>{0, 1}));  // tidied sentences are not asked here
+    std::vector<RequestResult> results(6);
+    for (size_t k = 2; k < 6; ++k)
+      results[k].logprob_nats = document.requests[k].continuation == (k < 4 ? pro_person : anti_person) ? -1 : -2;
+    for (const auto& metric : task.score(document, results))
+      if (metric.name == "acc_pro" || metric.name == "acc_anti") {
+        EXPECT_EQ(metric.value, 1) << item << " " << metric.name;
+      }
+  }
 }
 
 TEST(WinoBias, CompatTakesTheFileAsItIsAndFairIsTidied) {
@@ -77,9 +108,9 @@ TEST(WinoBias, CompatTakesTheFileAsItIsAndFairIsTidied) {
 
 TEST(WinoBias, ScoresAndExclusions) {
   Document document;
-  document.doc = {{"occupations", {"cook", "manager"}}};
+  document.doc = {{"occupations", {"cook", "manager"}}, {"anti_occupations", {"cook", "manager"}}};
   document.axis = "type1";
-  document.flags = {{"gold", 1}, {"split", "dev"}, {"excluded", nullptr}};
+  document.flags = {{"gold", 1}, {"anti_gold", 1}, {"split", "dev"}, {"excluded", nullptr}};
   document.requests.resize(12);
   std::vector<RequestResult> results(12);
   results[0].logprob_nats = -1, results[1].logprob_nats = -3;  // pro is likelier as the file has it
@@ -97,6 +128,8 @@ TEST(WinoBias, ScoresAndExclusions) {
   EXPECT_EQ(values["acc_gap"], 1);
   EXPECT_EQ(values["fare_pct_pro"], 0.5);  // tidied sentences tie
   EXPECT_EQ(values["fare_acc_gap"], 0);
+  document.flags["anti_gold"] = 0;  // another person is meant there: the cook is right
+  EXPECT_EQ(values_of()["acc_anti"], 1);
   document.flags["excluded"] = "the two lines differ in more than pronouns";
   values = values_of();
   EXPECT_FALSE(values["fare_pct_pro"]);
