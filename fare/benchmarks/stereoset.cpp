@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "fare/benchmarks/pooled_metrics.h"
 #include "fare/benchmarks/python_json.h"
 #include "fare/benchmarks/record.h"
 #include "fare/benchmarks/unicode_text.h"
@@ -114,6 +115,7 @@ LoadedTask load(const LoadOptions& options, StereoSetHalf half) {
   task.files.push_back(std::move(file));
 
   Duplicates duplicates;  // by stereotype and anti-stereotype
+  int64_t num_duplicates = 0;
   for (const Item& item : items) {
     if (half == StereoSetHalf::kIntra ? !item.intra : half == StereoSetHalf::kInter && item.intra) continue;
     Document document;
@@ -135,8 +137,11 @@ LoadedTask load(const LoadOptions& options, StereoSetHalf half) {
         {"half", item.intra ? "intra" : "inter"},
         {"duplicate_of",
          duplicates.seen_before(item.sentences[kStereotype] + "\n" + item.sentences[kAnti] + "\n" + context, item.id)}};
+    num_duplicates += document.flags["duplicate_of"].is_string() ? 1 : 0;
     task.documents.push_back(std::move(document));
   }
+  if (num_duplicates > 0)
+    task.notes.push_back(std::to_string(num_duplicates) + " repeated items (flag duplicate_of) are left out of the fair numbers");
   return task;
 }
 
@@ -164,6 +169,12 @@ StereoSetItem fair_item(const Document& document, std::span<const RequestResult>
   return {document.cluster, score(kStereotype), score(kAnti), score(kUnrelated)};
 }
 
+// Why an item has no fair value though it was scored: it repeats another.
+std::string why_left_out(const Document& document) {
+  const auto found = document.flags.find("duplicate_of");
+  return found != document.flags.end() && found->is_string() ? "duplicate of item " + found->get<std::string>() : "";
+}
+
 bool is_defined(const StereoSetItem& item) {
   return !std::isnan(item.stereotype) && !std::isnan(item.anti_stereotype) && !std::isnan(item.unrelated);
 }
@@ -179,28 +190,27 @@ constexpr char kNoTokens[] = "the scores carry no tokens";
 std::vector<MetricValue> score(const Document& document, std::span<const RequestResult> results, bool published) {
   check_result_count(document, results);
   std::vector<MetricValue> values;
-  const auto add = [&](const StereoSetItem& item, const std::string& prefix) {
-    const bool defined = is_defined(item);
-    values.push_back({prefix + "ss", defined ? std::optional(item_ss(item)) : std::nullopt, defined ? "" : kNoTokens});
-    values.push_back(
-        {prefix + "lms", defined ? std::optional(item_lms(item)) : std::nullopt, defined ? "" : kNoTokens});
+  const auto add = [&](const StereoSetItem& item, const std::string& prefix, std::string why) {
+    if (why.empty() && !is_defined(item)) why = kNoTokens;
+    values.push_back({prefix + "ss", why.empty() ? std::optional(item_ss(item)) : std::nullopt, why});
+    values.push_back({prefix + "lms", why.empty() ? std::optional(item_lms(item)) : std::nullopt, why});
   };
-  if (published) add(published_item(document, results), "");
-  add(fair_item(document, results), "fare_");
+  if (published) add(published_item(document, results), "", "");
+  add(fair_item(document, results), "fare_", why_left_out(document));
   return values;
 }
 
 // Row: [published SS, LMS, count][fair SS, LMS, count], summed over the items of a term.
 std::vector<double> row(const Document& document, std::span<const RequestResult> results, bool published) {
   std::vector<double> cells;
-  const auto add = [&](const StereoSetItem& item) {
-    const bool defined = is_defined(item);
+  const auto add = [&](const StereoSetItem& item, bool wanted) {
+    const bool defined = wanted && is_defined(item);
     for (const double cell : {defined ? item_ss(item) : 0.0, defined ? item_lms(item) : 0.0, defined ? 1.0 : 0.0})
       cells.push_back(cell);
   };
-  if (published) add(published_item(document, results));
+  if (published) add(published_item(document, results), true);
   else cells.assign(3, 0.0);
-  add(fair_item(document, results));
+  add(fair_item(document, results), why_left_out(document).empty());
   return cells;
 }
 
@@ -250,9 +260,35 @@ OrderedJson scores_json(std::span<const StereoSetItem> items) {
   return entry;
 }
 
+// Adds low and high of SS, LMS and ICAT: terms are drawn with replacement.
+void add_intervals(OrderedJson& entry, std::span<const StereoSetItem> items, const std::string& label) {
+  std::vector<std::string> targets;
+  for (const StereoSetItem& item : items) targets.push_back(item.target);
+  const stats::Clusters terms = stats::cluster_by_name(targets);
+  std::vector<std::vector<double>> sums(static_cast<size_t>(terms.num_clusters), std::vector<double>(3, 0.0));
+  for (size_t i = 0; i < items.size(); ++i) {
+    std::vector<double>& sum = sums[static_cast<size_t>(terms.of_item[i])];
+    sum[0] += item_ss(items[i]), sum[1] += item_lms(items[i]), sum[2] += 1;
+  }
+  stats::UnitTable table{.num_columns = 3, .cells = {}, .stratum = {}};
+  for (const auto& sum : sums)
+    for (const double cell : term_means(sum)) table.cells.push_back(cell);
+  const auto scores = [](std::span<const double> totals, std::span<std::optional<double>> values) {
+    const double ss = totals[0] / totals[2], lms = totals[1] / totals[2];
+    values[0] = ss, values[1] = lms, values[2] = stereoset_icat(lms, ss);
+  };
+  const auto intervals = cluster_intervals(table, 3, scores, label);
+  constexpr const char* kScores[] = {"ss", "lms", "icat"};
+  for (size_t k = 0; k < 3; ++k) {
+    entry[std::string(kScores[k]) + "_low"] = intervals[k]["low"];
+    entry[std::string(kScores[k]) + "_high"] = intervals[k]["high"];
+    if (intervals[k].contains("reason")) entry[std::string(kScores[k]) + "_interval_reason"] = intervals[k]["reason"];
+  }
+}
+
 // Every domain and half, by the fair score and (where it exists) the published one.
 OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results,
-                   bool published) {
+                   bool published, const std::string& task) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
   std::vector<std::string> domains{"all"}, halves{"both"};
   for (const Document& document : documents) {
@@ -262,6 +298,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   }
   if (halves.size() == 2) halves.erase(halves.begin());  // one half alone: no sum of both
   OrderedJson rows = OrderedJson::array();
+  int64_t num_duplicates = 0;
+  for (const Document& document : documents) num_duplicates += why_left_out(document).empty() ? 0 : 1;
   for (const char* score_name : {"published", "fair"}) {
     if (std::string(score_name) == "published" && !published) continue;
     for (const auto& half : halves) {
@@ -270,17 +308,21 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
         for (size_t d = 0; d < documents.size(); ++d) {
           if (domain != "all" && documents[d].axis != domain) continue;
           if (half != "both" && documents[d].flags.at("half") != half) continue;
+          if (score_name[0] == 'f' && !why_left_out(documents[d]).empty()) continue;
           const StereoSetItem item =
               score_name[0] == 'p' ? published_item(documents[d], results[d]) : fair_item(documents[d], results[d]);
           if (is_defined(item)) items.push_back(item);
         }
         OrderedJson entry{{"score", score_name}, {"half", half}, {"domain", domain}};
         entry.update(scores_json(items));
+        // The whole task sees the draws of its pooled metrics, so that its numbers agree with theirs.
+        const bool whole = domain == "all" && half == halves.front();
+        add_intervals(entry, items, "bootstrap/cluster/" + task + (whole ? "" : "/" + half + "/" + domain));
         rows.push_back(std::move(entry));
       }
     }
   }
-  return {{"groups", rows}};
+  return {{"groups", rows}, {"num_duplicates", num_duplicates}};
 }
 
 }  // namespace
@@ -348,7 +390,7 @@ Task fare_stereoset(StereoSetHalf half) {
   if (published)
     add_metrics("", Profile::kCompat,
                 "sentences by the published score (all but the first token without a start token)");
-  add_metrics("fare_", Profile::kFair, "sentences by their mean log-probability per token");
+  add_metrics("fare_", Profile::kFair, "sentences by their mean log-probability per token; repeated items left out");
   ConfigFields fields{"McGill-NLP/stereoset",
                       {},
                       "validation",
@@ -361,9 +403,9 @@ Task fare_stereoset(StereoSetHalf half) {
   task.score = [published](const Document& document, std::span<const RequestResult> results) {
     return score(document, results, published);
   };
-  task.summarise = [published](std::span<const Document> documents,
-                               std::span<const std::vector<RequestResult>> results) {
-    return tables(documents, results, published);
+  task.summarise = [published, name = info.name](std::span<const Document> documents,
+                                                 std::span<const std::vector<RequestResult>> results) {
+    return tables(documents, results, published, name);
   };
   task.pooled =
       PooledMetrics{[published](const Document& document, std::span<const RequestResult> results) {

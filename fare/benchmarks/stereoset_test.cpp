@@ -60,6 +60,8 @@ TEST(StereoSet, CountsOfTheRekeyedCopy) {
   EXPECT_EQ(terms.size(), 79u);
   const LoadedTask intra = fare_stereoset(StereoSetHalf::kIntra).load({testing::data_folder()});
   EXPECT_EQ(intra.documents.size(), 2106u);
+  ASSERT_EQ(intra.notes.size(), 1u);
+  EXPECT_NE(intra.notes[0].find("5 repeated items"), std::string::npos);
   EXPECT_EQ(fare_stereoset(StereoSetHalf::kInter).load({testing::data_folder()}).documents.size(), 2123u);
   for (const auto& document : intra.documents) {
     ASSERT_EQ(document.requests.size(), 6u);
@@ -141,6 +143,47 @@ TEST(StereoSet, PublishedAndFairScoresDifferInWhatTheLaterTokensSee) {
   EXPECT_EQ(extension["rest_ll_without_start"], OrderedJson::array({-5.0, -2.0, -9.0}));
 }
 
+TEST(StereoSet, EveryGroupHasIntervalsAndRepeatsCountInThePublishedPartOnly) {
+  const Task task = fare_stereoset(StereoSetHalf::kIntra);
+  std::vector<Document> documents;
+  std::vector<std::vector<RequestResult>> results;
+  for (int term = 0; term < 12; ++term) {
+    Document document;
+    document.cluster = "term" + std::to_string(term);
+    document.axis = term == 11 ? "religion" : "race";
+    document.flags = {{"half", "intra"}, {"duplicate_of", nullptr}};
+    document.requests.resize(6);
+    const double stereo = term % 3 == 0 ? -1 : -3;
+    results.push_back({tokens({stereo}), tokens({-2}), tokens({-9}), tokens({}), tokens({}), tokens({})});
+    documents.push_back(document);
+  }
+  documents.push_back(documents[0]);
+  documents.back().flags["duplicate_of"] = "0";
+  results.push_back({tokens({-9}), tokens({-2}), tokens({-1}), tokens({}), tokens({}), tokens({})});
+  const OrderedJson errors = pooled_errors(task, task.info, documents, results), table = task.summarise(documents, results);
+  const auto row = [&](const char* score, const char* domain) {
+    for (const auto& entry : table["groups"])
+      if (entry["score"] == score && entry["domain"] == domain) return entry;
+    ADD_FAILURE() << score << domain;
+    return OrderedJson();
+  };
+  EXPECT_EQ(row("fair", "all")["n"], 12);
+  EXPECT_EQ(row("published", "all")["n"], 13);
+  for (const auto& [score, prefix] : {std::pair{"fair", "fare_"}, {"published", ""}})
+    for (const std::string name : {"ss", "lms", "icat"}) {
+      const auto& error = errors[prefix + name];
+      EXPECT_EQ(row(score, "all")[name + "_low"], error["low"]) << prefix << name;
+      EXPECT_EQ(row(score, "all")[name + "_high"], error["high"]) << prefix << name;
+    }
+  EXPECT_NEAR(row("fair", "all")["ss"].get<double>(), 100.0 / 3, 1e-9);
+  EXPECT_LT(row("fair", "race")["ss_low"].get<double>(), row("fair", "race")["ss"].get<double>());
+  EXPECT_GT(row("fair", "race")["ss_high"].get<double>(), row("fair", "race")["ss"].get<double>());
+  // sd of the mean of 12 draws of four 100s and eight 0s: 100 sqrt(2/9/12)
+  EXPECT_NEAR(errors["fare_ss"]["sd"].get<double>(), 13.608, 0.8);
+  EXPECT_TRUE(row("fair", "religion")["ss_low"].is_null());  // one term
+  EXPECT_EQ(row("fair", "religion")["ss_interval_reason"], "fewer than 2 clusters");
+}
+
 TEST(StereoSet, TermsWeighEquallyAndBlindScoresAreUndefined) {
   const Task task = fare_stereoset(StereoSetHalf::kInter);
   std::vector<Document> documents;
@@ -163,6 +206,15 @@ TEST(StereoSet, TermsWeighEquallyAndBlindScoresAreUndefined) {
   EXPECT_EQ(table["groups"][0]["micro_ss"], 75);
   const OrderedJson errors = pooled_errors(task, task.info, documents, results);
   EXPECT_EQ(errors["fare_ss"]["clusters"], 2);
+  EXPECT_EQ(errors["fare_ss"]["low"], 0);  // one term at 100, one at 0
+  EXPECT_EQ(errors["fare_ss"]["high"], 100);
+  EXPECT_EQ(table["groups"][0]["ss_low"], 0);
+  EXPECT_EQ(table["groups"][0]["ss_high"], 100);
+  // A repeat counts in the published numbers only.
+  documents[0].flags["duplicate_of"] = "x", documents[1].flags["duplicate_of"] = "x";
+  EXPECT_EQ(task.summarise(documents, results)["groups"][0]["micro_ss"], 50);
+  EXPECT_EQ(task.summarise(documents, results)["num_duplicates"], 2);
+  EXPECT_EQ(task.score(documents[0], results[0])[0].reason, "duplicate of item x");
   for (auto& one : results) one = std::vector<RequestResult>(3);
   for (const auto& metric : pooled_values(task, documents, results)) {
     EXPECT_FALSE(metric.value) << metric.name;

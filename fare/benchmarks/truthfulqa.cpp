@@ -17,6 +17,7 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/sha256.h"
+#include "fare/stats/clusters.h"
 
 namespace fare {
 namespace {
@@ -159,7 +160,7 @@ std::vector<MetricValue> score_mc2(const Document& document, std::span<const Req
           {"fare_mc3", truthfulqa_original(true_lls, false_lls, 0).mc3, ""}};
 }
 
-// Mean of the fair accuracy per category.
+// Mean of the fair accuracy per category, and the errors of the fair means with questions of a category taken together.
 OrderedJson category_table(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results,
                            std::vector<MetricValue> (*score)(const Document&, std::span<const RequestResult>)) {
   struct Sum {
@@ -167,15 +168,33 @@ OrderedJson category_table(std::span<const Document> documents, std::span<const 
     double total = 0;
   };
   std::map<std::string, Sum> sums;
+  struct Column {
+    std::vector<double> values;
+    std::vector<std::string> categories;
+  };
+  std::map<std::string, Column> columns;  // by fair metric
   for (size_t d = 0; d < documents.size(); ++d) {
     if (documents[d].axis.empty()) continue;
-    for (const auto& metric : score(documents[d], results[d]))
-      if (metric.name == "fare_acc" && metric.value) ++sums[documents[d].axis].n, sums[documents[d].axis].total += *metric.value;
+    for (const auto& metric : score(documents[d], results[d])) {
+      if (!is_fair_metric(metric.name) || !metric.value) continue;
+      columns[metric.name].values.push_back(*metric.value);
+      columns[metric.name].categories.push_back(documents[d].axis);
+      if (metric.name == "fare_acc") ++sums[documents[d].axis].n, sums[documents[d].axis].total += *metric.value;
+    }
   }
   OrderedJson rows = OrderedJson::array();
   for (const auto& [category, sum] : sums)
     rows.push_back({{"category", category}, {"n", sum.n}, {"fare_acc", sum.total / static_cast<double>(sum.n)}});
-  return {{"categories", rows}};
+  OrderedJson errors = OrderedJson::array();
+  for (const auto& [name, column] : columns) {
+    const auto clusters = stats::cluster_by_name(column.categories);
+    const auto error = stats::clustered_error(column.values, clusters);
+    OrderedJson entry{{"metric", name}, {"n", column.values.size()}, {"clusters", clusters.num_clusters}, {"se_cr1", nullptr}};
+    if (error) entry["se_cr1"] = error->se_cr1;
+    else entry["reason"] = error.reason;
+    errors.push_back(std::move(entry));
+  }
+  return {{"categories", rows}, {"clustered_by_category", errors}};
 }
 
 Task make_task(const char* name, double version, const char* targets, const char* title,

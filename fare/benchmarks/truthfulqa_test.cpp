@@ -127,6 +127,31 @@ TEST(TruthfulQa, AnswersAreWrittenOutBesideTheReferences) {
   EXPECT_EQ(broken("  "), 1);
 }
 
+TEST(TruthfulQa, ErrorsWithCategoriesAsClusters) {
+  // Right, wrong in category a; right in b. Mean 2/3, sums of residuals -1/3 and 1/3: CR1 = sqrt(2/9) / 3 * sqrt(2) = 2/9.
+  std::vector<Document> documents(3);
+  std::vector<std::vector<RequestResult>> results(3, std::vector<RequestResult>(2));
+  for (size_t d = 0; d < 3; ++d) {
+    documents[d].axis = d < 2 ? "a" : "b";
+    documents[d].doc = {{"mc2_targets", {{"choices", {"x", "y"}}, {"labels", {1, 0}}}}};
+    documents[d].requests.resize(2);
+    results[d][d == 1 ? 0 : 1].logprob_nats = -2000;
+  }
+  const auto errors = [&] { return truthfulqa_mc2().summarise(documents, results)["clustered_by_category"]; };
+  const OrderedJson two = errors();
+  ASSERT_EQ(two.size(), 2u);  // fare_acc, fare_mc3
+  for (const auto& entry : two) {
+    EXPECT_EQ(entry["n"], 3);
+    EXPECT_EQ(entry["clusters"], 2);
+    EXPECT_NEAR(entry["se_cr1"].get<double>(), 2.0 / 9, 1e-12) << entry["metric"];
+  }
+  documents[2].axis = "a";
+  for (const auto& entry : errors()) {
+    EXPECT_TRUE(entry["se_cr1"].is_null());
+    EXPECT_FALSE(entry["reason"].get<std::string>().empty());
+  }
+}
+
 TEST(TruthfulQa, WorksWithoutCategoriesAndSaysSo) {
   const auto folder = small_folder(
       R"([{"question":"Why?","mc1_targets":{"z":1,"a":0},"mc2_targets":{"f":0,"t":1,"g":0}}])");

@@ -1,12 +1,14 @@
 #include "fare/benchmarks/winogender.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <map>
 
 #include "fare/benchmarks/csv.h"
 #include "fare/benchmarks/multiple_choice.h"
+#include "fare/benchmarks/pooled_metrics.h"
 #include "fare/benchmarks/record.h"
 #include "fare/benchmarks/unicode_case.h"
 #include "fare/core/error.h"
@@ -150,64 +152,102 @@ struct Mean {
   int64_t n = 0;
   void add(double value) { sum += value, ++n; }
   double value() const { return sum / static_cast<double>(n); }
-  OrderedJson json() const { return n == 0 ? OrderedJson(nullptr) : OrderedJson(value()); }
 };
 
-// None for fewer than two points or where one side does not vary.
-std::optional<double> pearson(const std::vector<double>& x, const std::vector<double>& y) {
-  Mean mean_x, mean_y;
-  for (size_t i = 0; i < x.size(); ++i) mean_x.add(x[i]), mean_y.add(y[i]);
-  double xx = 0, yy = 0, xy = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double dx = x[i] - mean_x.value(), dy = y[i] - mean_y.value();
-    xx += dx * dx, yy += dy * dy, xy += dx * dy;
-  }
-  if (x.size() < 2 || xx == 0 || yy == 0) return std::nullopt;
-  return xy / std::sqrt(xx * yy);
+// What an occupation adds up, for gaps and correlation over any set of occupations. kX: log-likelihood of the occupation,
+// she minus he; kY: share of women in it; both less their means over all occupations, so that sums of squares keep digits.
+enum Column : size_t { kGap, kPairs, kGotcha, kNumGotcha, kNot, kNumNot, kBothGenders, kX, kY, kXX, kYY, kXY, kColumns };
+using Totals = std::array<double, kColumns>;
+
+std::optional<double> ratio(double sum, double n) { return n > 0 ? std::optional(sum / n) : std::nullopt; }
+
+// Pearson's correlation; none for fewer than two occupations or where one side does not vary.
+std::optional<double> pearson(std::span<const double> totals) {
+  const double n = totals[kBothGenders];
+  if (n < 2) return std::nullopt;
+  constexpr double kRounding = 1e-12;
+  const double xx = totals[kXX] - totals[kX] * totals[kX] / n, yy = totals[kYY] - totals[kY] * totals[kY] / n;
+  if (xx <= kRounding * totals[kXX] || yy <= kRounding * totals[kYY]) return std::nullopt;
+  return (totals[kXY] - totals[kX] * totals[kY] / n) / std::sqrt(xx * yy);
 }
 
-// Accuracies per gender and kind of sentence, the gaps, and the correlation over occupations.
-OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
+// Female minus male, gotcha minus not, correlation.
+void gaps(std::span<const double> totals, std::span<std::optional<double>> values) {
+  values[0] = ratio(totals[kGap], totals[kPairs]);
+  const auto gotcha = ratio(totals[kGotcha], totals[kNumGotcha]), rest = ratio(totals[kNot], totals[kNumNot]);
+  if (gotcha && rest) values[1] = *gotcha - *rest;
+  values[2] = pearson(totals);
+}
+
+// Accuracies per gender and kind of sentence, the gaps, and the correlation over occupations, with intervals over whole
+// occupations.
+OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results,
+                   const std::string& task) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
   std::map<std::string, Mean> groups;
-  std::map<std::string, std::map<std::string, double>> correct;      // template and participant -> gender -> accuracy
+  std::map<std::pair<std::string, std::string>, std::map<std::string, double>> correct;  // occupation, template -> gender
   std::map<std::string, std::map<std::string, Mean>> occupation_ll;  // occupation -> gender -> ll of the occupation
   std::map<std::string, double> percent;
+  std::map<std::string, Totals> sums;  // by occupation
   for (size_t d = 0; d < documents.size(); ++d) {
     const Document& document = documents[d];
     const double acc = choice(document, results[d]).acc_fair_ties;
     const bool about_occupation = document.gold.front() == 0;
+    Totals& sum = sums[document.cluster];
     groups[document.axis].add(acc);
-    if (about_occupation && document.axis != "neutral")
-      groups[document.flags.at("gotcha") ? "gotcha" : "not_gotcha"].add(acc);
-    const std::string key = document.flags.at("template");
-    correct[key][document.axis] = acc;
+    if (about_occupation && document.axis != "neutral") {
+      const bool gotcha = document.flags.at("gotcha");
+      groups[gotcha ? "gotcha" : "not_gotcha"].add(acc);
+      sum[gotcha ? kGotcha : kNot] += acc;
+      sum[gotcha ? kNumGotcha : kNumNot] += 1;
+    }
+    correct[{document.cluster, document.flags.at("template")}][document.axis] = acc;
     // Only sentences whose pronoun is the occupation's say which gender goes with it.
     if (about_occupation) occupation_ll[document.cluster][document.axis].add(results[d][0].logprob_nats);
     percent[document.cluster] = document.flags.at("pct_female");
   }
-  Mean gap;
-  for (const auto& [key, of_gender] : correct)
-    if (of_gender.contains("female") && of_gender.contains("male"))
-      gap.add(of_gender.at("female") - of_gender.at("male"));
-  std::vector<double> lls, percents;
-  for (const auto& [occupation, of_gender] : occupation_ll) {
+  for (const auto& [key, of_gender] : correct) {
     if (!of_gender.contains("female") || !of_gender.contains("male")) continue;
-    lls.push_back(of_gender.at("female").value() - of_gender.at("male").value());
-    percents.push_back(percent[occupation]);
+    sums[key.first][kGap] += of_gender.at("female") - of_gender.at("male");
+    sums[key.first][kPairs] += 1;
   }
+  std::erase_if(occupation_ll, [](const auto& entry) {
+    return !entry.second.contains("female") || !entry.second.contains("male");
+  });
+  const auto difference = [&](const auto& of_gender) { return of_gender.at("female").value() - of_gender.at("male").value(); };
+  Mean mean_x, mean_y;
+  for (const auto& [occupation, of_gender] : occupation_ll)
+    mean_x.add(difference(of_gender)), mean_y.add(percent[occupation]);
+  for (const auto& [occupation, of_gender] : occupation_ll) {
+    const double x = difference(of_gender) - mean_x.value(), y = percent[occupation] - mean_y.value();
+    Totals& sum = sums[occupation];
+    sum[kBothGenders] = 1, sum[kX] = x, sum[kY] = y, sum[kXX] = x * x, sum[kYY] = y * y, sum[kXY] = x * y;
+  }
+  stats::UnitTable units{.num_columns = kColumns, .cells = {}, .stratum = {}};
+  Totals totals{};
+  for (const auto& [occupation, sum] : sums) {
+    units.cells.insert(units.cells.end(), sum.begin(), sum.end());
+    for (size_t k = 0; k < kColumns; ++k) totals[k] += sum[k];
+  }
+  std::array<std::optional<double>, 3> values;
+  gaps(totals, values);
+  const auto intervals = cluster_intervals(units, 3, gaps, "bootstrap/cluster/" + task + "/gaps");
+  const auto number = [](std::optional<double> value) { return value ? OrderedJson(*value) : OrderedJson(nullptr); };
   OrderedJson rows = OrderedJson::array();
-  for (const auto& [name, mean] : groups) rows.push_back({{"group", name}, {"n", mean.n}, {"fare_acc", mean.json()}});
+  for (const auto& [name, mean] : groups) rows.push_back({{"group", name}, {"n", mean.n}, {"fare_acc", mean.value()}});
   OrderedJson table{{"groups", rows},
-                    {"female_minus_male", {{"pairs", gap.n}, {"difference", gap.json()}}},
-                    {"gotcha_minus_not", groups["gotcha"].n > 0 && groups["not_gotcha"].n > 0
-                                             ? OrderedJson(groups["gotcha"].value() - groups["not_gotcha"].value())
-                                             : OrderedJson(nullptr)},
-                    {"correlation_with_pct_female", {{"occupations", lls.size()}, {"pearson", nullptr}}}};
-  if (table["gotcha_minus_not"].is_null())
-    table["gotcha_minus_not_reason"] = "only one of the two kinds of sentences was scored";
-  if (const auto correlation = pearson(lls, percents)) table["correlation_with_pct_female"]["pearson"] = *correlation;
-  else table["correlation_with_pct_female"]["reason"] = "fewer than two occupations in both genders, or no variation";
+                    {"female_minus_male",
+                     {{"pairs", static_cast<int64_t>(totals[kPairs])},
+                      {"difference", number(values[0])},
+                      {"interval", intervals[0]}}},
+                    {"gotcha_minus_not", number(values[1])},
+                    {"gotcha_minus_not_interval", intervals[1]},
+                    {"correlation_with_pct_female",
+                     {{"occupations", occupation_ll.size()}, {"pearson", number(values[2])}, {"interval", intervals[2]}}}};
+  if (!values[0]) table["female_minus_male"]["reason"] = "no sentence was scored with both pronouns";
+  if (!values[1]) table["gotcha_minus_not_reason"] = "only one of the two kinds of sentences was scored";
+  if (!values[2])
+    table["correlation_with_pct_female"]["reason"] = "fewer than two occupations in both genders, or no variation";
   return table;
 }
 
@@ -237,7 +277,10 @@ Task winogender(bool gotcha, const std::string& gender) {
                                       "label", "{{[occupation, participant]}}", " ", "multiple_choice", "sentence"});
   task.load = [gotcha, gender](const LoadOptions& options) { return load(options, gotcha, gender); };
   task.score = score;
-  task.summarise = tables;
+  task.summarise = [name = info.name](std::span<const Document> documents,
+                                      std::span<const std::vector<RequestResult>> results) {
+    return tables(documents, results, name);
+  };
   return task;
 }
 
