@@ -123,6 +123,8 @@ int evaluate(EvalFlags& flags) {
   if (flags.chat_template) {
     chat_template = open_chat_template(flags.common.model, {}, "--chat-template");
     apply_chat_template(*chat_template, *tokenizer, set);
+  } else {
+    note_plain_prompts(set);
   }
 
   std::vector<std::string> task_names;

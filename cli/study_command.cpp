@@ -53,8 +53,10 @@ StudyItems from_tasks(const StudyFlags& flags, std::vector<Setting>& settings) {
   add("pairs", transfer, [&](const Task& task, const LoadedTask& loaded) {
     return keep_pairs(transfer_pairs(task, loaded, axes, kMostTransferPairs));
   });
-  if (!flags.utility_tasks.empty()) add("utility", resolve_tasks(flags.utility_tasks), [&](const Task& task, const LoadedTask& loaded) {
-    auto utility = study_utility(task, loaded);
+  std::vector<const Task*> questions;
+  if (!flags.utility_tasks.empty()) questions = resolve_tasks(flags.utility_tasks);
+  add("utility", questions, [&](const Task& task, const LoadedTask& loaded) {
+    auto utility = study_utility(task, loaded, clusters_by_subject(questions));
     const size_t count = utility.size();
     std::move(utility.begin(), utility.end(), std::back_inserter(items.utility));
     return count;

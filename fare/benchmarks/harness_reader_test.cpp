@@ -48,6 +48,12 @@ TEST(HarnessReader, ReadsOldFilesAndSeveralFilters) {
   EXPECT_EQ(*filters.metrics[1].value, 1.0);
 }
 
+TEST(HarnessReader, SkipsTheBlankEntryOfAGroupWithoutNumbers) {
+  const ReadResults read_back = read(R"({"results":{"arc":{" ":" ","alias":"arc"},"arc_easy":{"acc,none":0.5}}})");
+  ASSERT_EQ(read_back.metrics.size(), 1u);
+  EXPECT_EQ(read_back.metrics[0].task, "arc_easy");
+}
+
 TEST(HarnessReader, RefusesOtherFiles) {
   EXPECT_NE(message_of<FormatError>([] { read("[]"); }).find("'results' is missing"), std::string::npos);
   EXPECT_NE(message_of<FormatError>([] { read(R"({"results":{"t":3}})"); }).find("results.t: expected an object"), std::string::npos);

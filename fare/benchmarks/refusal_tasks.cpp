@@ -14,7 +14,6 @@ namespace fare {
 namespace {
 
 constexpr int64_t kNewTokens = 256;
-constexpr char kNoTemplate[] = "each prompt is given as plain text, without chat template and system prompt";
 
 const DataFile kXsTest{"xstest/xstest_prompts.csv",
                        {"xstest_prompts.csv", "xstest_v2_prompts.csv", "xstest/xstest_v2_prompts.csv"},
@@ -34,7 +33,6 @@ Table read_table(const DataFile& wanted, const LoadOptions& options, const std::
   file.content.clear();
   check_num_records(file, wanted, static_cast<int64_t>(table.num_rows()), options.accept_changed_data);
   task.files.push_back(std::move(file));
-  task.notes.push_back(kNoTemplate);
   return table;
 }
 

@@ -129,6 +129,57 @@ TEST(StudyFromTask, PairsLeaveOutDuplicatesAndUtilityKeepsGold) {
   EXPECT_THROW(study_pairs(find_task("truthfulqa_mc1"), loaded), UsageError);
 }
 
+// Two questions whose clusters are bare numbers, and a repeat of the first.
+LoadedTask questions() {
+  LoadedTask loaded;
+  for (const char* item : {"0", "1", "2"}) {
+    Document document;
+    document.item = document.cluster = item;
+    document.requests = {{"Q", " a"}, {"Q", " b"}};
+    document.gold = {1};
+    document.flags = {{"duplicate_of", nullptr}};
+    loaded.documents.push_back(document);
+  }
+  loaded.documents[2].flags["duplicate_of"] = "0";
+  return loaded;
+}
+
+TEST(StudyFromTask, QuestionsOfTwoTasksShareNoCluster) {
+  const auto clusters = [](std::initializer_list<const char*> names) {
+    std::vector<const Task*> tasks;
+    for (const char* name : names) tasks.push_back(&find_task(name));
+    std::set<std::string> found;
+    size_t items = 0;
+    for (const Task* task : tasks)
+      for (const UtilityItem& item : study_utility(*task, questions(), clusters_by_subject(tasks))) found.insert(item.cluster), ++items;
+    EXPECT_EQ(items, 2 * tasks.size());  // the repeat is left out
+    return found.size();
+  };
+  EXPECT_EQ(clusters({"piqa", "boolq"}), 4u);
+  EXPECT_EQ(clusters({"mmlu_virology", "mmlu_marketing"}), 4u);  // too few subjects to split by
+  EXPECT_EQ(clusters({"piqa", "mmlu_virology", "mmlu_marketing", "mmlu_management", "mmlu_nutrition", "mmlu_anatomy", "mmlu_sociology",
+                      "mmlu_prehistory", "mmlu_philosophy", "mmlu_econometrics", "mmlu_jurisprudence"}), 12u);
+}
+
+TEST(StudyFromTask, TransferPairsLeaveOutWhatPairsLeaveOut) {
+  LoadedTask loaded;
+  for (const char* item : {"0", "1", "2"}) {
+    Document document;
+    document.item = document.cluster = item;
+    document.axis = "type1";
+    document.requests = {{"", "more"}, {"", "less"}};
+    document.pair = {0, 1};
+    document.flags = {{"excluded", nullptr}};
+    loaded.documents.push_back(document);
+  }
+  loaded.documents[1].flags["excluded"] = "the two lines differ in more than pronouns";
+  loaded.documents[2].axis = "Race_x_gender";
+  const auto pairs = transfer_pairs(find_task("fare_winobias"), loaded, {"gender"}, 10);
+  ASSERT_EQ(pairs.size(), 1u);
+  EXPECT_EQ(pairs[0].id, "fare_winobias/0");
+  EXPECT_EQ(pairs[0].axis, "gender");
+}
+
 TEST(StudyFromTask, PublicFilesGiveTheirPairsAndQuestions) {
   FARE_NEED_DATA("crows-pairs");
   FARE_NEED_DATA("truthfulqa");

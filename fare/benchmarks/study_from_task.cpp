@@ -20,6 +20,15 @@ std::string axis_in(const std::set<std::string>& axes, const std::string& axis) 
   return axis;
 }
 
+bool is_set(const Document& document, const char* flag) {
+  return document.flags.contains(flag) && !document.flags[flag].is_null();
+}
+
+// Two documents with the same text count once, and what the loader excludes not at all.
+bool is_left_out(const Document& document) { return is_set(document, "duplicate_of") || is_set(document, "excluded"); }
+
+bool is_subject(const Task& task) { return task.info.name.starts_with("mmlu_"); }
+
 }  // namespace
 
 bool is_transfer_task(const Task& task) {
@@ -29,7 +38,7 @@ bool is_transfer_task(const Task& task) {
 std::vector<StudyPair> transfer_pairs(const Task& task, const LoadedTask& loaded, const std::set<std::string>& axes, size_t most) {
   std::vector<StudyPair> pairs;
   for (const auto& document : loaded.documents) {
-    if (document.flags.contains("duplicate_of") && !document.flags["duplicate_of"].is_null()) continue;
+    if (is_left_out(document) || document.axis.starts_with("Race_x_")) continue;
     size_t stereo = 0, anti = 1;
     if (!document.pair.empty()) {
       stereo = document.pair[0];
@@ -66,8 +75,7 @@ std::vector<StudyPair> study_pairs(const Task& task, const LoadedTask& loaded) {
     if (document.pair.empty())
       throw UsageError("task '" + task.info.name + "' has no stereotype pairs; give it to --utility-tasks, or name a task "
                        "of pairs such as fare_crows_pairs");
-    if (document.flags.contains("duplicate_of") && !document.flags["duplicate_of"].is_null()) continue;
-    if (document.flags.contains("excluded") && !document.flags["excluded"].is_null()) continue;
+    if (is_left_out(document)) continue;
     StudyPair pair;
     pair.id = task.info.name + "/" + document.item;
     pair.cluster = document.cluster;
@@ -80,7 +88,11 @@ std::vector<StudyPair> study_pairs(const Task& task, const LoadedTask& loaded) {
   return pairs;
 }
 
-std::vector<UtilityItem> study_utility(const Task& task, const LoadedTask& loaded) {
+bool clusters_by_subject(const std::vector<const Task*>& tasks) {
+  return std::count_if(tasks.begin(), tasks.end(), [](const Task* task) { return is_subject(*task); }) >= 10;
+}
+
+std::vector<UtilityItem> study_utility(const Task& task, const LoadedTask& loaded, bool by_subject) {
   std::vector<UtilityItem> items;
   for (const auto& document : loaded.documents) {
     std::vector<TextRequest> choices;
@@ -91,7 +103,9 @@ std::vector<UtilityItem> study_utility(const Task& task, const LoadedTask& loade
     });
     if (document.gold.empty() || choices.size() < 2 || !one_context)
       throw UsageError("task '" + task.info.name + "' has no questions with right answers; it cannot measure utility");
-    UtilityItem item{task.info.name + "/" + document.item, document.cluster, task.info.name,
+    if (is_left_out(document)) continue;
+    const std::string& name = task.info.name;
+    UtilityItem item{name + "/" + document.item, by_subject && is_subject(task) ? name : name + "/" + document.cluster, name,
                      choices.front().context, {}, document.gold};
     for (const auto& request : choices) item.choices.push_back(request.continuation);
     items.push_back(std::move(item));

@@ -2,6 +2,7 @@
 #include "fare/benchmarks/python_json.h"
 #include "fare/benchmarks/test_support.h"
 #include "fare/benchmarks/token_align.h"
+#include "fare/benchmarks/unicode_case.h"
 #include "fare/benchmarks/unicode_text.h"
 #include "fare/core/error.h"
 
@@ -47,6 +48,14 @@ TEST(UnicodeText, CountsCodePointsAndSplitsAtSpace) {
   EXPECT_EQ(strip("\u2003 x y\u00a0"), "x y");
   EXPECT_TRUE(is_valid_utf8("é"));
   for (const char* broken : {"\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf5\x80\x80\x80", "a\x80"}) EXPECT_FALSE(is_valid_utf8(broken));
+}
+
+TEST(UnicodeCase, CapitalisesAsPythonDoes) {
+  // str.capitalize() of CPython 3.11, one by one.
+  for (const auto& [text, want] : {std::pair{"\u00dfa", "Ssa"}, {"\u0149B", "\u02bcNb"}, {"\ufb01X", "Fix"}, {"a\u03a3", "A\u03c2"},
+                                   {"\u0391\u03a3", "\u0391\u03c2"}, {"\u03a3", "\u03a3"}, {"\u0130A", "\u0130a"},
+                                   {"\u01c6a", "\u01c5a"}, {"the END", "The end"}, {"1 A", "1 a"}, {"'tis", "'tis"}, {"", ""}})
+    EXPECT_EQ(capitalize_text(text), want) << text;
 }
 
 TEST(TokenAlign, EqualsThePublishedSpans) {

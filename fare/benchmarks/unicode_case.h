@@ -7,7 +7,7 @@
 namespace fare {
 
 std::string lower_text(std::string_view text);  // str.lower()
-// str.capitalize(): the first character upper-case (title-case), all others lower-case.
+// str.capitalize(): the first character in title case (which may be two characters), all others lower-case.
 std::string capitalize_text(std::string_view text);
 // str.isupper(): some letter has a case, and none is lower- or title-case.
 bool is_upper_text(std::string_view text);

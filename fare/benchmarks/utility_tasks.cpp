@@ -229,7 +229,8 @@ LoadedTask load_hellaswag(const LoadOptions& options) {
     record["choices"] = choices;
     record["gold"] = digit[0] - '0';
     Document document = choice_document({record, query, choices, digit[0] - '0'}, task.documents.size());
-    document.cluster = record.value("source_id", document.item);
+    if (record.contains("source_id")) document.cluster = text_field(record, "source_id", file.path, where);
+    else document.cluster = document.item;
     task.documents.push_back(std::move(document));
   });
   file.content.clear();

@@ -25,6 +25,32 @@ std::vector<int32_t> fed_ids(const Request& request) {
   return ids;
 }
 
+// The files of a role as one: names joined, the hash of a single one or over all, the first note.
+Study::SourceFile joined(const std::vector<Study::SourceFile>& files, const std::string& role) {
+  Study::SourceFile all;
+  Sha256 hash;
+  int64_t count = 0;
+  for (const Study::SourceFile& file : files) {
+    if (file.role != role) continue;
+    all.name += (count++ > 0 ? ", " : "") + file.name;
+    all.sha256 = file.sha256;
+    if (all.note.empty()) all.note = file.note;
+    hash.add(file.sha256);
+  }
+  if (count > 1) all.sha256 = "sha256:" + hash.hex();
+  return all;
+}
+
+// What utility items are balanced over in splits: their task; tasks that are one cluster each (subjects) go together.
+std::vector<std::string> strata_of(const std::vector<EncodedUtility>& items) {
+  std::map<std::string, std::set<std::string>> clusters;
+  for (const EncodedUtility& item : items) clusters[item.item.task].insert(item.item.cluster);
+  std::vector<std::string> strata;
+  for (const EncodedUtility& item : items)
+    strata.push_back(clusters[item.item.task].size() > 1 ? item.item.task : "");
+  return strata;
+}
+
 std::vector<int64_t> in_part(const Splits& splits, SplitPart part) {
   std::vector<int64_t> items;
   for (size_t i = 0; i < splits.part.size(); ++i)
@@ -99,12 +125,19 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
   Study study;
   study.files = std::move(items.files);
   Study::SourceFile unused;
-  const auto file_of = [&](const std::string& role) -> Study::SourceFile& {
-    for (Study::SourceFile& file : study.files)
-      if (file.role == role) return file;
-    return unused;
+  // The file an item came from: that of its task; a user's own file is the only one of its role.
+  const auto file_of = [&](const std::string& role, const std::string& task) -> Study::SourceFile& {
+    Study::SourceFile* first = nullptr;
+    for (Study::SourceFile& file : study.files) {
+      if (file.role != role) continue;
+      if (file.name == task) return file;
+      if (first == nullptr) first = &file;
+    }
+    return first != nullptr ? *first : unused;
   };
-  Study::SourceFile& pair_file = file_of("pairs");
+  const auto pair_file = [&](const StudyPair& pair) -> Study::SourceFile& {
+    return file_of("pairs", pair.id.substr(0, pair.id.find('/')));
+  };
   std::map<std::string, int64_t> index_of;  // demographic pairs by id
   const auto encode_pair = [&](const StudyPair& pair) -> std::optional<EncodedPair> {
     EncodedPair encoded;
@@ -115,8 +148,9 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
       fed_part(encoded.stereo, max_length, vocab_size);
       fed_part(encoded.anti, max_length, vocab_size);
     } catch (const UsageError& error) {
-      ++pair_file.skipped;
-      if (pair_file.note.empty()) pair_file.note = error.what();
+      Study::SourceFile& file = pair_file(pair);
+      ++file.skipped;
+      if (file.note.empty()) file.note = error.what();
       return std::nullopt;
     }
     // Positions of an alignment count what is fed: of a text too long for the model its end.
@@ -136,7 +170,7 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
     if (auto encoded = encode_pair(pair)) {
       if (pair.set == PairSet::kMain) index_of[pair.id] = static_cast<int64_t>(study.pairs.size());
       list.push_back(std::move(*encoded));
-      ++pair_file.used;
+      ++pair_file(pair).used;
     }
   }
   for (const StudyPair& pair : items.pairs) {
@@ -145,16 +179,17 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
     if (auto encoded = encode_pair(pair)) {
       study.null_of.push_back(pair.null_of ? index_of.at(*pair.null_of) : -1);
       study.nulls.push_back(std::move(*encoded));
-      ++pair_file.used;
+      ++pair_file(pair).used;
     }
   }
-  if (study.pairs.empty())
-    throw FormatError(pair_file.name, "", "no demographic pair of the set 'main' can be scored" +
-                                                    (pair_file.note.empty() ? "" : ": " + pair_file.note));
+  if (study.pairs.empty()) {
+    const Study::SourceFile file = joined(study.files, "pairs");
+    throw FormatError(file.name, "", "no demographic pair of the set 'main' can be scored" + (file.note.empty() ? "" : ": " + file.note));
+  }
 
-  Study::SourceFile& utility_file = file_of("utility");
   for (const UtilityItem& item : items.utility) {
     if (limit > 0 && static_cast<int64_t>(study.utility.size()) >= limit) break;
+    Study::SourceFile& utility_file = file_of("utility", item.task);
     EncodedUtility encoded;
     encoded.item = item;
     try {
@@ -174,23 +209,24 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
     study.utility.push_back(std::move(encoded));
     ++utility_file.used;
   }
-  if (study.utility.empty() && &utility_file != &unused)
-    throw FormatError(utility_file.name, "", "no utility item can be scored" +
-                                                      (utility_file.note.empty() ? "" : ": " + utility_file.note));
+  const Study::SourceFile utility_files = joined(study.files, "utility");
+  if (study.utility.empty() && !utility_files.name.empty())
+    throw FormatError(utility_files.name, "", "no utility item can be scored" +
+                                                       (utility_files.note.empty() ? "" : ": " + utility_files.note));
 
   if (items.neutral.empty() && !study.utility.empty()) {
     // The contexts of the utility items stand in for neutral text.
     Study::SourceFile stand_in;
     stand_in.role = "neutral";
-    stand_in.name = utility_file.name;
-    stand_in.sha256 = utility_file.sha256;
+    stand_in.name = utility_files.name;
+    stand_in.sha256 = utility_files.sha256;
     for (const UtilityItem& item : items.utility)
       if (!item.context.empty()) items.neutral.push_back(item.context);
     stand_in.items = static_cast<int64_t>(items.neutral.size());
     stand_in.note = "no neutral text was given; the contexts of the utility items stand in";
     study.files.push_back(std::move(stand_in));
   }
-  Study::SourceFile& neutral_file = file_of("neutral");
+  Study::SourceFile& neutral_file = file_of("neutral", "");
   for (size_t i = 0; i < items.neutral.size(); ++i) {
     try {
       Request request = encoder.whole_text("neutral/" + std::to_string(i), items.neutral[i]);
@@ -228,9 +264,11 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
     pair_items.push_back({pair.pair.cluster, pair.pair.axis});
     pair_names.push_back(pair.pair.cluster);
   }
-  for (const EncodedUtility& item : study.utility) {
-    utility_items.push_back({item.item.cluster, item.item.task});
-    utility_names.push_back(item.item.cluster);
+  const std::vector<std::string> strata = strata_of(study.utility);
+  for (size_t i = 0; i < study.utility.size(); ++i) {
+    const std::string& cluster = study.utility[i].item.cluster;
+    utility_items.push_back({cluster, strata[i]});
+    utility_names.push_back(cluster);
   }
   study.pair_clusters = stats::cluster_by_name(pair_names);
   study.utility_clusters = stats::cluster_by_name(utility_names);

@@ -68,5 +68,40 @@ TEST(Alignment, ATextTooLongForTheModelIsAlignedOnWhatIsFed) {
     for (const auto& m : *list) EXPECT_LT(std::max(m.stereo, m.anti), 12);
 }
 
+TEST(MakeStudy, CountsItemsByTheFileTheyCameFrom) {
+  const ControlStudy control(small_control("X1"));
+  StudyItems items;
+  for (size_t i = 0; i < 12; ++i) {
+    UtilityItem item = control.study.utility[i % 4].item;
+    item.task = i < 2 ? "first" : "subject " + std::to_string(i);
+    item.cluster = i < 2 ? "first/" + std::to_string(i) : item.task;
+    item.id = item.task + "/" + std::to_string(i);
+    items.utility.push_back(item);
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    items.pairs.push_back(control.study.pairs[i].pair);
+    items.pairs.back().id = (i == 0 ? "p/" : "q/") + std::to_string(i);
+  }
+  const auto file = [&](const char* role, const std::string& name) {
+    Study::SourceFile one;
+    one.role = role;
+    one.name = name;
+    items.files.push_back(one);
+  };
+  file("pairs", "p"), file("pairs", "q"), file("utility", "first");
+  for (size_t i = 2; i < 12; ++i) file("utility", "subject " + std::to_string(i));
+  const Study study = make_study(std::move(items), TextEncoder(*control.tokenizer), 512, control.model->spec().vocab_size, 0);
+  EXPECT_EQ(study.files[0].used, 1);
+  EXPECT_EQ(study.files[1].used, 2);
+  EXPECT_EQ(study.files[2].used, 2);
+  for (size_t f = 3; f < 13; ++f) EXPECT_EQ(study.files[f].used, 1) << study.files[f].name;
+  ASSERT_EQ(study.files.size(), 14u);  // and one row of neutral text
+  EXPECT_TRUE(study.files[13].name.starts_with("first, subject 2, ")) << study.files[13].name;
+  // Ten tasks of one cluster each are spread over the parts together.
+  EXPECT_EQ(study.utility_clusters.num_clusters, 12);
+  EXPECT_EQ(study.utility_in(SplitPart::kTest).size(), 6u);
+  EXPECT_EQ(study.utility_in(SplitPart::kValidation).size(), 2u);
+}
+
 }  // namespace
 }  // namespace fare

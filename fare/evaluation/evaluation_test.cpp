@@ -8,6 +8,8 @@
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/core/sha256.h"
+#include "fare/evaluation/chat_requests.h"
 #include "fare/evaluation/evaluation.h"
 #include "fare/evaluation/result_table.h"
 
@@ -160,6 +162,33 @@ TEST(ResultTable, HasTheColumnsOfTheHarness) {
             "|-----|------:|------|-----:|------|---|-----:|---|-----:|\n"
             "|t    |      1|none  |     0|a     |↓  |3.2500|±  |   N/A|\n"
             "|     |       |none  |     0|b     |↑  |0.5000|±  |0.2500|\n");
+}
+
+TEST(ChatRequests, NotesSayHowPromptsWereGiven) {
+  Task task;
+  task.info.name = "t";
+  task.info.config = OrderedJson::object();
+  BenchmarkSet plain = set_of(task, {{"x", {""}}});
+  plain.tasks[0].data.documents[0].requests[0].kind = RequestKind::kGenerate;
+  BenchmarkSet templated = plain, described = plain, scored = set_of(task, {{"x", {"b"}}});
+  note_plain_prompts(plain);
+  ASSERT_EQ(plain.tasks[0].data.notes.size(), 1u);
+  EXPECT_NE(plain.tasks[0].data.notes[0].find("without chat template"), std::string::npos);
+  const auto chat = ChatTemplate::parse("{% for m in messages %}{{ m.role }}: {{ m.content }};{% endfor %}", "t.jinja");
+  const auto tokenizer = merging_tokenizer();
+  apply_chat_template(*chat, *tokenizer, templated);
+  ASSERT_EQ(templated.tasks[0].data.notes.size(), 1u);
+  EXPECT_NE(templated.tasks[0].data.notes[0].find(sha256_hex(chat->source())), std::string::npos);
+  EXPECT_NE(templated.tasks[0].data.notes[0].find("without a system message"), std::string::npos);
+  const auto primer = std::make_shared<Primer>();
+  primer->describe("Be kind.");
+  described.tasks[0].data.documents[0].primer = primer;
+  described.tasks[0].data.documents[0].requests[0].context = "Be kind.x";
+  apply_chat_template(*chat, *tokenizer, described);
+  EXPECT_EQ(described.tasks[0].data.documents[0].requests[0].context, "system: Be kind.;user: x;");
+  EXPECT_NE(described.tasks[0].data.notes.at(0).find("task's description as system message"), std::string::npos);
+  note_plain_prompts(scored);
+  EXPECT_TRUE(scored.tasks[0].data.notes.empty());  // nothing is written
 }
 
 TEST(ResultPaths, FollowTheHarness) {
