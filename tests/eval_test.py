@@ -79,6 +79,9 @@ def first_run(folder, model):
         check(f"{name}: block", task["documents"] == 20 and task["data"] and task["errors"] and task["tables"]
               and set(task["near_tie"]) == {"decisions", "routing"} and task["truncated"]["tokens"] == 0
               and task["boundary_merge"]["requests"] == 0, task)
+        clustered = {metric: error["se_cr1"] for metric, error in task["errors"].items() if error.get("se_cr1") is not None}
+        check(f"{name}: the error of a fair mean is that over clusters", all(
+            results["results"][name].get(f"{metric}_stderr,none") == error for metric, error in clustered.items()), (clustered, results["results"][name]))
     check("profiles", block["tasks"]["truthfulqa_mc1"]["profiles"] == {"acc": "compat", "fare_acc": "fair"})
     # A question's answers occur in both TruthfulQA tasks and are computed once: equal rows of equal units.
     by_item = {}
@@ -107,6 +110,7 @@ def profiles_and_names(folder, model):
         out = folder / profile
         fare("eval", "--model", model, "--tasks", "truthfulqa_mc1", "--limit", 2, "--data", DATA, "--out", out, "--metrics", profile)
         text = files(out)[0].read_text()
+        check(f"profile {profile}: tables", "categories" in json.loads(text)["fare"]["tasks"]["truthfulqa_mc1"]["tables"])
         check(f"profile {profile}", '"config"' in text and f'{other}' not in text.split('"n-samples"')[0].replace("fare_acc", "fare_acc"))
     out = folder / "short"
     fare("eval", "--model", model, "--tasks", "fare_crows_pairs", "--limit", 1, "--data", DATA, "--out", out / "r.json", "--num-fewshot", 0)

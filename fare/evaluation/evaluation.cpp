@@ -1,5 +1,6 @@
 #include "fare/evaluation/evaluation.h"
 
+#include <fmt/format.h>
 #include <torch/version.h>
 
 #include <algorithm>
@@ -98,6 +99,9 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
                             static_cast<int64_t>(loaded.data.documents.size()), task.metrics, task.info.metrics,
                             task.info.config});
     for (const std::string& note : loaded.data.notes) evaluation.notes.push_back(task.info.name + ": " + note);
+    if (task.counts.cut_off_texts > 0)
+      evaluation.notes.push_back(fmt::format("{}: {} of {} texts were cut off at the most tokens allowed", task.info.name,
+                                             task.counts.cut_off_texts, task.counts.num_requests));
     for (const LoadedFile& file : loaded.data.files)
       if (file.changed)
         evaluation.notes.push_back(task.info.name + ": " + file.path + " is not the published file; used as accepted");

@@ -162,6 +162,9 @@ TEST(ResultTable, HasTheColumnsOfTheHarness) {
             "|-----|------:|------|-----:|------|---|-----:|---|-----:|\n"
             "|t    |      1|none  |     0|a     |↓  |3.2500|±  |   N/A|\n"
             "|     |       |none  |     0|b     |↑  |0.5000|±  |0.2500|\n");
+  const OrderedJson group = {{"results", {{"g", {{"name", "g"}, {"alias", "g"}, {"sample_len", 2}, {"b,none", 0.5}, {"b_stderr,none", 0.25}}}}},
+                             {"versions", {{"g", 2}}}, {"n-shot", OrderedJson::object()}, {"higher_is_better", OrderedJson::object()}};
+  EXPECT_NE(result_table(group).find("|g    |      2|none  |      |b     |   |0.5000|"), std::string::npos) << result_table(group);
 }
 
 TEST(ChatRequests, NotesSayHowPromptsWereGiven) {

@@ -51,10 +51,11 @@ std::string result_table(const OrderedJson& results) {
       if (metric.ends_with("_stderr")) continue;
       const OrderedJson directions = results.at("higher_is_better").value(task, OrderedJson::object());
       const OrderedJson higher = directions.value(metric, OrderedJson(nullptr));
+      const OrderedJson shots = results.at("n-shot").value(task, OrderedJson(nullptr));  // none for a group
       const auto error = sorted.find(metric + "_stderr," + filter);
       rows.push_back({first ? entry.at("alias").get<std::string>() : "",
                       first ? results.at("versions").at(task).dump() : "", filter,
-                      results.at("n-shot").value(task, OrderedJson("")).dump(), metric,
+                      shots.is_null() ? "" : shots.dump(), metric,
                       higher.is_null() ? "" : higher.get<bool>() ? "↑" : "↓", decimals(value), "±",
                       error == sorted.end() ? "N/A" : decimals(error->second)});
       if (rows.back()[1].ends_with(".0")) rows.back()[1].resize(rows.back()[1].size() - 2);

@@ -67,6 +67,16 @@ SampleMetrics metrics_of(const Task& task, const Document& document, const std::
   return metrics;
 }
 
+// Items of one cluster are no independent ones: the standard error of a fair mean is that over clusters.
+void use_clustered_errors(TaskEvaluation& evaluation) {
+  for (MetricAggregate& metric : evaluation.metrics) {
+    const auto error = evaluation.errors.find(metric.filter == "none" ? metric.name : metric.name + "," + metric.filter);
+    if (error == evaluation.errors.end()) continue;  // the harness's own metrics keep the harness's error
+    const OrderedJson& se = error->at("se_cr1");
+    metric.stderr_value = se.is_null() ? std::nullopt : std::optional(se.get<double>());
+  }
+}
+
 }  // namespace
 
 TaskEvaluation evaluate_task(const BenchmarkSet& set, size_t task, const RequestPool& pool, const PoolScores& scores,
@@ -116,10 +126,11 @@ TaskEvaluation evaluate_task(const BenchmarkSet& set, size_t task, const Request
   add_pooled(*loaded.task, loaded.data.documents, evaluation.results, fair_results, evaluation.metrics);
   if (profiles.fair) {
     evaluation.errors = metric_errors(evaluation.info, loaded.data.documents, evaluation.samples);
+    use_clustered_errors(evaluation);
     evaluation.errors.update(pooled_errors(*loaded.task, evaluation.info, loaded.data.documents, fair_results));
-    if (loaded.task->summarise) evaluation.tables = loaded.task->summarise(loaded.data.documents, fair_results);
-    if (!loaded.data.missing.empty()) evaluation.tables["missing_files"] = loaded.data.missing;
   }
+  if (loaded.task->summarise) evaluation.tables = loaded.task->summarise(loaded.data.documents, fair_results);
+  if (!loaded.data.missing.empty()) evaluation.tables["missing_files"] = loaded.data.missing;
   return evaluation;
 }
 
