@@ -37,9 +37,9 @@ TEST(SelfChecks, HoldOnControlModelsInBothWeightModes) {
     EXPECT_EQ(named(checks, "bit-equal repeat").value, 0);
     EXPECT_FALSE(named(checks, "near-ties").required);
     EXPECT_LT(named(checks, "batch invariance").value, 1e-5);
-    // By the token, so that rounding in a deep model's long text is no fault: pairs have three tokens, choices one.
-    const double limit = named(checks, "batch invariance").limit;
-    EXPECT_TRUE(limit == 1e-4 || limit == 3e-4 || limit == 1e-4 * 4) << limit;
+    // By the token, so that rounding in a deep model's long text is no fault.
+    EXPECT_GE(named(checks, "batch invariance").limit, 1e-4);
+    EXPECT_LE(named(checks, "batch invariance").limit, 1e-3);
     RecordProperty("seconds", std::to_string(seconds));
   }
 }
