@@ -31,13 +31,14 @@ int calibrate_command(CalibrateFlags& flags) {
   calibration_design(flags.options);  // a wrong --only is found before the folder is made
   const RunFolder folder(flags.common.out, "calibrate",
                          {{"quick", flags.options.quick, ""}, {"share", flags.options.share, ""}, {"only", flags.options.only, ""},
+                          {"interval", stats::interval_name(flags.options.interval), ""},
                           {"seed", static_cast<int64_t>(flags.common.seed), ""}});
   Store store(folder.rows_path());
   const OrderedJson result = calibrate(flags.options, build, &store, progress);
   const std::string text = result.dump(1) + "\n";
   const std::filesystem::path file = flags.common.out / "calibration.json";
   write_file(file, text);
-  if (const auto kept = calibration_path(build)) {
+  if (const auto kept = calibration_path(build, flags.options.interval)) {
     // A quick run never takes the place of a full one.
     if (!result.at("quick").get<bool>() || !std::filesystem::exists(*kept) || read_calibration(*kept).at("quick").get<bool>()) {
       std::filesystem::create_directories(kept->parent_path());
@@ -69,6 +70,7 @@ void add_calibrate_command(CLI::App& program, int& exit_status) {
       ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();
   command->add_option("--only", flags->options.only, "Parts of the run: fixed, noise, or kinds of models (X1 ..); counts as quick");
+  add_interval_flag(*command, flags->options.interval);
   command->add_option("--threads", flags->common.threads, "Replicates side by side; 0 = all physical cores; changes no number")
       ->check(at_least(0));
   command->add_option("--seed", flags->common.seed, "Decides every draw")->check(at_least(0))->capture_default_str();

@@ -26,6 +26,7 @@ struct DiagnoseFlags : StudyFlags {
   std::string profile = "small";
   int64_t mask_size = 0;
   std::filesystem::path calibration;
+  stats::IntervalKind interval = stats::IntervalKind::kPercentile;
   std::vector<std::string> margins;  // "delta_B=2.5"
   bool dry_run = false;
   bool positive_control = false;
@@ -73,6 +74,7 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   std::vector<Setting> settings = {{"profile", flags.profile, ""}};
   if (flags.mask_size > 0) settings.push_back({"mask-size", flags.mask_size, ""});
   if (flags.positive_control) settings.push_back({"positive-control", true, ""});
+  if (flags.interval != stats::IntervalKind::kPercentile) settings.push_back({"interval", stats::interval_name(flags.interval), ""});
   if (!flags.margins.empty()) settings.push_back({"margin", flags.margins, ""});
   OpenedStudy opened = open_study(flags, "diagnose", settings, arguments, {.prompts = true, .kept = !flags.dry_run});
   Study& study = opened.study;
@@ -86,6 +88,7 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   options.seed = flags.common.seed;
   options.mask_size = flags.mask_size;
   options.positive_control = flags.positive_control;
+  options.interval = flags.interval;
   options.num_threads = at::get_num_threads();
   if (opened.by_files && study.pairs.size() >= kManyPairs) options.thresholds.shift_pp = kShiftManyPairs;
   for (const auto& [name, value] : asked_margins) set_margin(options.thresholds, name, value);
@@ -131,6 +134,7 @@ void add_diagnose_command(CLI::App& program, int& exit_status, Ranks& ranks, con
                       "A calibration.json to show beside the verdict; default: that of this build, where fare calibrate was run");
   add_masking_flags(*command, flags->profile, flags->mask_size);
   command->add_option("--margin", flags->margins, "NAME=VALUE: a margin of thresholds.json other than its default (repeatable)");
+  add_interval_flag(*command, flags->interval);
   command->add_flag("--positive-control", flags->positive_control,
                     "Also plant an expert with a known preference into the model and look how small it may be to be found: the "
                     "detection limit beside the verdict. Costs up to four further searches");

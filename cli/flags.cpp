@@ -110,6 +110,17 @@ void add_data_flag(CLI::App& command, CommonFlags& flags) {
   command.add_option("--data", flags.data, "Folder of benchmark data; default $FARE_DATA, else ./data");
 }
 
+void add_interval_flag(CLI::App& command, stats::IntervalKind& interval) {
+  command.add_option_function<std::string>(
+             "--interval",
+             [&interval](const std::string& name) {
+               interval = name == "bca" ? stats::IntervalKind::kBca : stats::IntervalKind::kPercentile;
+             },
+             "Bootstrap intervals that decide: percentile (default), or bca, corrected for skew, which keeps its level better where few "
+             "pairs change")
+      ->check(CLI::IsMember({"percentile", "bca"}));
+}
+
 std::vector<std::pair<std::string, std::string>> reading_choices(const CommonFlags& flags) {
   std::vector<std::pair<std::string, std::string>> choices;
   if (flags.head != "ask") choices.emplace_back("head", flags.head);

@@ -12,6 +12,7 @@
 #include "fare/core/progress.h"
 #include "fare/core/ranks.h"
 #include "fare/models/model.h"
+#include "fare/stats/outcome.h"
 
 namespace fare::cli {
 
@@ -43,6 +44,7 @@ void add_model_flags(CLI::App& command, CommonFlags& flags);
 void add_output_flag(CLI::App& command, CommonFlags& flags, bool required);  // --out
 void add_console_flags(CLI::App& command, CommonFlags& flags);  // --quiet --log-level
 void add_data_flag(CLI::App& command, CommonFlags& flags);      // --data
+void add_interval_flag(CLI::App& command, stats::IntervalKind& interval);  // --interval
 
 // The flags among these that change how a checkpoint is read, where they are not at their defaults: part of what a run folder
 // remembers, {name without dashes, value}.

@@ -85,10 +85,10 @@ std::vector<OrderedJson> cluster_intervals(const stats::UnitTable& clusters, int
   for (size_t i = 0; i < entries.size(); ++i) {
     OrderedJson& entry = entries[i];
     entry["undefined_replicates"] = distributions[i].num_undefined;
-    if (const auto interval = distributions[i].bca_or_percentile(kConfidence)) {
+    if (const auto interval = distributions[i].interval(stats::IntervalKind::kBca, kConfidence)) {
       entry["low"] = interval->interval.low;
       entry["high"] = interval->interval.high;
-      entry["method"] = interval->method;
+      entry["method"] = stats::interval_name(interval->method);
       if (const auto sd = distributions[i].replicate_sd()) entry["sd"] = *sd;
     } else {
       entry["reason"] = interval.reason;

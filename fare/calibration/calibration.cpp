@@ -84,6 +84,7 @@ CalibrationDesign whole_design(const CalibrationOptions& options) {
   design.quick = options.quick || options.share < 1;
   design.fixed.seed = design.pipeline.seed = options.seed;
   design.fixed.num_threads = design.pipeline.num_threads = options.num_threads;
+  design.fixed.interval = design.pipeline.interval = options.interval;
   const auto shared = [&](int64_t replicates) {
     return std::max<int64_t>(5, static_cast<int64_t>(std::llround(options.share * static_cast<double>(replicates))));
   };
@@ -124,7 +125,7 @@ CalibrationDesign whole_design(const CalibrationOptions& options) {
 }
 
 // Of the calibration's file; a report shows all but the format.
-constexpr const char* kFields[] = {"build", "quick", "seed", "inner_resamples", "seconds", "marks", "fixed", "pipeline", "confusion", "failed"};
+constexpr const char* kFields[] = {"build", "quick", "seed", "interval", "inner_resamples", "seconds", "marks", "fixed", "pipeline", "confusion", "failed"};
 
 }  // namespace
 
@@ -157,6 +158,7 @@ OrderedJson calibrate(CalibrationDesign design, const std::string& build, Store*
   json["build"] = build;
   json["quick"] = design.quick;
   json["seed"] = design.pipeline.seed;
+  json["interval"] = stats::interval_name(design.fixed.interval);
   json["inner_resamples"] = design.fixed.inner;
   json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   json["marks"] = marks_json(fixed, design.pipeline.cells, design.quick);
@@ -175,12 +177,12 @@ std::string build_hash() {
   return sha256_hex(read_file(program));
 }
 
-std::optional<std::filesystem::path> calibration_path(const std::string& build) {
+std::optional<std::filesystem::path> calibration_path(const std::string& build, stats::IntervalKind interval) {
   std::filesystem::path folder;
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0') folder = cache;
   else if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') folder = std::filesystem::path(home) / ".cache";
   else return std::nullopt;
-  return folder / "fare" / ("calibration-" + build.substr(0, 16) + ".json");
+  return folder / "fare" / ("calibration-" + build.substr(0, 16) + (interval == stats::IntervalKind::kBca ? "-bca" : "") + ".json");
 }
 
 OrderedJson read_calibration(const std::filesystem::path& file) {
@@ -199,12 +201,13 @@ OrderedJson read_calibration(const std::filesystem::path& file) {
 
 void put_calibration(OrderedJson& report, const std::filesystem::path& file) {
   const std::string build = build_hash();
+  const auto interval = report.at("thresholds").at("interval") == "bca" ? stats::IntervalKind::kBca : stats::IntervalKind::kPercentile;
   std::optional<std::filesystem::path> found;
   if (!file.empty()) found = file;
-  else if (const auto kept = calibration_path(build); kept && std::filesystem::exists(*kept)) found = kept;
+  else if (const auto kept = calibration_path(build, interval); kept && std::filesystem::exists(*kept)) found = kept;
   if (!found) {
     report["calibration"] = nullptr;
-    report["calibration_reason"] = "not run for this build: `fare calibrate` measures how often its verdicts are wrong";
+    report["calibration_reason"] = "not run for this build" + std::string(interval == stats::IntervalKind::kBca ? " with --interval bca" : "") + ": `fare calibrate` measures how often its verdicts are wrong";
     return;
   }
   OrderedJson json = read_calibration(*found);

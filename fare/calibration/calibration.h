@@ -19,6 +19,7 @@ struct CalibrationOptions {
   std::vector<std::string> only;  // "fixed", "noise" and kinds of models; empty: all of them
   uint64_t seed = 0;
   int num_threads = 1;
+  stats::IntervalKind interval = stats::IntervalKind::kPercentile;  // by which the diagnosis decides
 };
 
 struct CalibrationDesign {
@@ -39,15 +40,15 @@ OrderedJson calibrate(CalibrationDesign design, const std::string& build, Store*
 // SHA-256 of the running program's file: a calibration speaks for the program that made it.
 std::string build_hash();
 
-// Where the calibration of a build is kept: $XDG_CACHE_HOME/fare (or $HOME/.cache/fare)/calibration-HASH.json; none when
-// neither is set.
-std::optional<std::filesystem::path> calibration_path(const std::string& build);
+// Where the calibration of a build is kept: $XDG_CACHE_HOME/fare (or $HOME/.cache/fare)/calibration-HASH.json, with BCa
+// intervals calibration-HASH-bca.json; none when neither is set.
+std::optional<std::filesystem::path> calibration_path(const std::string& build, stats::IntervalKind interval);
 
 // Reads a calibration. Throws IoError, and FormatError where the file is another format.
 OrderedJson read_calibration(const std::filesystem::path& file);
 
-// Puts "calibration" into report.json: what `file` holds (empty: that of this build), or null with the reason. A calibration
-// of another build is put in and says so (`same_build`).
+// Puts "calibration" into report.json: what `file` holds (empty: that of this build and of the report's kind of
+// interval), or null with the reason. A calibration of another build is put in and says so (`same_build`).
 void put_calibration(OrderedJson& report, const std::filesystem::path& file);
 
 }  // namespace fare

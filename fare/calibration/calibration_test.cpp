@@ -164,12 +164,12 @@ TEST(Calibrate, StopsWhenAskedTo) {
 TEST(CalibrationFile, IsPutIntoAReportWithTheBuildItSpeaksFor) {
   const TemporaryFolder folder;
   const std::filesystem::path file = folder.path / "calibration.json";
-  OrderedJson made = {{"format", "fare-calibration/1"}, {"build", build_hash()}, {"quick", true}, {"seed", 0},
+  OrderedJson made = {{"format", "fare-calibration/1"}, {"build", build_hash()}, {"quick", true}, {"seed", 0}, {"interval", "percentile"},
                       {"inner_resamples", 999},         {"seconds", 1.5},        {"marks", OrderedJson::array()},
                       {"fixed", OrderedJson::array()},  {"pipeline", OrderedJson::array()}, {"confusion", OrderedJson::array()},
                       {"failed", OrderedJson::array()}};
   write_file(file, made.dump());
-  OrderedJson report = {{"calibration", nullptr}, {"calibration_reason", "not run"}};
+  OrderedJson report = {{"thresholds", {{"interval", "percentile"}}}, {"calibration", nullptr}, {"calibration_reason", "not run"}};
   put_calibration(report, file);
   EXPECT_EQ(report.at("calibration").at("same_build"), true);
   EXPECT_FALSE(report.contains("calibration_reason"));
@@ -177,6 +177,9 @@ TEST(CalibrationFile, IsPutIntoAReportWithTheBuildItSpeaksFor) {
   write_file(file, made.dump());
   put_calibration(report, file);
   EXPECT_EQ(report.at("calibration").at("same_build"), false);
+
+  // Without a file: the one kept for this build and the report's own kind of interval.
+  EXPECT_NE(calibration_path("a", stats::IntervalKind::kBca), calibration_path("a", stats::IntervalKind::kPercentile));
 
   made.erase("marks");
   write_file(file, made.dump());

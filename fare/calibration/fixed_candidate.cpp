@@ -119,7 +119,7 @@ void run_cell(FixedCell& cell, const FixedDesign& design, const Progress& progre
   const auto sample = [&](uint64_t seed, int64_t inner) {
     const std::vector<PairNoise> noise = model.draw_noise(law, seed);
     return measure_shift(model.study(), all, margins(*before, noise), margins(*after, noise), signs, MarginScoring::kSum,
-                         pipeline_options(cell.pairs, seed, inner), "calibration");
+                         pipeline_options(cell.pairs, seed, inner, design.interval), "calibration");
   };
   std::vector<Shift> shifts(static_cast<size_t>(design.replicates));
   std::vector<char> same(static_cast<size_t>(std::min(design.repeated, design.replicates)));

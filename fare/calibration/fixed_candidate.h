@@ -22,6 +22,7 @@ struct FixedDesign {
   int64_t inner = 999, repeated = 20, repeated_inner = 10000;  // resamples; replicates a cell repeated with more of them
   uint64_t seed = 0;
   int num_threads = 1;
+  stats::IntervalKind interval = stats::IntervalKind::kPercentile;
 };
 
 struct FixedCell {

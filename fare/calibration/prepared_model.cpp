@@ -84,12 +84,13 @@ std::string verdict_name(const std::string& code, std::optional<int64_t> stage) 
   return code == "unresolved" && stage ? "unresolved at stage " + std::to_string(*stage) : code;
 }
 
-DiagnosisOptions pipeline_options(int64_t pairs, uint64_t seed, int64_t replicates) {
+DiagnosisOptions pipeline_options(int64_t pairs, uint64_t seed, int64_t replicates, stats::IntervalKind interval) {
   DiagnosisOptions options;
   options.seed = seed;
   options.num_threads = 1;
   options.bootstrap_replicates = replicates;
   options.permutations = replicates;
+  options.interval = interval;
   options.dose_controls = 20;  // of fewer, one direction that hits by luck decides the 95th percentile
   options.causal_pairs = 16;
   options.half_samples = 10;

@@ -54,6 +54,7 @@ PipelineRun run_pipeline(OutcomeSource& source, const PreparedModel& prepared, c
 std::string verdict_name(const std::string& code, std::optional<int64_t> stage);
 
 // Smaller numbers of resamples and random controls than a diagnosis has; delta_B follows the number of pairs.
-DiagnosisOptions pipeline_options(int64_t pairs, uint64_t seed, int64_t replicates = 999);
+DiagnosisOptions pipeline_options(int64_t pairs, uint64_t seed, int64_t replicates = 999,
+                                 stats::IntervalKind interval = stats::IntervalKind::kPercentile);
 
 }  // namespace fare

@@ -56,9 +56,9 @@ struct Replicate {
   double shift_pp = 0, true_pp = 0;
 };
 
-Replicate run_replicate(const PreparedModel& prepared, uint64_t seed, int64_t inner, const Progress& progress) {
+Replicate run_replicate(const PreparedModel& prepared, const PipelineDesign& design, uint64_t seed, const Progress& progress) {
   const SimulatedModel& model = *prepared.model;
-  const DiagnosisOptions options = pipeline_options(prepared.options.pairs, seed, inner);
+  const DiagnosisOptions options = pipeline_options(prepared.options.pairs, seed, design.inner, design.interval);
   SimulatedSubject subject(model, model.draw_noise(prepared.law, seed), seed, progress);
   const PipelineRun run = run_pipeline(subject, prepared, options);
   Replicate result;
@@ -95,13 +95,13 @@ void run_cell(PipelineCell& cell, const PipelineDesign& design, int num_threads,
   }
   cell.right = right_verdicts(cell);
   const PreparedModel prepared =
-      prepare_model(options, angle, pipeline_options(cell.pairs, design.seed, design.inner), true, progress);
+      prepare_model(options, angle, pipeline_options(cell.pairs, design.seed, design.inner, design.interval), true, progress);
   cell.engine = prepared.engine;
   std::vector<Replicate> replicates(static_cast<size_t>(cell.replicates));
   parallel_for(cell.replicates, num_threads, [&](int64_t r) {
     const OneThread of_this_thread;
     replicates[static_cast<size_t>(r)] =
-        run_replicate(prepared, cell_seed(design.seed, "pipeline", cell.number, r), design.inner, progress);
+        run_replicate(prepared, design, cell_seed(design.seed, "pipeline", cell.number, r), progress);
   });
   for (const Replicate& one : replicates) {
     ++cell.verdicts[one.verdict];

@@ -39,6 +39,7 @@ struct PipelineCell {
 struct PipelineDesign {
   std::vector<PipelineCell> cells;
   int64_t inner = 999;
+  stats::IntervalKind interval = stats::IntervalKind::kPercentile;
   uint64_t seed = 0;
   int num_threads = 1;
 };

@@ -42,6 +42,7 @@ stats::ComparisonOptions comparison_options(const DiagnosisOptions& options, con
   comparison.replicates = options.bootstrap_replicates;
   comparison.draws = options.permutations;
   comparison.largest = largest;
+  comparison.interval = options.interval;
   comparison.num_threads = options.num_threads;
   return comparison;
 }

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "fare/stats/outcome.h"
+
 namespace fare {
 
 // Neutral text below this size gives no perplexity margin (methods A10).
@@ -47,6 +49,7 @@ struct DiagnosisOptions {
   int num_threads = 1;                 // of the statistics; results do not depend on it
   int64_t bootstrap_replicates = 10000;
   int64_t permutations = 10000;
+  stats::IntervalKind interval = stats::IntervalKind::kPercentile;  // of shifts, drops and changes of generated text
 
   // Search (methods A5); the defaults are those of the small profile.
   std::vector<std::string> families = {"I1", "I2"};

@@ -125,6 +125,7 @@ std::string thresholds_text(const DiagnosisOptions& options, const Study& study,
   json["profile"] = options.profile == StudyProfile::kSmall ? "small" : "full";
   json["thresholds"] = OrderedJson::object();
   for (const Margin& margin : margins()) json["thresholds"][margin.name] = options.thresholds.*margin.value;
+  json["interval"] = stats::interval_name(options.interval);
   json["families"] = OrderedJson::array();
   for (const TestFamily& family : families)
     json["families"].push_back({{"name", family.name}, {"size", family.size}, {"members", family.members}});
@@ -166,13 +167,14 @@ std::vector<std::string> settle_opening(const std::filesystem::path& folder, con
     if (other.dump() == own.dump()) continue;  // the same run again opens nothing new
     const std::string name = neighbour.filename().string();
     const bool same_seed = other.at("seed") == own.at("seed");
-    if (same_seed && other.at("thresholds") != own.at("thresholds"))
-      throw ModelMismatch(name + "/thresholds.json: the test split of these items was opened for this model under other margins "
-                          "with the same seed; keep those margins, or name a new --seed: the report then says that it is a second "
-                          "opening");
+    const bool same_rules = other.at("thresholds") == own.at("thresholds") && other.value("interval", "percentile") == own.at("interval");
+    if (same_seed && !same_rules)
+      throw ModelMismatch(name + "/thresholds.json: the test split of these items was opened for this model under other margins, or "
+                          "another kind of interval, with the same seed; keep those, or name a new --seed: the report then says that "
+                          "it is a second opening");
     notes.push_back(fmt::format("not the first opening: the test items of this model were opened before in run '{}' ({} profile, "
                                 "seed {}{})", name, other.at("profile").get<std::string>(), other.at("seed").get<uint64_t>(),
-                                other.at("thresholds") != own.at("thresholds") ? ", other margins" : ""));
+                                same_rules ? "" : ", other margins or intervals"));
   }
   if (!fs::exists(file)) write_file(file, text);
   return notes;
@@ -188,6 +190,7 @@ OrderedJson thresholds_json(const DiagnosisOptions& options, const std::string& 
   for (const Margin& margin : margins())
     json["values"].push_back({{"name", margin.name}, {"value", options.thresholds.*margin.value}, {"unit", margin.unit},
                               {"meaning", margin.meaning}});
+  json["interval"] = stats::interval_name(options.interval);
   json["families"] = OrderedJson::array();
   for (const TestFamily& family : families)
     json["families"].push_back({{"name", family.name}, {"size", family.size}, {"members", family.members}});

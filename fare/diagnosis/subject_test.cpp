@@ -56,6 +56,10 @@ TEST_F(Opening, OtherMarginsBesideNeedANewSeedAndAreThenSaid) {
   set_margin(options.thresholds, "tau", 5);
   EXPECT_THROW(open("b"), ModelMismatch);
   EXPECT_FALSE(fs::exists(parent / "b/thresholds.json"));
+  options.thresholds = {};
+  options.interval = stats::IntervalKind::kBca;
+  EXPECT_THROW(open("b"), ModelMismatch) << "another kind of interval is another rule";
+  set_margin(options.thresholds, "tau", 5);
   EXPECT_TRUE(open("c", "sha256:other").empty()) << "another model is another matter";
   options.seed = 7;
   const auto notes = open("b");

@@ -15,7 +15,7 @@
 namespace fare {
 namespace {
 
-// With fewer changed clusters than this a percentile interval is not to be trusted (methods F1).
+// With fewer changed clusters than this a bootstrap interval is not to be trusted (methods F1).
 constexpr int64_t kFewChangedClusters = 10;
 
 // Groups of all axes, numbered; an axis of one group has no range.
@@ -97,8 +97,7 @@ void measure_range_change(const MetricValues& values, double alpha, const Diagno
       table, 1, [&](std::span<const double> totals, std::span<std::optional<double>> out) { out[0] = gap(totals); }, resample);
   const stats::Distribution& distribution = drawn.front();
   change.value = distribution.estimate.value();
-  change.method = "cluster bootstrap, percentile";
-  const auto wide = distribution.percentile(0.95), narrow = distribution.percentile(1 - 2 * alpha);
+  const auto wide = distribution.interval(options.interval, 0.95), narrow = distribution.interval(options.interval, 1 - 2 * alpha);
   // Where hardly a cluster changed, resampling says little about those that would: then only the range of the metric bounds
   // its change, which is not equivalence.
   int64_t changed = 0;
@@ -109,9 +108,9 @@ void measure_range_change(const MetricValues& values, double alpha, const Diagno
     changed += differs;
   }
   const bool few = changed < kFewChangedClusters || !wide || !narrow;
-  change.interval95 = few ? stats::Interval{-values.largest, values.largest} : *wide;
-  change.interval90 = few ? stats::Interval{-values.largest, values.largest} : *narrow;
-  if (few) change.method = "range of the metric: fewer than 10 clusters changed";
+  change.interval95 = few ? stats::Interval{-values.largest, values.largest} : wide->interval;
+  change.interval90 = few ? stats::Interval{-values.largest, values.largest} : narrow->interval;
+  change.method = few ? "range of the metric: fewer than 10 clusters changed" : wide->name();
   const auto se = distribution.replicate_sd();
   change.n_eff = static_cast<double>(clusters.num_clusters);
   if (se && *se > 0) change.mde = *stats::minimum_detectable_effect(*se, 1);
@@ -180,6 +179,7 @@ MetricChange measure_change(const MetricValues& values, double limit, double alp
     comparison.replicates = options.bootstrap_replicates;
     comparison.draws = options.permutations;
     comparison.largest = values.largest;
+    comparison.interval = options.interval;
     comparison.num_threads = options.num_threads;
     const auto compared = stats::compare_paired(d, clusters, comparison);
     const stats::Comparison& c = compared.value();

@@ -106,6 +106,9 @@ std::string meaning(const Node& report, const Node& part) {
   std::string text = "<p>";
   if (!part.at("same_build").flag())
     text += "<strong>These figures were measured with another build of the program than the one that made this page.</strong> ";
+  if (part.text("interval") != report.at("thresholds").text("interval"))
+    text += "<strong>These figures were measured with another kind of interval (" + escape_html(part.text("interval")) +
+            ") than the one this page decides by.</strong> ";
   if (part.at("quick").flag())
     text += "This was the quick calibration: few samples, so the shares below are known to a few percentage points only. ";
   int64_t missed = 0, judged = 0;

@@ -85,7 +85,8 @@ std::string rules_section(const Node& report) {
                      escape_html(thresholds.text("file")) + "</code> before the test split was opened" +
                      (thresholds.at("hash_checked").flag() ? ", and were unchanged when it was"
                                                            : "; <strong>its hash was not checked</strong>") +
-                     ": " + code(thresholds.text("sha256")) + ".</p>\n";
+                     ": " + code(thresholds.text("sha256")) + ". Intervals decide by their " +
+                     (thresholds.text("interval") == "bca" ? "BCa" : "percentile") + " bounds.</p>\n";
   body +=
       "<div class=\"pair\">" +
       html_table("Thresholds",

@@ -195,11 +195,16 @@ Outcome<BcaInterval> Distribution::bca(double confidence) const {
   return out;
 }
 
-Outcome<LabelledInterval> Distribution::bca_or_percentile(double confidence) const {
-  if (const auto corrected = bca(confidence)) return LabelledInterval{corrected->interval, "bca", ""};
+Outcome<LabelledInterval> Distribution::interval(IntervalKind kind, double confidence) const {
+  std::string note;
+  if (kind == IntervalKind::kBca) {
+    const auto corrected = bca(confidence);
+    if (corrected) return LabelledInterval{corrected->interval, IntervalKind::kBca, ""};
+    note = corrected.reason;
+  }
   const auto plain = percentile(confidence);
   if (!plain) return Outcome<LabelledInterval>::undefined(plain.reason);
-  return LabelledInterval{*plain, "percentile", bca(confidence).reason};
+  return LabelledInterval{*plain, IntervalKind::kPercentile, note};
 }
 
 std::vector<Distribution> bootstrap(const UnitTable& table, int64_t num_statistics, const Statistics& statistics,

@@ -55,8 +55,10 @@ struct BcaInterval {
 
 struct LabelledInterval {
   Interval interval;
-  std::string method;  // "bca" or "percentile"
-  std::string note;    // Why the percentile interval stands in; empty otherwise.
+  IntervalKind method = IntervalKind::kPercentile;
+  std::string note;  // Why the percentile interval stands in for BCa; empty otherwise.
+
+  std::string name() const { return std::string("cluster bootstrap, ") + (method == IntervalKind::kBca ? "BCa" : "percentile"); }
 };
 
 // The bootstrap distribution of one statistic.
@@ -77,7 +79,8 @@ struct Distribution {
   // Undefined when all or none of the replicates lie below the estimate, the replicates do not vary, or the corrected
   // levels have no finite value; the reason says which.
   Outcome<BcaInterval> bca(double confidence) const;
-  Outcome<LabelledInterval> bca_or_percentile(double confidence) const;
+  // By `kind`; the percentile interval stands in where BCa is undefined, and the note says why.
+  Outcome<LabelledInterval> interval(IntervalKind kind, double confidence) const;
 };
 
 // Runs `num_statistics` statistics over the same resamples. Sums run left to right in draw order in binary64. Strata use

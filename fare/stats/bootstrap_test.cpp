@@ -178,13 +178,13 @@ TEST(Bootstrap, BcaSaysWhyItGivesWay) {
   const std::vector<double> constant(12, 0.25);
   const auto flat = bootstrap_mean(constant, few());
   EXPECT_NE(flat.bca(0.95).reason.find("do not vary"), std::string::npos);
-  EXPECT_EQ(flat.bca_or_percentile(0.95)->method, "percentile");
-  EXPECT_FALSE(flat.bca_or_percentile(0.95)->note.empty());
+  EXPECT_EQ(flat.interval(IntervalKind::kBca, 0.95)->method, IntervalKind::kPercentile);
+  EXPECT_FALSE(flat.interval(IntervalKind::kBca, 0.95)->note.empty());
   // An estimate outside all replicates has no bias correction.
   auto outside = bootstrap_mean(normals(12), few());
   outside.estimate = 100.0;
   EXPECT_NE(outside.bca(0.95).reason.find("outside all replicates"), std::string::npos);
-  EXPECT_EQ(bootstrap_mean(normals(12), few()).bca_or_percentile(0.95)->method, "bca");
+  EXPECT_EQ(bootstrap_mean(normals(12), few()).interval(IntervalKind::kBca, 0.95)->method, IntervalKind::kBca);
 }
 
 TEST(Bootstrap, TiesWithTheEstimateCountHalf) {

@@ -11,6 +11,7 @@
 namespace fare::stats {
 namespace {
 
+constexpr double kConfidence = 0.95;  // Where it is asked which interval is used.
 constexpr int64_t kFewDiscordantClusters = 10;
 constexpr double kRounding = 1e-9;  // Relative to `largest`.
 
@@ -28,7 +29,10 @@ bool same_mean_everywhere(std::span<const double> sums, std::span<const double> 
 }  // namespace
 
 Outcome<Interval> Comparison::interval(double confidence) const {
-  if (!exact) return bootstrap.percentile(confidence);
+  if (!exact) {
+    const auto drawn = bootstrap.interval(interval_kind, confidence);
+    return drawn ? drawn->interval : Outcome<Interval>::undefined(drawn.reason);
+  }
   const auto bounds = paired_exact_bounds(increased_clusters, decreased_clusters, num_clusters, 0.5 + confidence / 2);
   if (!bounds) return Outcome<Interval>::undefined(bounds.reason);
   return Interval{largest * bounds->lower, largest * bounds->upper};
@@ -84,10 +88,12 @@ Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& cl
   const bool constant = same_mean_everywhere(sums, sizes, tolerance);
   const bool few = out.increased_clusters + out.decreased_clusters < kFewDiscordantClusters;
   out.exact = bounded && (few || constant);
-  out.interval_method = out.exact ? "exact bounds of paired differences" : "cluster bootstrap, percentile";
+  out.interval_kind = options.interval;
   if (constant && !out.exact) {
     out.bootstrap.estimate = Outcome<double>::undefined("the differences do not vary and have no known bound");
   }
+  const auto drawn = out.bootstrap.interval(options.interval, kConfidence);
+  out.interval_method = out.exact ? "exact bounds of paired differences" : drawn ? drawn->name() : "none";
 
   if (const auto error = clustered_error(d, clusters)) out.icc = error->anova.icc;
   else out.icc = Outcome<double>::undefined(error.reason);

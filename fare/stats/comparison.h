@@ -23,6 +23,7 @@ struct ComparisonOptions {
   int64_t draws = 10000;
   Alternative alternative = Alternative::kTwoSided;  // Of the sign-flip p.
   double largest = 1;   // Largest possible |difference| of an item: 1 for shares, 100 for points. Exact bounds need it.
+  IntervalKind interval = IntervalKind::kPercentile;
   PowerLevels levels;
   int num_threads = 1;
 };
@@ -50,8 +51,9 @@ struct Comparison {
   Outcome<double> equivalence_margin = Outcome<double>::undefined("not computed");  // Smallest that could be shown.
 
   Distribution bootstrap;
+  IntervalKind interval_kind = IntervalKind::kPercentile;  // Asked for.
   bool exact = false;       // Fewer than 10 clusters changed, or nothing varies: exact bounds stand in for the bootstrap.
-  std::string interval_method;  // "cluster bootstrap, percentile" or "exact bounds of paired differences"
+  std::string interval_method;  // "cluster bootstrap, percentile", the same with "BCa", or "exact bounds of paired differences"
   double largest = 1;
 
   // Two-sided interval at `confidence`: 0.95, or 0.90 whose ends are the one-sided 95% bounds. Undefined with the reason

@@ -68,6 +68,26 @@ TEST(ComparePaired, FewDiscordantClustersGetExactBounds) {
   EXPECT_EQ(none.test.p, 1);
 }
 
+// 14 of 754 items changed, all one way: the number of changes of a replicate is binomial, so its limits are known: of 90%,
+// quantiles 8 and 20 of Binomial(754, 14/754) by percentiles; at the levels that BCa's formula gives for these data (bias
+// correction from the distribution function, acceleration from the leave-one-out means) 9 and 21 (scipy.stats.binom).
+TEST(ComparePaired, BcaIntervalsFollowTheSkewOfFewChanges) {
+  auto options = few();
+  options.replicates = 50000;
+  const auto plain = *compare_paired(outcomes(14, 0, 740), one_cluster_per_item(754), options);
+  EXPECT_EQ(plain.interval_method, "cluster bootstrap, percentile");
+  options.interval = IntervalKind::kBca;
+  const auto corrected = *compare_paired(outcomes(14, 0, 740), one_cluster_per_item(754), options);
+  EXPECT_EQ(corrected.interval_method, "cluster bootstrap, BCa");
+  EXPECT_NEAR(754 * plain.interval(0.90)->low, 8, 1e-9);
+  EXPECT_NEAR(754 * plain.interval(0.90)->high, 20, 1e-9);
+  EXPECT_NEAR(754 * corrected.interval(0.90)->low, 9, 1e-9);
+  EXPECT_NEAR(754 * corrected.interval(0.90)->high, 21, 1e-9);
+  EXPECT_EQ(corrected.test.p, plain.test.p);
+  // With few clusters changed the exact bounds stand in for both.
+  EXPECT_TRUE(compare_paired(outcomes(7, 2, 291), one_cluster_per_item(300), options)->exact);
+}
+
 TEST(ComparePaired, NoVarianceGetsExactBounds) {
   const auto all = *compare_paired(outcomes(50, 0, 0), one_cluster_per_item(50), few());
   EXPECT_TRUE(all.exact);

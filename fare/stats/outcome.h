@@ -35,4 +35,8 @@ struct Interval {
   double high = 0;
 };
 
+// How an interval is read off bootstrap replicates: their quantiles, or quantiles corrected for bias and skew (BCa).
+enum class IntervalKind { kPercentile, kBca };
+inline const char* interval_name(IntervalKind kind) { return kind == IntervalKind::kBca ? "bca" : "percentile"; }
+
 }  // namespace fare::stats

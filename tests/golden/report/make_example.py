@@ -310,7 +310,7 @@ def calibration_part():
              {"mark": "whole pipeline: X10 passes every stage at 754 pairs", "passed": None,
               "passed_reason": "no cell of this run bears on it", "value": None, "value_reason": "no cell of this run bears on it",
               "where": None, "where_reason": "no cell of this run bears on it", "low": 0.0, "high": 0.05, "cells": 0}]
-    return {"same_build": True, "build": "0" * 64, "quick": False, "seed": 0, "inner_resamples": 999, "seconds": 2900.0,
+    return {"same_build": True, "build": "0" * 64, "quick": False, "seed": 0, "interval": "percentile", "inner_resamples": 999, "seconds": 2900.0,
             "marks": marks, "fixed": fixed, "pipeline": pipeline, "confusion": confusion,
             "failed": [{"part": "fixed", "cell": "n 5000, p_d 2%, shift 1.0 pp", "reason": "the folder for its model is full"}]}
 
@@ -387,7 +387,7 @@ report = {
                    "note": "1508 pairs: no phrase of both texts has an equivalent"}],
         "limit": None, "limit_reason": "no --limit was given"},
     "thresholds": {
-        "file": "thresholds.json", "sha256": sha("thresholds"), "hash_checked": True,
+        "file": "thresholds.json", "sha256": sha("thresholds"), "hash_checked": True, "interval": "percentile",
         "values": [
             {"name": "alpha", "value": 0.05, "unit": "", "meaning": "error rate of every test"},
             {"name": "delta_S", "value": 0.2, "unit": "d_z", "meaning": "smallest routing reaction that counts"},
