@@ -1,5 +1,6 @@
 #include "cli/eval.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -30,7 +31,7 @@ struct EvalFlags {
   std::optional<int64_t> num_fewshot, limit;
   std::optional<int32_t> prefix_token;
   std::vector<fs::path> config_tasks;
-  fs::path intervention;
+  fs::path intervention, baseline;
   int64_t unit_rows = 4096;
   bool chat_template = false, accept_changed_data = false, allow_no_effect = false;
 };
@@ -56,7 +57,8 @@ void keep_stored_choices(CommonFlags& flags, const fs::path& folder) {
 }
 
 std::vector<Setting> settings_of(const EvalFlags& flags, const BenchmarkSet& set, const Model& model,
-                                 const Intervention* intervention, const ChatTemplate* chat_template) {
+                                 const Intervention* intervention, const ChatTemplate* chat_template,
+                                 const StoredScores* baseline) {
   const bool bf16 = model.execution().dtype == at::kBFloat16;
   std::vector<std::string> profiles;
   const Profiles wanted = profiles_of(flags.metrics);
@@ -83,6 +85,7 @@ std::vector<Setting> settings_of(const EvalFlags& flags, const BenchmarkSet& set
   if (flags.prefix_token) settings.push_back({"prefix-token", int64_t{*flags.prefix_token}, ""});
   if (chat_template != nullptr) settings.push_back({"chat-template", true, "sha256:" + sha256_hex(chat_template->source())});
   if (flags.accept_changed_data) settings.push_back({"accept-changed-data", true, ""});
+  if (baseline != nullptr) settings.push_back({"baseline", flags.baseline.string(), "sha256:" + baseline->sha256()});
   if (intervention != nullptr)
     settings.push_back({"intervention", flags.intervention.string(), "sha256:" + intervention->sha256});
   return settings;
@@ -107,6 +110,13 @@ int evaluate(EvalFlags& flags) {
   const Intervention* edits = intervention ? &*intervention : nullptr;
 
   const fs::path folder_path = run_folder_of(flags.common.out);
+  std::optional<StoredScores> baseline;
+  if (!flags.baseline.empty()) {
+    std::error_code failed;
+    if (fs::equivalent(run_folder_of(flags.baseline), folder_path, failed))
+      throw UsageError("--baseline and --out name the same folder; a run is compared with another one");
+    baseline.emplace(run_folder_of(flags.baseline));
+  }
   Ranks& ranks = *flags.common.ranks;
   const bool first = ranks.rank() == 0;
   if (first) keep_stored_choices(flags.common, folder_path);
@@ -129,7 +139,7 @@ int evaluate(EvalFlags& flags) {
 
   std::vector<std::string> task_names;
   for (const LoadedBenchmark& task : set.tasks) task_names.push_back(task.task->info.name);
-  if (first) RunFolder(folder_path, "eval", settings_of(flags, set, *model, edits, chat_template.get()));
+  if (first) RunFolder(folder_path, "eval", settings_of(flags, set, *model, edits, chat_template.get(), baseline ? &*baseline : nullptr));
   EvaluationOptions options;
   options.profiles = profiles;
   options.scorer.max_length = flags.common.max_length;
@@ -139,6 +149,8 @@ int evaluate(EvalFlags& flags) {
   if (first) options.model_name = model_name(flags.common.model, folder_path);
   options.program_version = FARE_VERSION;
   options.limit = flags.limit;
+  options.baseline = baseline ? &*baseline : nullptr;
+  options.num_threads = at::get_num_threads();
   if (chat_template) options.chat_template = chat_template->source();
   const int64_t start = first ? first_start(folder_path) : 0;
   Store store(folder_path, ranks);
@@ -150,6 +162,7 @@ int evaluate(EvalFlags& flags) {
   const ResultPaths paths = result_paths(flags.common.out, options.model_name, task_names, start);
   write_evaluation(evaluation, paths);
   fmt::print("{}\n", result_table(evaluation.results));
+  if (baseline) fmt::print("{}\n", comparison_table(evaluation.results));
   for (const std::string& note : evaluation.notes) fmt::print("{}\n", note);
   fmt::print("results in {}, {} sample file{} beside it\n", paths.results.string(), paths.samples.size(),
              paths.samples.size() == 1 ? "" : "s");
@@ -181,6 +194,8 @@ void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_option("--metrics", flags->metrics, "compat (the harness's), fair (FARE's own) or both; default both")
       ->delimiter(',');
   command->add_option("--intervention", flags->intervention, "Intervention file (fare-intervention/1)");
+  command->add_option("--baseline", flags->baseline,
+                      "Folder of an earlier run of the same tasks: every metric's change from it, with interval and p");
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
   command->add_flag("--accept-changed-data", flags->accept_changed_data,
                     "Use data files that differ from the published ones; recorded in the results");
@@ -193,7 +208,8 @@ void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   add_console_flags(*command, flags->common);
   command->footer("Examples:\n"
                   "  fare eval --model DIR --tasks crows_pairs_english,fare_crows_pairs --data DATA --out RUN\n"
-                  "  fare eval --model DIR --tasks truthfulqa --limit 100 --intervention edit.json --data DATA --out RUN");
+                  "  fare eval --model DIR --tasks truthfulqa --limit 100 --intervention edit.json --data DATA --out RUN\n"
+                  "  fare eval --model DIR --tasks truthfulqa --limit 100 --intervention edit.json --baseline BASE --data DATA --out RUN");
   command->callback([flags, &exit_status] { exit_status = evaluate(*flags); });
 }
 

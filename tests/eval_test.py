@@ -105,6 +105,60 @@ def first_run(folder, model):
     return out
 
 
+def samples_of(out, task):
+    path, = out.glob(f"*/samples_{task}_*.jsonl")
+    return {line["doc_id"]: line for line in map(json.loads, path.read_text(encoding="utf-8").splitlines())}
+
+
+def baseline(folder, model, base):
+    """A run compared with an earlier one: every number of a mean can be had from the two sample files by hand."""
+    edit = folder / "baseline-edit.json"
+    edit.write_text(json.dumps({"format": "fare-intervention/1", "name": "masked", "edits": [
+        {"op": "mask", "layers": [0, 1], "experts": [0, 1, 2], "mode": "refill"}]}))
+    tasks = ("--tasks", "crows_pairs_english,fare_crows_pairs,truthfulqa")
+    out = folder / "against"
+    run = fare("eval", "--model", model, *tasks, "--limit", 20, "--data", DATA, "--out", out, "--intervention", edit, "--baseline", base,
+               says=["p adjusted", "MDE"])
+    results, before = (json.loads(files(o)[0].read_text(encoding="utf-8")) for o in (out, base))
+    block = results["fare"]
+    check("baseline run", block["baseline_run"]["same_model"] and block["baseline_run"]["edits_sha256"] is None
+          and block["baseline_run"]["model"] == before["fare"]["model"]["fingerprint"], block["baseline_run"])
+    check("no baseline", before["fare"]["baseline_run"] is None and before["fare"]["comparisons"] == [])
+    entries = {(e["task"], e["metric"]): e for e in block["comparisons"]}
+    metrics = {(t, m.split(",")[0]) for t, values in results["results"].items() for m in values if "," in m and "_stderr" not in m}
+    check("every metric is compared", set(entries) == metrics, set(entries) ^ metrics)
+    changed = 0
+    for (task, metric), entry in entries.items():
+        first, second = samples_of(base, task), samples_of(out, task)
+        pairs = [(first[d][metric], second[d][metric]) for d in first if first[d].get(metric) is not None and second[d].get(metric) is not None]
+        if not pairs or isinstance(pairs[0][0], list):
+            continue
+        d = [b - a for a, b in pairs]
+        changed += any(d)
+        held = abs(entry["estimate"] - sum(d) / len(d)) < 1e-9 and entry["n"] == len(d)
+        held = held and entry["discordant"] == {"increased": sum(x > 0 for x in d), "decreased": sum(x < 0 for x in d)}
+        held = held and (entry["ci"] is None or entry["ci"][0] <= entry["estimate"] <= entry["ci"][1])
+        check(f"{task} {metric}: as by hand", held, (entry, sum(d) / len(d)))
+        if len(pairs) == 20 and f"{metric},none" in before["results"][task]:
+            check(f"{task} {metric}: the baseline's own value", abs(entry["baseline"] - before["results"][task][f"{metric},none"]) < 1e-9, entry)
+    check("something changed", changed > 3, changed)
+    ps = sorted(e["p"] for e in block["comparisons"] if e["p"] is not None)
+    check("adjusted", all(e["p_adjusted"] >= e["p"] for e in block["comparisons"] if e["p"] is not None) and f"all {len(ps)} metrics" in block["comparisons"][0]["family"])
+    again = fare("eval", "--model", model, *tasks, "--limit", 20, "--data", DATA, "--out", out, "--intervention", edit, "--baseline", base)
+    check("same comparison", again.stdout == run.stdout)
+    # With itself nothing changed, and no interval claims to be a point.
+    same = folder / "same"
+    fare("eval", "--model", model, *tasks, "--limit", 20, "--data", DATA, "--out", same, "--baseline", base)
+    for entry in json.loads(files(same)[0].read_text(encoding="utf-8"))["fare"]["comparisons"]:
+        check("nothing changed", entry["estimate"] in (0, None) and (entry["ci"] is None or entry["ci"][0] < 0 < entry["ci"][1]), entry)
+    # Refusals, before anything is computed.
+    fare("eval", "--model", model, *tasks, "--limit", 21, "--data", DATA, "--out", folder / "more", "--baseline", base, status=1,
+         says=["were not scored there", "--limit"])
+    fare("eval", "--model", model, *tasks, "--limit", 20, "--data", DATA, "--out", out, "--baseline", out, status=2, says=["the same folder"])
+    fare("eval", "--model", model, *tasks, "--limit", 20, "--data", DATA, "--out", folder / "more", "--baseline", folder / "nowhere", status=1,
+         says=["rows.sqlite"])
+
+
 def profiles_and_names(folder, model):
     for profile, other in (("compat", "fare_acc"), ("fair", '"acc,none"')):
         out = folder / profile
@@ -281,7 +335,7 @@ def main():
         model = folder / "model"
         fare("lab", "make", "random", "--hidden", 32, "--layers", 2, "--experts", 8, "--top-k", 2, "--expert-width", 16, "--heads", 2,
              "--max-length", 2048, "--out", model)
-        first_run(folder, model)
+        baseline(folder, model, first_run(folder, model))
         profiles_and_names(folder, model)
         written_answers(folder, model)
         refusals(folder, model)

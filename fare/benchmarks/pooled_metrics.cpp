@@ -11,9 +11,14 @@ namespace {
 constexpr int64_t kReplicates = 2000;
 constexpr double kConfidence = 0.95;
 
-// One row per cluster, in order of first appearance.
-stats::UnitTable cluster_rows(const Task& task, std::span<const Document> documents,
-                              std::span<const std::vector<RequestResult>> results) {
+bool names(const MetricInfo& info, const MetricValue& value) {
+  return info.pooled && info.name == value.name && info.filter == value.filter;
+}
+
+}  // namespace
+
+stats::UnitTable pooled_rows(const Task& task, std::span<const Document> documents,
+                             std::span<const std::vector<RequestResult>> results) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
   std::vector<std::string> names;
   for (const Document& document : documents) names.push_back(document.cluster);
@@ -34,16 +39,10 @@ stats::UnitTable cluster_rows(const Task& task, std::span<const Document> docume
   return table;
 }
 
-bool names(const MetricInfo& info, const MetricValue& value) {
-  return info.pooled && info.name == value.name && info.filter == value.filter;
-}
-
-}  // namespace
-
 std::vector<MetricValue> pooled_values(const Task& task, std::span<const Document> documents,
                                        std::span<const std::vector<RequestResult>> results) {
   if (!task.pooled || documents.empty()) return {};
-  const stats::UnitTable table = cluster_rows(task, documents, results);
+  const stats::UnitTable table = pooled_rows(task, documents, results);
   std::vector<double> totals(static_cast<size_t>(table.num_columns), 0.0);
   for (size_t i = 0; i < table.cells.size(); ++i) totals[i % totals.size()] += table.cells[i];
   return task.pooled->metrics(totals);
@@ -101,7 +100,7 @@ OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<cons
                           std::span<const std::vector<RequestResult>> results) {
   OrderedJson errors = OrderedJson::object();
   if (!task.pooled || documents.empty()) return errors;
-  const stats::UnitTable table = cluster_rows(task, documents, results);
+  const stats::UnitTable table = pooled_rows(task, documents, results);
   std::vector<size_t> places;  // of the wanted metrics among the pooled values
   std::vector<std::string> wanted;
   const auto values = pooled_values(task, documents, results);

@@ -10,6 +10,9 @@
 
 namespace fare {
 
+// What each cluster contributes to the pooled metrics of `task`: one row per cluster, in order of first appearance.
+stats::UnitTable pooled_rows(const Task& task, std::span<const Document> documents, std::span<const std::vector<RequestResult>> results);
+
 // The pooled metrics of `task`, from its documents and their results; empty where it has none.
 std::vector<MetricValue> pooled_values(const Task& task, std::span<const Document> documents,
                                        std::span<const std::vector<RequestResult>> results);

@@ -27,6 +27,9 @@ const std::vector<TaskGroup>& all_task_groups();
 // when there is none.
 std::optional<std::string> known_name(const std::string& name, const std::vector<std::string>& known);
 
+// From this many tasks of a group on the tasks are its clusters: the subjects of MMLU.
+inline constexpr int64_t kTasksAsClusters = 10;
+
 // The group of that name, or null. The tasks of a group, groups within it replaced by their members.
 const TaskGroup* find_group(const std::string& name);
 std::vector<const Task*> leaf_tasks(const TaskGroup& group);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "fare/benchmarks/registry.h"
 #include "fare/core/error.h"
 
 namespace fare {
@@ -89,7 +90,7 @@ std::vector<StudyPair> study_pairs(const Task& task, const LoadedTask& loaded) {
 }
 
 bool clusters_by_subject(const std::vector<const Task*>& tasks) {
-  return std::count_if(tasks.begin(), tasks.end(), [](const Task* task) { return is_subject(*task); }) >= 10;
+  return std::count_if(tasks.begin(), tasks.end(), [](const Task* task) { return is_subject(*task); }) >= kTasksAsClusters;
 }
 
 std::vector<UtilityItem> study_utility(const Task& task, const LoadedTask& loaded, bool by_subject) {

@@ -5,12 +5,12 @@
 #include <map>
 
 #include "fare/core/error.h"
-#include "fare/core/philox.h"
 #include "fare/stats/clusters.h"
 #include "fare/stats/comparison.h"
 #include "fare/stats/moments.h"
 #include "fare/stats/multiplicity.h"
 #include "fare/stats/power.h"
+#include "fare/stats/swap_test.h"
 
 namespace fare {
 namespace {
@@ -70,31 +70,31 @@ void measure_range_change(const MetricValues& values, double alpha, const Diagno
                           MetricChange& change) {
   const GroupIndex index(values.axes, values.groups);
   const stats::Clusters clusters = stats::cluster_by_name(values.clusters);
-  const size_t width = 3 * static_cast<size_t>(index.num_groups);
-  stats::UnitTable table;
+  const size_t half = 2 * static_cast<size_t>(index.num_groups), width = 2 * half;
+  stats::UnitTable table;  // per group sum and count, of the base and then of the edited model
   table.num_columns = static_cast<int64_t>(width);
   table.cells.assign(static_cast<size_t>(clusters.num_clusters) * width, 0.0);
   for (size_t i = 0; i < values.base.size(); ++i) {
-    double* row = &table.cells[static_cast<size_t>(clusters.of_item[i]) * width + 3 * static_cast<size_t>(index.of_prompt[i])];
+    double* row = &table.cells[static_cast<size_t>(clusters.of_item[i]) * width + 2 * static_cast<size_t>(index.of_prompt[i])];
     row[0] += values.base[i];
-    row[1] += values.edited[i];
-    row[2] += 1;
+    row[half] += values.edited[i];
+    row[1] += 1;
+    row[half + 1] += 1;
   }
-  const auto gap = [&](std::span<const double> totals) -> std::optional<double> {
-    const auto at = [&](int32_t g, size_t k) { return totals[3 * static_cast<size_t>(g) + k]; };
-    const auto count = [&](int32_t g) { return at(g, 2); };
-    const auto before = index.range([&](int32_t g) { return at(g, 0); }, count);
-    const auto after = index.range([&](int32_t g) { return at(g, 1); }, count);
-    if (!before || !after) return std::nullopt;
-    return *before - *after;
+  const auto range_of = [&](std::span<const double> totals) {
+    return index.range([&](int32_t g) { return totals[2 * static_cast<size_t>(g)]; },
+                       [&](int32_t g) { return totals[2 * static_cast<size_t>(g) + 1]; });
+  };
+  const auto gap = [&](std::span<const double> totals, std::span<std::optional<double>> out) {
+    const auto before = range_of(totals.first(half)), after = range_of(totals.last(half));
+    if (before && after) out[0] = *before - *after;
   };
   stats::ResampleOptions resample;
   resample.seed = options.seed;
   resample.label = stream_label("bootstrap/cluster", label);
   resample.replicates = options.bootstrap_replicates;
   resample.num_threads = options.num_threads;
-  const auto drawn = stats::bootstrap(
-      table, 1, [&](std::span<const double> totals, std::span<std::optional<double>> out) { out[0] = gap(totals); }, resample);
+  const auto drawn = stats::bootstrap(table, 1, gap, resample);
   const stats::Distribution& distribution = drawn.front();
   change.value = distribution.estimate.value();
   const auto wide = distribution.interval(options.interval, 0.95), narrow = distribution.interval(options.interval, 1 - 2 * alpha);
@@ -104,7 +104,7 @@ void measure_range_change(const MetricValues& values, double alpha, const Diagno
   for (int64_t c = 0; c < clusters.num_clusters; ++c) {
     const double* row = &table.cells[static_cast<size_t>(c) * width];
     bool differs = false;
-    for (size_t k = 0; k < width; k += 3) differs |= row[k] != row[k + 1];
+    for (size_t k = 0; k < half; k += 2) differs |= row[k] != row[half + k];
     changed += differs;
   }
   const bool few = changed < kFewChangedClusters || !wide || !narrow;
@@ -116,24 +116,9 @@ void measure_range_change(const MetricValues& values, double alpha, const Diagno
   if (se && *se > 0) change.mde = *stats::minimum_detectable_effect(*se, 1);
   else change.mde_reason = "the gap does not vary";
 
-  int64_t extreme = 0;
-  const double observed = std::abs(change.value);
-  std::vector<double> totals(width);
-  for (int64_t b = 0; b < options.permutations; ++b) {
-    const RandomStream stream(options.seed, stream_label("permutation/swap", label), static_cast<uint32_t>(b));
-    std::fill(totals.begin(), totals.end(), 0.0);
-    for (int64_t c = 0; c < clusters.num_clusters; ++c) {
-      const double* row = &table.cells[static_cast<size_t>(c) * width];
-      const size_t first = stream.bit(static_cast<uint64_t>(c)) ? 1 : 0;
-      for (size_t k = 0; k < width; k += 3) {
-        totals[k] += row[k + first];
-        totals[k + 1] += row[k + 1 - first];
-        totals[k + 2] += row[k + 2];
-      }
-    }
-    if (const auto swapped = gap(totals); swapped && std::abs(*swapped) >= observed - 1e-12) ++extreme;
-  }
-  change.p = static_cast<double>(1 + extreme) / static_cast<double>(1 + options.permutations);
+  resample.label = stream_label("permutation/swap", label);
+  resample.replicates = options.permutations;
+  change.p = stats::swap_tests(table, 1, gap, resample).front().p.value();
   change.base = *mean_range(values.axes, values.groups, values.base);
   change.edited = *mean_range(values.axes, values.groups, values.edited);
 }

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "fare/core/philox.h"
+#include "fare/evaluation/baseline_comparison.h"
 #include "fare/evaluation/fare_block.h"
 #include "fare/evaluation/group_metrics.h"
 #include "fare/evaluation/pool_texts.h"
@@ -72,6 +73,8 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
                                           .share = intervention == nullptr || !selects_requests(*intervention)});
   Evaluation evaluation;
   for (const LoadedBenchmark& task : set.tasks) evaluation.task_names.push_back(task.task->info.name);
+  PoolScores baseline;
+  if (options.baseline != nullptr) baseline = options.baseline->of(pool, evaluation.task_names, options.seed);
   PoolScores scores = score_pool(scorer, pool, evaluation.task_names, intervention, store, progress);
   write_pool_texts(model, tokenizer, pool, evaluation.task_names, intervention,
                    {scorer.max_length(), options.scorer.unit_rows, options.seed}, store, progress, scores);
@@ -108,6 +111,7 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
     block.tasks.push_back(std::move(task));
   }
   block.model_fingerprint = store != nullptr || intervention != nullptr ? model.checkpoint().fingerprint() : "";
+  if (options.baseline != nullptr && ranks.rank() == 0) block.comparisons = compare_with(set, pool, baseline, block.tasks, options);
   const OrderedJson fare = fare_block(block, set, model, intervention, scores, options, tokenizer);
   run.total_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   std::vector<GroupResults> groups = set.groups;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fare/core/progress.h"
+#include "fare/evaluation/stored_scores.h"
 #include "fare/evaluation/task_evaluation.h"
 
 namespace fare {
@@ -19,6 +20,8 @@ struct EvaluationOptions {
   std::string model_name;                  // as the user wrote it; names the folder of the results
   std::string program_version;
   std::optional<int64_t> limit;            // for the record
+  const StoredScores* baseline = nullptr;  // an earlier run of the same requests to compare with; may be null
+  int num_threads = 1;                     // of the comparison's statistics; changes no number
   std::optional<std::string> chat_template; // the text of the template that requests went through; for the record
 };
 

@@ -49,6 +49,15 @@ OrderedJson intervention_json(const Intervention& intervention, const Receipt& r
           {"receipt", receipt.to_json(intervention.name, intervention.sha256)}};
 }
 
+OrderedJson baseline_json(const EvaluationOptions& options, const Model& model) {
+  if (options.baseline == nullptr) return nullptr;
+  return {{"path", options.baseline->folder().string()},
+          {"sha256", "sha256:" + options.baseline->sha256()},
+          {"model", options.baseline->model()},
+          {"same_model", options.baseline->model() == model.checkpoint().fingerprint()},
+          {"edits_sha256", options.baseline->intervention().empty() ? OrderedJson(nullptr) : OrderedJson("sha256:" + options.baseline->intervention())}};
+}
+
 }  // namespace
 
 OrderedJson fare_block(const FareBlock& block, const BenchmarkSet& set, const Model& model, const Intervention* intervention,
@@ -68,10 +77,9 @@ OrderedJson fare_block(const FareBlock& block, const BenchmarkSet& set, const Mo
                      {"dtype", bf16 ? "bf16" : "f32"},
                      {"matmul", bf16 ? "onednn" : backend_name(model.execution().backend)}}},
           {"intervention", intervention == nullptr ? OrderedJson(nullptr) : intervention_json(*intervention, scores.receipt)},
-          {"baseline_run", nullptr},
-          {"baseline_run_reason", intervention == nullptr ? "this run has no intervention"
-                                                          : "the run holds the edited model only; run the same tasks without --intervention"},
-          {"comparisons", OrderedJson::array()},
+          {"baseline_run", baseline_json(options, model)},
+          {"baseline_run_reason", options.baseline == nullptr ? OrderedJson("no --baseline was named") : OrderedJson(nullptr)},
+          {"comparisons", block.comparisons},
           {"seeds", {{"seed", options.seed}}},
           {"prefix_token", prefix ? OrderedJson(*prefix) : OrderedJson(nullptr)},
           {"rescored", {{"requests", block.rescored}, {"largest_difference_nats", block.largest_rescoring_difference_nats}}},

@@ -11,6 +11,7 @@ namespace fare {
 struct FareBlock {
   std::vector<TaskEvaluation> tasks;
   std::string model_fingerprint;
+  std::vector<OrderedJson> comparisons;            // with the baseline, where there is one
   size_t rescored = 0;                             // requests scored a second time, one at a time
   double largest_rescoring_difference_nats = 0;
 };

@@ -7,16 +7,24 @@
 
 namespace fare {
 
-void add_group_metrics(std::span<const TaskEvaluation> tasks, GroupResults& group) {
-  const TaskGroup* definition = find_group(group.name);
-  if (definition == nullptr || definition->metrics.empty()) return;
-  std::vector<const TaskEvaluation*> leaves;
+std::vector<size_t> group_leaves(std::span<const TaskEvaluation> tasks, const std::string& group) {
+  const TaskGroup* definition = find_group(group);
+  if (definition == nullptr || definition->metrics.empty()) return {};
+  std::vector<size_t> leaves;
   for (const Task* leaf : leaf_tasks(*definition)) {
     const auto found = std::find_if(tasks.begin(), tasks.end(),
                                     [&](const TaskEvaluation& task) { return task.info.name == leaf->info.name; });
-    if (found == tasks.end()) return;
-    leaves.push_back(&*found);
+    if (found == tasks.end()) return {};
+    leaves.push_back(static_cast<size_t>(found - tasks.begin()));
   }
+  return leaves;
+}
+
+void add_group_metrics(std::span<const TaskEvaluation> tasks, GroupResults& group) {
+  std::vector<const TaskEvaluation*> leaves;
+  for (const size_t leaf : group_leaves(tasks, group.name)) leaves.push_back(&tasks[leaf]);
+  if (leaves.empty()) return;
+  const TaskGroup* definition = find_group(group.name);
   for (const TaskEvaluation* leaf : leaves) group.num_samples += static_cast<int64_t>(leaf->samples.size());
   for (const std::string& name : definition->metrics) {
     std::vector<double> values, errors;

@@ -7,6 +7,9 @@
 
 namespace fare {
 
+// Positions in `tasks` of the leaf tasks of a group that has numbers; empty where it has none or one of them is not there.
+std::vector<size_t> group_leaves(std::span<const TaskEvaluation> tasks, const std::string& group);
+
 // Fills `group.metrics` and `num_samples` from its evaluated leaf tasks: for each metric of the group the mean weighted
 // by the number of documents with its pooled standard error (the harness's weight_by_size), and for fair ones also the
 // plain mean over tasks under the name with "_macro". Empty where the group has no numbers or a leaf was not evaluated.

@@ -38,6 +38,8 @@ std::string text_json(const GeneratedText& text) {
       .dump();
 }
 
+}  // namespace
+
 GeneratedText text_from(const Json& json) {
   GeneratedText text;
   text.text = json.at("text").get<std::string>();
@@ -49,14 +51,11 @@ GeneratedText text_from(const Json& json) {
   return text;
 }
 
-// What decides about the text of a prompt, besides the model, the edits and the seed.
-std::string item_of(const PooledPrompt& prompt) {
+std::string text_item(const PooledPrompt& prompt) {
   std::string text = prompt.prompt.id + "\n" + prompt.settings.dump() + "\n";
   for (const int32_t id : prompt.prompt.ids) text += std::to_string(id) + " ";
   return sha256_hex(text);
 }
-
-}  // namespace
 
 void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const RequestPool& pool,
                       const std::vector<std::string>& task_names, const Intervention* intervention,
@@ -81,7 +80,7 @@ void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const Requ
     hash.add(edits);
     double tokens = 0;
     for (size_t p = unit.begin; p < unit.end; ++p) {
-      hash.add(items.emplace_back(item_of(pool.prompts[p])));
+      hash.add(items.emplace_back(text_item(pool.prompts[p])));
       tokens += static_cast<double>(pool.prompts[p].prompt.ids.size()) + generation_settings(pool.prompts[p].settings).max_new_tokens;
     }
     names.push_back("eval/texts/" + hash.hex());

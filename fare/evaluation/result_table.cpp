@@ -1,7 +1,8 @@
 #include "fare/evaluation/result_table.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -10,9 +11,12 @@
 namespace fare {
 namespace {
 
-constexpr size_t kNumColumns = 9;
-using Cells = std::array<std::string, kNumColumns>;
-constexpr std::array<bool, kNumColumns> kRightAligned = {false, true, false, true, false, false, true, false, true};
+using Cells = std::vector<std::string>;
+
+struct Column {
+  std::string head;
+  bool right = false;  // aligned
+};
 
 std::string decimals(const OrderedJson& value) {
   if (!value.is_number()) return "N/A";
@@ -27,14 +31,29 @@ size_t width(const std::string& text) {  // of the few characters used here: one
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
-std::string line(const Cells& cells, const std::array<size_t, kNumColumns>& widths, bool centred = false) {
-  std::string text = "|";
-  for (size_t c = 0; c < kNumColumns; ++c) {
-    const size_t space = widths[c] - width(cells[c]);
-    const size_t before = centred ? space / 2 : kRightAligned[c] ? space : 0;
-    text += std::string(before, ' ') + cells[c] + std::string(space - before, ' ') + "|";
+std::string table(const std::vector<Column>& columns, const std::vector<Cells>& rows) {
+  std::vector<size_t> widths;
+  for (size_t c = 0; c < columns.size(); ++c) {
+    widths.push_back(std::max<size_t>(3, width(columns[c].head)));
+    for (const Cells& row : rows) widths[c] = std::max(widths[c], width(row[c]));
   }
-  return text + "\n";
+  std::string text = "|";
+  for (size_t c = 0; c < columns.size(); ++c) {  // heads stand in the middle
+    const size_t space = widths[c] - width(columns[c].head);
+    text += std::string(space / 2, ' ') + columns[c].head + std::string(space - space / 2, ' ') + "|";
+  }
+  text += "\n|";
+  for (size_t c = 0; c < columns.size(); ++c) text += std::string(widths[c] - (columns[c].right ? 1 : 0), '-') + (columns[c].right ? ":|" : "|");
+  text += "\n";
+  for (const Cells& row : rows) {
+    text += "|";
+    for (size_t c = 0; c < columns.size(); ++c) {
+      const std::string space(widths[c] - width(row[c]), ' ');
+      text += (columns[c].right ? space + row[c] : row[c] + space) + "|";
+    }
+    text += "\n";
+  }
+  return text;
 }
 
 }  // namespace
@@ -62,18 +81,26 @@ std::string result_table(const OrderedJson& results) {
       first = false;
     }
   }
-  const Cells head = {"Tasks", "Version", "Filter", "n-shot", "Metric", "", "Value", "", "Stderr"};
-  std::array<size_t, kNumColumns> widths{};
-  for (size_t c = 0; c < kNumColumns; ++c) {
-    widths[c] = std::max<size_t>(3, head[c].size());
-    for (const Cells& row : rows) widths[c] = std::max(widths[c], width(row[c]));
+  return table({{"Tasks"}, {"Version", true}, {"Filter"}, {"n-shot", true}, {"Metric"}, {""}, {"Value", true}, {""}, {"Stderr", true}}, rows);
+}
+
+std::string comparison_table(const OrderedJson& results) {
+  std::vector<Cells> rows;
+  std::string last;
+  for (const OrderedJson& entry : results.at("fare").at("comparisons")) {
+    if (entry.at("estimate").is_null()) continue;  // undefined in a run; the file has the reason
+    const std::string task = entry.at("task").get<std::string>();
+    const OrderedJson& ci = entry.at("ci");
+    std::string change = decimals(entry.at("estimate"));
+    if (entry.at("estimate").is_number() && entry.at("estimate") > 0) change.insert(0, 1, '+');
+    rows.push_back({task == last ? "" : task, entry.at("filter").get<std::string>(), entry.at("metric").get<std::string>(),
+                    decimals(entry.at("baseline")), decimals(entry.at("value")), change,
+                    ci.is_null() ? "N/A" : fmt::format("[{}, {}]", decimals(ci[0]), decimals(ci[1])), decimals(entry.at("p")),
+                    decimals(entry.at("p_adjusted")), decimals(entry.at("mde"))});
+    last = task;
   }
-  std::string text = line(head, widths, true) + "|";
-  for (size_t c = 0; c < kNumColumns; ++c)
-    text += std::string(widths[c] - (kRightAligned[c] ? 1 : 0), '-') + (kRightAligned[c] ? ":|" : "|");
-  text += "\n";
-  for (const Cells& row : rows) text += line(row, widths);
-  return text;
+  return table({{"Tasks"}, {"Filter"}, {"Metric"}, {"Baseline", true}, {"Value", true}, {"Change", true}, {"95% interval", true},
+                {"p", true}, {"p adjusted", true}, {"MDE", true}}, rows);
 }
 
 }  // namespace fare

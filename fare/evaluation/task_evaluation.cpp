@@ -90,7 +90,7 @@ TaskEvaluation evaluate_task(const BenchmarkSet& set, size_t task, const Request
     return info.profile == Profile::kFair ? !profiles.fair : !profiles.compat;
   });
   TaskCounts& counts = evaluation.counts;
-  std::vector<std::vector<RequestResult>> fair_results;
+  auto& fair_results = evaluation.fair_results;
   for (size_t d = 0; d < loaded.data.documents.size(); ++d) {
     const Document& document = loaded.data.documents[d];
     std::vector<RequestResult> compat, fair;

@@ -25,6 +25,7 @@ struct TaskCounts {
 struct TaskEvaluation {
   TaskInfo info;                                     // its metrics are those asked for
   std::vector<std::vector<RequestResult>> results;   // [document][request], cut as the harness cuts
+  std::vector<std::vector<RequestResult>> fair_results;  // the same by the prompt's own tokens
   std::vector<SampleMetrics> samples;
   std::vector<MetricAggregate> metrics;
   std::vector<double> decision_margins_nats;         // best minus second-best log-likelihood; documents with two requests or more

@@ -39,7 +39,7 @@ Outcome<Interval> Comparison::interval(double confidence) const {
 }
 
 Outcome<double> Comparison::detectable_effect() const {
-  if (mde || increased + decreased > 0) return mde;
+  if (mde || increased + decreased > 0 || std::isinf(largest)) return mde;
   const auto most = clopper_pearson_upper(0, num_clusters, 0.95);
   if (!most) return mde;
   return minimum_detectable_effect(largest * std::sqrt(*most), num_effective);
@@ -48,7 +48,8 @@ Outcome<double> Comparison::detectable_effect() const {
 Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& clusters, const ComparisonOptions& options) {
   require_same_length(d.size(), "differences", clusters.of_item.size(), "clusters");
   require_finite(d, "differences");
-  require_positive(options.largest, "largest difference");
+  const bool has_bound = !std::isinf(options.largest);
+  if (has_bound) require_positive(options.largest, "largest difference");
   if (d.empty()) return Outcome<Comparison>::undefined("there are no items to compare");
 
   Comparison out;
@@ -56,8 +57,8 @@ Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& cl
   out.num_clusters = clusters.num_clusters;
   out.largest = options.largest;
   out.estimate = *mean(d);
-  const double tolerance = kRounding * options.largest;
-  bool bounded = true, yes_or_no = true;
+  const double tolerance = has_bound ? kRounding * options.largest : 0;
+  bool bounded = has_bound, yes_or_no = has_bound;
   for (const double value : d) {
     out.increased += value > 0;
     out.decreased += value < 0;
@@ -108,6 +109,8 @@ Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& cl
     if (out.mde) out.mde = options.largest * *out.mde;
     if (share > 0) out.equivalence_margin = smallest_equivalence_margin(options.largest * std::sqrt(share), out.num_effective, options.levels);
     else out.equivalence_margin = Outcome<double>::undefined("no item changed: the discordance is unknown; use exact bounds");
+  } else if (out.sd && *out.sd == 0) {
+    out.mde = out.equivalence_margin = Outcome<double>::undefined("the differences do not vary: their spread is unknown");
   } else if (out.sd) {
     out.mde = minimum_detectable_effect(*out.sd, out.num_effective, options.levels);
     out.equivalence_margin = smallest_equivalence_margin(*out.sd, out.num_effective, options.levels);

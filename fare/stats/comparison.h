@@ -22,7 +22,7 @@ struct ComparisonOptions {
   int64_t replicates = 10000;
   int64_t draws = 10000;
   Alternative alternative = Alternative::kTwoSided;  // Of the sign-flip p.
-  double largest = 1;   // Largest possible |difference| of an item: 1 for shares, 100 for points. Exact bounds need it.
+  double largest = 1;   // Largest possible |difference| of an item: 1 for shares, 100 for points. Exact bounds need it; infinity: there is no known bound.
   IntervalKind interval = IntervalKind::kPercentile;
   PowerLevels levels;
   int num_threads = 1;

@@ -96,6 +96,23 @@ TEST(ComparePaired, NoVarianceGetsExactBounds) {
   const auto odd = *compare_paired(std::vector<double>(50, 3.5), one_cluster_per_item(50), few());
   EXPECT_FALSE(odd.interval(0.95));
   EXPECT_FALSE(odd.interval(0.95).reason.empty());
+  EXPECT_FALSE(odd.mde) << "no spread is not a spread of 0";
+}
+
+// Log-likelihoods have no bound: exact bounds cannot stand in, however few items changed.
+TEST(ComparePaired, WithoutAKnownBoundOnlyTheBootstrapSpeaks) {
+  auto options = few();
+  options.largest = INFINITY;
+  auto d = outcomes(3, 2, 95);
+  d[0] = 0.25;
+  const auto got = *compare_paired(d, one_cluster_per_item(100), options);
+  EXPECT_FALSE(got.exact);
+  EXPECT_TRUE(got.interval(0.95));
+  EXPECT_FALSE(got.mcnemar);
+  EXPECT_GT(*got.mde, 0);
+  const auto none = *compare_paired(outcomes(0, 0, 50), one_cluster_per_item(50), options);
+  EXPECT_FALSE(none.interval(0.95));
+  EXPECT_FALSE(none.detectable_effect());
 }
 
 TEST(ComparePaired, ScalesWithPoints) {
