@@ -137,8 +137,8 @@ Shift measure_shift(const Study& study, std::span<const int64_t> pairs, std::spa
     return shift;
   }
   const stats::Clusters clusters = clusters_of(study.pair_clusters, used);
-  const auto compared = stats::compare_paired(d, clusters, comparison_options(options, label));
-  const stats::Comparison& c = compared.value();
+  const auto compared = stats::compare_columns({d, soft}, clusters, comparison_options(options, label));
+  const stats::Comparison &c = compared[0].value(), &of_margins = compared[1].value();
   shift.value_pp = c.estimate;
   shift.interval95 = interval_or_point(c, 0.95);
   shift.interval90 = interval_or_point(c, 0.90);
@@ -155,10 +155,8 @@ Shift measure_shift(const Study& study, std::span<const int64_t> pairs, std::spa
   shift.n_eff = c.num_effective;
   shift.discordance = changed / static_cast<double>(d.size());
   set_mde(shift, c);
-  auto soft_options = comparison_options(options, label + "/tanh");
-  const auto soft_compared = stats::compare_paired(soft, clusters, soft_options);
-  shift.margin_shift = soft_compared.value().estimate;
-  shift.margin_interval95 = interval_or_point(soft_compared.value(), 0.95);
+  shift.margin_shift = of_margins.estimate;
+  shift.margin_interval95 = interval_or_point(of_margins, 0.95);
   return shift;
 }
 

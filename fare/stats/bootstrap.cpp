@@ -289,11 +289,19 @@ Distribution bootstrap_mean(std::span<const double> d, const ResampleOptions& op
   return bootstrap_cluster_mean(d, one_cluster_per_item(static_cast<int64_t>(d.size())), options);
 }
 
-Distribution bootstrap_cluster_mean(std::span<const double> d, const Clusters& clusters, const ResampleOptions& options) {
-  const auto mean_of = [](std::span<const double> totals, std::span<std::optional<double>> values) {
-    if (totals[1] > 0) values[0] = totals[0] / totals[1];
+Distribution bootstrap_cluster_mean(std::span<const double> d, const Clusters& clusters,
+                                    const ResampleOptions& options) {
+  return std::move(bootstrap_cluster_means({d}, clusters, options)[0]);
+}
+
+std::vector<Distribution> bootstrap_cluster_means(const std::vector<std::span<const double>>& columns,
+                                                  const Clusters& clusters, const ResampleOptions& options) {
+  const size_t count = columns.size();
+  const auto means = [count](std::span<const double> totals, std::span<std::optional<double>> values) {
+    if (totals[count] > 0)
+      for (size_t k = 0; k < count; ++k) values[k] = totals[k] / totals[count];
   };
-  return std::move(bootstrap(cluster_table({d}, clusters), 1, mean_of, options)[0]);
+  return bootstrap(cluster_table(columns, clusters), static_cast<int64_t>(count), means, options);
 }
 
 StratifiedBootstrap bootstrap_stratified(std::span<const double> d, std::span<const std::string> stratum_of_item,

@@ -104,7 +104,11 @@ std::optional<double> weighted_ratio_sum(std::span<const double> totals, std::sp
 Distribution bootstrap_mean(std::span<const double> d, const ResampleOptions& options);
 
 // Mean over items when whole clusters are drawn: sum of sums / sum of sizes (label "bootstrap/cluster").
-Distribution bootstrap_cluster_mean(std::span<const double> d, const Clusters& clusters, const ResampleOptions& options);
+Distribution bootstrap_cluster_mean(std::span<const double> d, const Clusters& clusters,
+                                    const ResampleOptions& options);
+// Of several columns over the same draws.
+std::vector<Distribution> bootstrap_cluster_means(const std::vector<std::span<const double>>& columns,
+                                                  const Clusters& clusters, const ResampleOptions& options);
 
 struct StratifiedBootstrap {
   std::vector<std::string> strata;  // Names in byte order; the index is the substream.

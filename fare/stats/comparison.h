@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "fare/stats/bootstrap.h"
 #include "fare/stats/clusters.h"
@@ -26,6 +27,13 @@ struct ComparisonOptions {
   IntervalKind interval = IntervalKind::kPercentile;
   PowerLevels levels;
   int num_threads = 1;
+};
+
+// Exact bounds see the mean of bounded cluster means as a sum of layers: the k-th adds `height` times the difference of
+// the shares of clusters whose mean reaches up (or down) into it. All-or-nothing clusters make one layer.
+struct ExactLayer {
+  double height = 0;
+  int64_t up = 0, down = 0;  // Clusters.
 };
 
 struct Comparison {
@@ -52,6 +60,7 @@ struct Comparison {
 
   Distribution bootstrap;
   IntervalKind interval_kind = IntervalKind::kPercentile;  // Asked for.
+  std::vector<ExactLayer> layers;  // Where `exact`.
   bool exact = false;       // Fewer than 10 clusters changed, or nothing varies: exact bounds stand in for the bootstrap.
   std::string interval_method;  // "cluster bootstrap, percentile", the same with "BCa", or "exact bounds of paired differences"
   double largest = 1;
@@ -68,5 +77,8 @@ struct Comparison {
 // `d`: intervention minus baseline (or signed as the question asks), one per item. Undefined for no items. Throws
 // UsageError on unequal lengths, NumericError on NaN or Inf.
 Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& clusters, const ComparisonOptions& options);
+// Several differences of the same items over the same draws of clusters; those after the first are not tested (p stays 1).
+std::vector<Outcome<Comparison>> compare_columns(const std::vector<std::span<const double>>& columns, const Clusters& clusters,
+                                                 const ComparisonOptions& options);
 
 }  // namespace fare::stats

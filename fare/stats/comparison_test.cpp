@@ -99,6 +99,66 @@ TEST(ComparePaired, NoVarianceGetsExactBounds) {
   EXPECT_FALSE(odd.mde) << "no spread is not a spread of 0";
 }
 
+// Columns over the same draws: each has what it has alone, but for the test, which only the first is given.
+TEST(ComparePaired, ColumnsAreComparedAsAlone) {
+  std::vector<double> first, second;
+  Clusters clusters;
+  clusters.num_clusters = 40;
+  for (int i = 0; i < 120; ++i) {
+    clusters.of_item.push_back(i / 3);
+    first.push_back(i % 4 == 0 ? 1 : i % 7 == 0 ? -1 : 0);
+    second.push_back(std::sin(i));
+  }
+  const auto options = few();
+  const auto both = compare_columns({first, second}, clusters, options);
+  ASSERT_EQ(both.size(), 2u);
+  const auto same = [](const Comparison& a, const Comparison& b) {
+    EXPECT_EQ(a.estimate, b.estimate);
+    EXPECT_EQ(a.interval(0.9)->low, b.interval(0.9)->low);
+    EXPECT_EQ(a.interval(0.95)->high, b.interval(0.95)->high);
+  };
+  const auto alone = *compare_paired(first, clusters, options), other = *compare_paired(second, clusters, options);
+  same(*both[0], alone);
+  same(*both[1], other);
+  EXPECT_EQ(both[0]->test.p, alone.test.p);
+  EXPECT_LT(alone.test.p, 1);
+  EXPECT_EQ(both[1]->test.p, 1);
+}
+
+// A tie counts half, so a preference that is evened exactly moves every item by half of what it could have moved. The
+// bounds must hold the estimate: half of the limits of 584 of 584, and half of those of 0 of 584.
+TEST(ComparePaired, ExactBoundsOfHalfDifferencesHoldTheEstimate) {
+  auto options = few();
+  options.largest = 100;
+  const auto got = *compare_paired(std::vector<double>(584, 50.0), one_cluster_per_item(584), options);
+  EXPECT_TRUE(got.exact);
+  const auto all = *got.interval(0.95);
+  const double tail = std::pow(0.025 / 2, 1.0 / 584);  // Clopper-Pearson, of 584 of 584 and of 0, each at half of 2.5%
+  EXPECT_NEAR(all.low, 50 * (tail - (1 - tail)) - 50 * (1 - tail), 1e-9);
+  EXPECT_NEAR(all.high, 50 + 50 * (1 - tail), 1e-9);
+  // Three clusters of four in which one item changed: the mean is 1.25, a cluster's change is a quarter of what it
+  // could be.
+  std::vector<double> d(240, 0.0);
+  Clusters clusters;
+  clusters.num_clusters = 60;
+  for (int i = 0; i < 240; ++i) clusters.of_item.push_back(i / 4);
+  d[0] = d[4] = d[8] = 100;
+  const auto partly = *compare_paired(d, clusters, options);
+  const auto interval = *partly.interval(0.95);
+  const auto lower = *paired_exact_bounds(3, 0, 60, 1 - 0.0125), upper = *paired_exact_bounds(0, 0, 60, 1 - 0.0125);
+  EXPECT_NEAR(interval.low, 25 * lower.lower + 75 * upper.lower, 1e-9);
+  EXPECT_NEAR(interval.high, 25 * lower.upper + 75 * upper.upper, 1e-9);
+  // Unequal clusters: the mean of items is not that of clusters; the bounds stand around it.
+  clusters = {};
+  clusters.num_clusters = 50;
+  d.assign(0, 0);
+  for (int c = 0; c < 50; ++c)
+    for (int i = 0; i < (c == 0 ? 20 : 1); ++i) clusters.of_item.push_back(c), d.push_back(c == 0 ? 100 : 0);
+  const auto uneven = *compare_paired(d, clusters, options);
+  EXPECT_LT(uneven.interval(0.95)->low, uneven.estimate);
+  EXPECT_GT(uneven.interval(0.95)->high, uneven.estimate);
+}
+
 // Log-likelihoods have no bound: exact bounds cannot stand in, however few items changed.
 TEST(ComparePaired, WithoutAKnownBoundOnlyTheBootstrapSpeaks) {
   auto options = few();
