@@ -359,7 +359,7 @@ std::string sentence_of(const std::string& code, const Outcome& outcome, std::sp
       evidence.bias.bias_pp < 2 * limits.shift_pp)
     text += " There was little to remove.";
   if (evidence.sensitivity.answer == Answer::kNo && code != "insensitive" && code != "controllable_though_insensitive")
-    text += " The router was insensitive to the demographic change (though insensitive).";
+    text += " (though insensitive: the router does not react to the demographic change)";
   if (evidence.small_profile) text += " (small profile)";
   return text;
 }
