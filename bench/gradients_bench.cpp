@@ -54,7 +54,8 @@ void BM_RouterGradients(benchmark::State& state) {
   const RandomModel random(weights);
   std::vector<std::vector<int32_t>> ids(kTexts);
   for (int32_t text = 0; text < kTexts; ++text)
-    for (int32_t i = 0; i < kTokens; ++i) ids[static_cast<size_t>(text)].push_back((text * 7919 + i * 104729 + 11) % kVocab);
+    for (int32_t i = 0; i < kTokens; ++i)
+      ids[static_cast<size_t>(text)].push_back((text * 7919 + i * 104729 + 11) % kVocab);
   const std::vector<Sequence> sequences = [&] {
     std::vector<Sequence> all;
     for (const auto& text : ids) all.push_back({text, {}, 0});
@@ -68,9 +69,12 @@ void BM_RouterGradients(benchmark::State& state) {
       targets.push_back({packed.rows[text][i], ids[text][i + 1]});
       scored.push_back({packed.rows[text][i], ids[text][i + 1], text % 2 == 0 ? 1.0 : -1.0});
     }
-  const auto pass = [&] { benchmark::DoNotOptimize(read_targets(*random.model, forward(*random.model, packed.pack), targets)); };
+  const auto pass = [&] {
+    benchmark::DoNotOptimize(read_targets(*random.model, forward(*random.model, packed.pack), targets));
+  };
   const auto gradients = [&] {
-    router_gradients(*random.model, packed.pack, scored, [](const LayerGradient& layer) { benchmark::DoNotOptimize(layer.dz_TE); });
+    router_gradients(*random.model, packed.pack, scored,
+                     [](const LayerGradient& layer) { benchmark::DoNotOptimize(layer.dz_TE); });
   };
   pass();
   gradients();
@@ -83,7 +87,13 @@ void BM_RouterGradients(benchmark::State& state) {
   state.counters["forwards"] = gradient_seconds / pass_seconds;
 }
 
-BENCHMARK(BM_RouterGradients)->ArgName("renormalised")->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond)->Iterations(5);
+BENCHMARK(BM_RouterGradients)
+    ->ArgName("renormalised")
+    ->Arg(0)
+    ->Arg(1)
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond)
+    ->Iterations(5);
 
 }  // namespace
 }  // namespace fare

@@ -1,4 +1,5 @@
-// Layout of 3,016 token sequences as one prefix tree, rows a second: pairs that share half their tokens, as in CrowS-Pairs.
+// Layout of 3,016 token sequences as one prefix tree, rows a second: pairs that share half their tokens, as in
+// CrowS-Pairs.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -15,7 +16,8 @@ void BM_PackSequences(benchmark::State& state) {
   for (int32_t pair = 0; pair < kPairs; ++pair)
     for (int32_t side = 0; side < 2; ++side) {
       std::vector<int32_t>& text = ids.emplace_back();
-      for (int32_t i = 0; i < kTokens; ++i) text.push_back((pair * 7919 + i * 104729 + (i < kTokens / 2 ? 0 : side)) % 50000);
+      for (int32_t i = 0; i < kTokens; ++i)
+        text.push_back((pair * 7919 + i * 104729 + (i < kTokens / 2 ? 0 : side)) % 50000);
     }
   std::vector<Sequence> sequences;
   for (const auto& text : ids) sequences.push_back({text, {}, 0});
@@ -25,7 +27,8 @@ void BM_PackSequences(benchmark::State& state) {
     for (const int64_t i : prefix_order(sequences)) ordered.push_back(sequences[static_cast<size_t>(i)]);
     benchmark::DoNotOptimize(pack_sequences(ordered));
   }
-  state.counters["rows/s"] = benchmark::Counter(static_cast<double>(state.iterations() * 2 * kPairs * kTokens), benchmark::Counter::kIsRate);
+  state.counters["rows/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations() * 2 * kPairs * kTokens), benchmark::Counter::kIsRate);
 }
 
 BENCHMARK(BM_PackSequences)->UseRealTime()->Unit(benchmark::kMillisecond);

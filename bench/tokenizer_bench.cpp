@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "fare/tokenizer/tokenizer.h"
 #include "fare/core/source_folder.h"
+#include "fare/tokenizer/tokenizer.h"
 
 namespace fare {
 namespace {

@@ -1,5 +1,6 @@
 // Seconds that the texts of a file take on one thread: tokenizer_speed TOKENIZER TEXTS.json PASSES
-// TEXTS.json is a list of strings. Prints {"ids": [seconds of each pass], "encode": [..], "tokens": n}; reading is not counted.
+// TEXTS.json is a list of strings. Prints {"ids": [seconds of each pass], "encode": [..], "tokens": n}; reading is not
+// counted.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

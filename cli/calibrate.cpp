@@ -30,7 +30,9 @@ int calibrate_command(CalibrateFlags& flags) {
   const std::string build = build_hash();
   calibration_design(flags.options);  // a wrong --only is found before the folder is made
   const RunFolder folder(flags.common.out, "calibrate",
-                         {{"quick", flags.options.quick, ""}, {"share", flags.options.share, ""}, {"only", flags.options.only, ""},
+                         {{"quick", flags.options.quick, ""},
+                          {"share", flags.options.share, ""},
+                          {"only", flags.options.only, ""},
                           {"interval", stats::interval_name(flags.options.interval), ""},
                           {"seed", static_cast<int64_t>(flags.common.seed), ""}});
   Store store(folder.rows_path());
@@ -40,7 +42,8 @@ int calibrate_command(CalibrateFlags& flags) {
   write_file(file, text);
   if (const auto kept = calibration_path(build, flags.options.interval)) {
     // A quick run never takes the place of a full one.
-    if (!result.at("quick").get<bool>() || !std::filesystem::exists(*kept) || read_calibration(*kept).at("quick").get<bool>()) {
+    if (!result.at("quick").get<bool>() || !std::filesystem::exists(*kept) ||
+        read_calibration(*kept).at("quick").get<bool>()) {
       std::filesystem::create_directories(kept->parent_path());
       write_file(*kept, text);
     }
@@ -64,21 +67,29 @@ int calibrate_command(CalibrateFlags& flags) {
 
 void add_calibrate_command(CLI::App& program, int& exit_status) {
   auto flags = std::make_shared<CalibrateFlags>();
-  CLI::App* command = program.add_subcommand("calibrate", "Measure how often the diagnosis of this build errs, on control models");
-  command->add_flag("--quick", flags->options.quick, "Few cells and replicates (minutes); a full run takes hours of one core");
-  command->add_option("--share", flags->options.share, "Part of the replicates of a full run in every cell, above 0 up to 1; below 1 counts as quick")
+  CLI::App* command =
+      program.add_subcommand("calibrate", "Measure how often the diagnosis of this build errs, on control models");
+  command->add_flag("--quick", flags->options.quick,
+                    "Few cells and replicates (minutes); a full run takes hours of one core");
+  command
+      ->add_option("--share", flags->options.share,
+                   "Part of the replicates of a full run in every cell, above 0 up to 1; below 1 counts as quick")
       ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();
-  command->add_option("--only", flags->options.only, "Parts of the run: fixed, noise, or kinds of models (X1 ..); counts as quick");
+  command->add_option("--only", flags->options.only,
+                      "Parts of the run: fixed, noise, or kinds of models (X1 ..); counts as quick");
   add_interval_flag(*command, flags->options.interval);
-  command->add_option("--threads", flags->common.threads, "Replicates side by side; 0 = all physical cores; changes no number")
+  command
+      ->add_option("--threads", flags->common.threads,
+                   "Replicates side by side; 0 = all physical cores; changes no number")
       ->check(at_least(0));
   command->add_option("--seed", flags->common.seed, "Decides every draw")->check(at_least(0))->capture_default_str();
   add_output_flag(*command, flags->common, true);
   add_console_flags(*command, flags->common);
-  command->footer("Examples:\n"
-                  "  fare calibrate --quick --out runs/calibration\n"
-                  "  fare calibrate --threads 4 --out runs/calibration");
+  command->footer(
+      "Examples:\n"
+      "  fare calibrate --quick --out runs/calibration\n"
+      "  fare calibrate --threads 4 --out runs/calibration");
   command->callback([flags, &exit_status] { exit_status = calibrate_command(*flags); });
 }
 

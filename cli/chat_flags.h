@@ -9,8 +9,8 @@
 
 namespace fare::cli {
 
-// The template in `file`; where that is empty, of the checkpoint folder. Throws UsageError naming `flag` when the folder
-// has none, and what ChatTemplate::parse throws.
+// The template in `file`; where that is empty, of the checkpoint folder. Throws UsageError naming `flag` when the
+// folder has none, and what ChatTemplate::parse throws.
 std::unique_ptr<ChatTemplate> open_chat_template(const std::filesystem::path& folder, const std::filesystem::path& file,
                                                  const std::string& flag);
 

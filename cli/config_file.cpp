@@ -1,8 +1,8 @@
 #include "cli/config_file.h"
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
@@ -45,8 +45,8 @@ std::vector<std::string> with_config_file(const std::vector<std::string>& argume
   const CLI::App* command = &program;
   for (const std::string& argument : result) {
     if (argument.starts_with("-")) break;
-    const auto inner = command->get_subcommands(
-        [&](const CLI::App* candidate) { return candidate->get_name() == argument; });
+    const auto inner =
+        command->get_subcommands([&](const CLI::App* candidate) { return candidate->get_name() == argument; });
     if (inner.empty()) break;
     command = inner.front();
   }

@@ -6,8 +6,8 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
-#include <ctime>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <memory>
 #include <mutex>
@@ -62,7 +62,7 @@ void show(Line& line, std::string_view part, int64_t done, int64_t total) {
 }  // namespace
 
 Progress console(const CommonFlags& flags) {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = &on_interrupt;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);

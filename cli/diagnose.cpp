@@ -74,17 +74,17 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   std::vector<Setting> settings = {{"profile", flags.profile, ""}};
   if (flags.mask_size > 0) settings.push_back({"mask-size", flags.mask_size, ""});
   if (flags.positive_control) settings.push_back({"positive-control", true, ""});
-  if (flags.interval != stats::IntervalKind::kPercentile) settings.push_back({"interval", stats::interval_name(flags.interval), ""});
+  if (flags.interval != stats::IntervalKind::kPercentile)
+    settings.push_back({"interval", stats::interval_name(flags.interval), ""});
   if (!flags.margins.empty()) settings.push_back({"margin", flags.margins, ""});
   OpenedStudy opened = open_study(flags, "diagnose", settings, arguments, {.prompts = true, .kept = !flags.dry_run});
   Study& study = opened.study;
   std::optional<TransferInput> written;
   if (!opened.by_files || !flags.files.generation.empty())
-    written = transfer_input(std::move(opened.prompts), flags, !opened.by_files, *opened.tokenizer, TextEncoder(*opened.tokenizer),
-                             opened.scorer->max_length(), study);
+    written = transfer_input(std::move(opened.prompts), flags, !opened.by_files, *opened.tokenizer,
+                             TextEncoder(*opened.tokenizer), opened.scorer->max_length(), study);
 
-  DiagnosisOptions options =
-      DiagnosisOptions::of(flags.profile == "full" ? StudyProfile::kFull : StudyProfile::kSmall);
+  DiagnosisOptions options = DiagnosisOptions::of(flags.profile == "full" ? StudyProfile::kFull : StudyProfile::kSmall);
   options.seed = flags.common.seed;
   options.mask_size = flags.mask_size;
   options.positive_control = flags.positive_control;
@@ -93,7 +93,8 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
   if (opened.by_files && study.pairs.size() >= kManyPairs) options.thresholds.shift_pp = kShiftManyPairs;
   for (const auto& [name, value] : asked_margins) set_margin(options.thresholds, name, value);
   if (flags.dry_run) {
-    if (opened.first) fmt::print("{}", plan_text(plan_diagnosis(*opened.scorer, study, options, kProbeSeconds, opened.progress)));
+    if (opened.first)
+      fmt::print("{}", plan_text(plan_diagnosis(*opened.scorer, study, options, kProbeSeconds, opened.progress)));
     return 0;
   }
   const TextEncoder encoder(*opened.tokenizer);
@@ -104,17 +105,20 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
     std::filesystem::create_directories(folder);
     return std::make_unique<Store>(folder, *flags.common.ranks);
   };
-  Diagnosis result = diagnose(*opened.scorer, study, opened.store.get(), opened.folder, options, opened.info, opened.progress,
-                              written ? &*written : nullptr, flags.positive_control ? &planted : nullptr);
+  Diagnosis result =
+      diagnose(*opened.scorer, study, opened.store.get(), opened.folder, options, opened.info, opened.progress,
+               written ? &*written : nullptr, flags.positive_control ? &planted : nullptr);
   for (const std::string& failure : result.failures) warn(failure);
   if (!result.failures.empty()) {
-    warn("no verdict: a required self-check failed; the rows computed so far are kept in " + opened.store->path().string());
+    warn("no verdict: a required self-check failed; the rows computed so far are kept in " +
+         opened.store->path().string());
     return 1;
   }
   if (!opened.first) return 0;
   put_calibration(result.report, flags.calibration);
   write_report(opened.folder, result.report);
-  fmt::print("{}\n{}\n", result.report["headline"]["sentence"].get<std::string>(), (opened.folder / "report.html").string());
+  fmt::print("{}\n{}\n", result.report["headline"]["sentence"].get<std::string>(),
+             (opened.folder / "report.html").string());
   int64_t skipped = 0;
   for (const Study::SourceFile& file : study.files) skipped += file.skipped;
   for (const std::string& warning : result.warnings) warn(warning);
@@ -124,26 +128,34 @@ int diagnose_command(const DiagnoseFlags& flags, const std::vector<std::string>&
 
 }  // namespace
 
-void add_diagnose_command(CLI::App& program, int& exit_status, Ranks& ranks, const std::vector<std::string>& arguments) {
+void add_diagnose_command(CLI::App& program, int& exit_status, Ranks& ranks,
+                          const std::vector<std::string>& arguments) {
   auto flags = std::make_shared<DiagnoseFlags>();
   flags->common.ranks = &ranks;
-  CLI::App* command = program.add_subcommand("diagnose", "Is stereotype preference under the router's control, and at what cost?");
+  CLI::App* command =
+      program.add_subcommand("diagnose", "Is stereotype preference under the router's control, and at what cost?");
   add_study_flags(*command, *flags, false);
-  command->add_option("--generation", flags->files.generation, "Prompts to be continued, with what may follow (JSON lines): does the control reach written text?");
-  command->add_option("--calibration", flags->calibration,
-                      "A calibration.json to show beside the verdict; default: that of this build, where fare calibrate was run");
+  command->add_option(
+      "--generation", flags->files.generation,
+      "Prompts to be continued, with what may follow (JSON lines): does the control reach written text?");
+  command->add_option(
+      "--calibration", flags->calibration,
+      "A calibration.json to show beside the verdict; default: that of this build, where fare calibrate was run");
   add_masking_flags(*command, flags->profile, flags->mask_size);
-  command->add_option("--margin", flags->margins, "NAME=VALUE: a margin of thresholds.json other than its default (repeatable)");
+  command->add_option("--margin", flags->margins,
+                      "NAME=VALUE: a margin of thresholds.json other than its default (repeatable)");
   add_interval_flag(*command, flags->interval);
-  command->add_flag("--positive-control", flags->positive_control,
-                    "Also plant an expert with a known preference into the model and look how small it may be to be found: the "
-                    "detection limit beside the verdict. Costs up to four further searches");
+  command->add_flag(
+      "--positive-control", flags->positive_control,
+      "Also plant an expert with a known preference into the model and look how small it may be to be found: the "
+      "detection limit beside the verdict. Costs up to four further searches");
   command->add_flag("--dry-run", flags->dry_run,
                     "Only say what would be run, with time and memory from a probe of 20 seconds; writes nothing");
-  command->footer("Examples:\n"
-                  "  fare diagnose --model DIR --pairs pairs.jsonl --utility utility.jsonl --neutral neutral.jsonl --out RUN\n"
-                  "  fare diagnose --model DIR --tasks fare_crows_pairs --utility-tasks truthfulqa_mc1 --out RUN\n"
-                  "  fare diagnose --model DIR --pairs pairs.jsonl --utility utility.jsonl --dry-run");
+  command->footer(
+      "Examples:\n"
+      "  fare diagnose --model DIR --pairs pairs.jsonl --utility utility.jsonl --neutral neutral.jsonl --out RUN\n"
+      "  fare diagnose --model DIR --tasks fare_crows_pairs --utility-tasks truthfulqa_mc1 --out RUN\n"
+      "  fare diagnose --model DIR --pairs pairs.jsonl --utility utility.jsonl --dry-run");
   command->callback([flags, &exit_status, &arguments] { exit_status = diagnose_command(*flags, arguments); });
 }
 

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/console.h"
 #include "cli/chat_flags.h"
+#include "cli/console.h"
 #include "cli/flags.h"
 #include "fare/core/error.h"
 #include "fare/core/sha256.h"
@@ -83,7 +83,8 @@ std::vector<Setting> settings_of(const EvalFlags& flags, const BenchmarkSet& set
   if (flags.limit) settings.push_back({"limit", *flags.limit, ""});
   if (flags.num_fewshot) settings.push_back({"num-fewshot", *flags.num_fewshot, ""});
   if (flags.prefix_token) settings.push_back({"prefix-token", int64_t{*flags.prefix_token}, ""});
-  if (chat_template != nullptr) settings.push_back({"chat-template", true, "sha256:" + sha256_hex(chat_template->source())});
+  if (chat_template != nullptr)
+    settings.push_back({"chat-template", true, "sha256:" + sha256_hex(chat_template->source())});
   if (flags.accept_changed_data) settings.push_back({"accept-changed-data", true, ""});
   if (baseline != nullptr) settings.push_back({"baseline", flags.baseline.string(), "sha256:" + baseline->sha256()});
   if (intervention != nullptr)
@@ -91,7 +92,8 @@ std::vector<Setting> settings_of(const EvalFlags& flags, const BenchmarkSet& set
   return settings;
 }
 
-// The path of the model as it names the results: without a slash at its end; of a continued run as it was first written.
+// The path of the model as it names the results: without a slash at its end; of a continued run as it was first
+// written.
 std::string model_name(const fs::path& model, const fs::path& folder) {
   std::string name = model.string();
   if (const auto stored = RunFolder::stored(folder, "model"); stored && std::holds_alternative<std::string>(*stored))
@@ -103,8 +105,12 @@ std::string model_name(const fs::path& model, const fs::path& folder) {
 int evaluate(EvalFlags& flags) {
   const Progress progress = console(flags.common);
   const Profiles profiles = profiles_of(flags.metrics);
-  BenchmarkSet set = load_benchmarks(
-      {flags.tasks, flags.config_tasks, {data_folder(flags.common), flags.accept_changed_data, std::nullopt, profiles.fair}, flags.limit, flags.num_fewshot});
+  BenchmarkSet set =
+      load_benchmarks({flags.tasks,
+                       flags.config_tasks,
+                       {data_folder(flags.common), flags.accept_changed_data, std::nullopt, profiles.fair},
+                       flags.limit,
+                       flags.num_fewshot});
   std::optional<Intervention> intervention;
   if (!flags.intervention.empty()) intervention = Intervention::read(flags.intervention);
   const Intervention* edits = intervention ? &*intervention : nullptr;
@@ -123,7 +129,8 @@ int evaluate(EvalFlags& flags) {
   const auto model = open_model(flags.common, progress);
   if (edits != nullptr) edits->check(model->routed());
   if (flags.prefix_token && (*flags.prefix_token < 0 || *flags.prefix_token >= model->spec().vocab_size))
-    throw UsageError(fmt::format("--prefix-token {} lies outside the vocabulary of {}", *flags.prefix_token, model->spec().vocab_size));
+    throw UsageError(fmt::format("--prefix-token {} lies outside the vocabulary of {}", *flags.prefix_token,
+                                 model->spec().vocab_size));
   const auto tokenizer = Tokenizer::open(flags.common.model);
   if (intervention && needs_calibration(*intervention)) {
     Intervention* calibrated = &*intervention;
@@ -139,7 +146,9 @@ int evaluate(EvalFlags& flags) {
 
   std::vector<std::string> task_names;
   for (const LoadedBenchmark& task : set.tasks) task_names.push_back(task.task->info.name);
-  if (first) RunFolder(folder_path, "eval", settings_of(flags, set, *model, edits, chat_template.get(), baseline ? &*baseline : nullptr));
+  if (first)
+    RunFolder(folder_path, "eval",
+              settings_of(flags, set, *model, edits, chat_template.get(), baseline ? &*baseline : nullptr));
   EvaluationOptions options;
   options.profiles = profiles;
   options.scorer.max_length = flags.common.max_length;
@@ -157,7 +166,8 @@ int evaluate(EvalFlags& flags) {
   const Evaluation evaluation = run_evaluation(set, *model, *tokenizer, edits, options, start, &store, progress);
   if (!first) return 0;
   if (evaluation.num_units_stored > 0)
-    progress.say(fmt::format("{} of {} units were there from an earlier run", evaluation.num_units_stored, evaluation.num_units));
+    progress.say(fmt::format("{} of {} units were there from an earlier run", evaluation.num_units_stored,
+                             evaluation.num_units));
 
   const ResultPaths paths = result_paths(flags.common.out, options.model_name, task_names, start);
   write_evaluation(evaluation, paths);
@@ -179,18 +189,21 @@ int evaluate(EvalFlags& flags) {
 void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   auto flags = std::make_shared<EvalFlags>();
   flags->common.ranks = &ranks;
-  CLI::App* command = program.add_subcommand("eval", "Named benchmarks, results in the layout of lm-evaluation-harness");
+  CLI::App* command =
+      program.add_subcommand("eval", "Named benchmarks, results in the layout of lm-evaluation-harness");
   add_model_flags(*command, flags->common);
   command->add_option("--tasks", flags->tasks, "Tasks and groups, separated by commas (fare tasks lists them)")
       ->delimiter(',');
-  command->add_option("--config-task", flags->config_tasks, "A task of your own, described in a TOML file (docs/task-toml.md); may be repeated");
+  command->add_option("--config-task", flags->config_tasks,
+                      "A task of your own, described in a TOML file (docs/task-toml.md); may be repeated");
   add_output_flag(*command, flags->common, true);
   add_data_flag(*command, flags->common);
   command->add_option("--limit", flags->limit, "Only the first N documents of each task")->check(at_least(1));
   command->add_option("--num-fewshot", flags->num_fewshot, "Examples before each question; the task's own by default")
       ->check(at_least(0));
-  command->add_flag("--chat-template", flags->chat_template,
-                    "Put questions through the checkpoint's chat template: description as system message, examples as turns");
+  command->add_flag(
+      "--chat-template", flags->chat_template,
+      "Put questions through the checkpoint's chat template: description as system message, examples as turns");
   command->add_option("--metrics", flags->metrics, "compat (the harness's), fair (FARE's own) or both; default both")
       ->delimiter(',');
   command->add_option("--intervention", flags->intervention, "Intervention file (fare-intervention/1)");
@@ -202,14 +215,18 @@ void add_eval_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context")
       ->check(at_least(0));
   command->add_option("--unit-rows", flags->unit_rows, "Rows computed together; larger is faster and takes more memory")
-      ->check(at_least(1))->capture_default_str();
+      ->check(at_least(1))
+      ->capture_default_str();
   command->add_option("--seed", flags->common.seed, "Decides which requests are scored a second time as a check")
-      ->check(at_least(0))->capture_default_str();
+      ->check(at_least(0))
+      ->capture_default_str();
   add_console_flags(*command, flags->common);
-  command->footer("Examples:\n"
-                  "  fare eval --model DIR --tasks crows_pairs_english,fare_crows_pairs --data DATA --out RUN\n"
-                  "  fare eval --model DIR --tasks truthfulqa --limit 100 --intervention edit.json --data DATA --out RUN\n"
-                  "  fare eval --model DIR --tasks truthfulqa --limit 100 --intervention edit.json --baseline BASE --data DATA --out RUN");
+  command->footer(
+      "Examples:\n"
+      "  fare eval --model DIR --tasks crows_pairs_english,fare_crows_pairs --data DATA --out RUN\n"
+      "  fare eval --model DIR --tasks truthfulqa --limit 100 --intervention edit.json --data DATA --out RUN\n"
+      "  fare eval --model DIR --tasks truthfulqa --limit 100 --intervention edit.json --baseline BASE --data DATA "
+      "--out RUN");
   command->callback([flags, &exit_status] { exit_status = evaluate(*flags); });
 }
 

@@ -10,9 +10,9 @@
 namespace fare::cli {
 
 struct Finding {
-  std::string title;                                       // "model folder"
-  std::vector<std::pair<std::string, std::string>> rows;   // name, text
-  OrderedJson fields = OrderedJson::object();              // docs/validate.md
+  std::string title;                                      // "model folder"
+  std::vector<std::pair<std::string, std::string>> rows;  // name, text
+  OrderedJson fields = OrderedJson::object();             // docs/validate.md
 
   void row(const std::string& name, const std::string& text) { rows.emplace_back(name, text); }
   void note(const std::string& text) {

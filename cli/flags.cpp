@@ -30,7 +30,8 @@ bool stored_as_bfloat16(const std::filesystem::path& folder) {
   const auto checkpoint = Checkpoint::open(folder);
   for (const std::string& name : checkpoint->names()) {
     const TensorView tensor = checkpoint->raw_tensor(name);
-    if (tensor.dtype != Dtype::kBF16 && tensor.dtype != Dtype::kU8 && tensor.shape.size() > 1) return false;  // U8: MXFP4
+    if (tensor.dtype != Dtype::kBF16 && tensor.dtype != Dtype::kU8 && tensor.shape.size() > 1)
+      return false;  // U8: MXFP4
   }
   return true;
 }
@@ -54,7 +55,8 @@ int threads_of_rank(Ranks& ranks) {
   const std::vector<std::string> places = ranks.exchange(own);
   const int share = physical_cores() / static_cast<int>(std::count(places.begin(), places.end(), own));
   int least = INT_MAX;
-  for (const std::string& other : ranks.exchange(std::to_string(std::max(1, share)))) least = std::min(least, std::stoi(other));
+  for (const std::string& other : ranks.exchange(std::to_string(std::max(1, share))))
+    least = std::min(least, std::stoi(other));
   return least;
 }
 
@@ -64,35 +66,55 @@ CLI::Validator at_least(int64_t lowest) {
   return {[lowest](const std::string& text) {
             int64_t value = 0;
             const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-            const bool decimal = error == std::errc() && end == text.data() + text.size() && (text == "0" || !text.starts_with("0"));
-            return decimal && value >= lowest ? "" : fmt::format("must be a whole number of at least {}, found '{}'", lowest, text);
+            const bool decimal =
+                error == std::errc() && end == text.data() + text.size() && (text == "0" || !text.starts_with("0"));
+            return decimal && value >= lowest
+                       ? ""
+                       : fmt::format("must be a whole number of at least {}, found '{}'", lowest, text);
           },
           ""};
 }
 
 void add_model_flags(CLI::App& command, CommonFlags& flags) {
   command.add_option("--model", flags.model, "Checkpoint folder (config.json, safetensors)")->required();
-  command.add_option("--device", flags.device, "cpu, cuda (a GPU), cuda:N, or cuda:N,M,.. (layers divided over several)")
+  command
+      .add_option("--device", flags.device, "cpu, cuda (a GPU), cuda:N, or cuda:N,M,.. (layers divided over several)")
       ->check([](const std::string& text) {
         parse_devices(text, num_cuda_devices());  // throws
         return std::string();
-      })->capture_default_str();
-  command.add_option("--dtype", flags.dtype, "Working type; auto = bf16 only where the checkpoint is bf16 and the "
-                                             "device is fast at it, else f32")
-      ->check(CLI::IsMember({"f32", "bf16", "auto"}))->capture_default_str();
-  command.add_option("--matmul", flags.matmul, "Library for float32 products; auto = measure at start, take the faster")
-      ->check(CLI::IsMember({"mkl", "onednn", "auto"}))->capture_default_str();
-  command.add_option("--head", flags.head, "Where tie_word_embeddings is true but a different lm_head.weight is stored: "
-                                           "stored or tied; ask = refuse such a checkpoint")
-      ->check(CLI::IsMember({"ask", "stored", "tied"}))->capture_default_str();
-  command.add_flag("--ignore-correction-bias", flags.ignore_correction_bias,
-                   "Choose experts by their scores alone, without a stored correction bias (ERNIE-4.5), as some readers do");
+      })
+      ->capture_default_str();
+  command
+      .add_option("--dtype", flags.dtype,
+                  "Working type; auto = bf16 only where the checkpoint is bf16 and the "
+                  "device is fast at it, else f32")
+      ->check(CLI::IsMember({"f32", "bf16", "auto"}))
+      ->capture_default_str();
+  command
+      .add_option("--matmul", flags.matmul, "Library for float32 products; auto = measure at start, take the faster")
+      ->check(CLI::IsMember({"mkl", "onednn", "auto"}))
+      ->capture_default_str();
+  command
+      .add_option("--head", flags.head,
+                  "Where tie_word_embeddings is true but a different lm_head.weight is stored: "
+                  "stored or tied; ask = refuse such a checkpoint")
+      ->check(CLI::IsMember({"ask", "stored", "tied"}))
+      ->capture_default_str();
+  command.add_flag(
+      "--ignore-correction-bias", flags.ignore_correction_bias,
+      "Choose experts by their scores alone, without a stored correction bias (ERNIE-4.5), as some readers do");
   command.add_flag("--ignore-scale-factor", flags.ignore_scale_factor,
-                   "Leave the factor of mscale_all_dim out of the softmax scale (DeepSeek-V2), as transformers did before July 2026");
+                   "Leave the factor of mscale_all_dim out of the softmax scale (DeepSeek-V2), as transformers did "
+                   "before July 2026");
   command.add_option("--max-length", flags.max_length, "Context length in tokens; 0 = the model's own")
-      ->check(at_least(0))->capture_default_str();
-  command.add_option("--threads", flags.threads, "Of each process; 0 = all physical cores it may use, divided by the ranks that "
-                                              "share them")->check(at_least(0))->capture_default_str();
+      ->check(at_least(0))
+      ->capture_default_str();
+  command
+      .add_option("--threads", flags.threads,
+                  "Of each process; 0 = all physical cores it may use, divided by the ranks that "
+                  "share them")
+      ->check(at_least(0))
+      ->capture_default_str();
 }
 
 void add_output_flag(CLI::App& command, CommonFlags& flags, bool required) {
@@ -103,7 +125,8 @@ void add_output_flag(CLI::App& command, CommonFlags& flags, bool required) {
 void add_console_flags(CLI::App& command, CommonFlags& flags) {
   command.add_flag("--quiet", flags.quiet, "No progress on stderr");
   command.add_option("--log-level", flags.log_level, "debug, info, warning or error")
-      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))->capture_default_str();
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str();
 }
 
 void add_data_flag(CLI::App& command, CommonFlags& flags) {
@@ -111,13 +134,15 @@ void add_data_flag(CLI::App& command, CommonFlags& flags) {
 }
 
 void add_interval_flag(CLI::App& command, stats::IntervalKind& interval) {
-  command.add_option_function<std::string>(
-             "--interval",
-             [&interval](const std::string& name) {
-               interval = name == "bca" ? stats::IntervalKind::kBca : stats::IntervalKind::kPercentile;
-             },
-             "Bootstrap intervals that decide: percentile (default), or bca, corrected for skew, which keeps its level better where few "
-             "pairs change")
+  command
+      .add_option_function<std::string>(
+          "--interval",
+          [&interval](const std::string& name) {
+            interval = name == "bca" ? stats::IntervalKind::kBca : stats::IntervalKind::kPercentile;
+          },
+          "Bootstrap intervals that decide: percentile (default), or bca, corrected for skew, which keeps its level "
+          "better where few "
+          "pairs change")
       ->check(CLI::IsMember({"percentile", "bca"}));
 }
 
@@ -153,7 +178,9 @@ std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& prog
   const bool bf16 = dtype == "bf16";
   execution.dtype = bf16 ? at::kBFloat16 : at::kFloat;
   execution.backend = matmul == "mkl" ? MatmulBackend::kMkl : MatmulBackend::kOneDnn;
-  execution.head = flags.head == "stored" ? Execution::Head::kStored : flags.head == "tied" ? Execution::Head::kTied : Execution::Head::kAsk;
+  execution.head = flags.head == "stored" ? Execution::Head::kStored
+                   : flags.head == "tied" ? Execution::Head::kTied
+                                          : Execution::Head::kAsk;
   execution.correction_bias = !flags.ignore_correction_bias;
   execution.scale_factor = !flags.ignore_scale_factor;
   execution.devices = devices;
@@ -162,7 +189,9 @@ std::unique_ptr<Model> open_model(const CommonFlags& flags, const Progress& prog
                            model->spec().model_type, model->spec().num_layers, model->spec().router.num_experts,
                            model->spec().router.top_k, bf16 ? "bf16" : "f32",
                            on_cpu ? fmt::format("{} threads", at::get_num_threads()) : devices_text(devices),
-                           !on_cpu ? "LibTorch" : bf16 ? "onednn" : matmul));
+                           !on_cpu ? "LibTorch"
+                           : bf16  ? "onednn"
+                                   : matmul));
   if (ranks.size() > 1) progress.say(fmt::format("{} ranks divide the work", ranks.size()));
   if (!execution.scale_factor && model->spec().attention_scale_factor == 1)
     progress.say("--ignore-scale-factor changes nothing: this model's softmax scale has no such factor");

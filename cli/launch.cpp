@@ -47,13 +47,17 @@ std::unique_ptr<Ranks> join_ranks() {
 #ifdef FARE_WITH_MPI
   std::unique_ptr<Ranks> ranks = join_mpi();
   if (ranks->size() != launched)
-    throw Error(fmt::format("{} processes were started together, but MPI connects {}: with srun add --mpi=pmix, or use the mpirun of the "
-                            "MPI that fare was built with", launched, ranks->size()));
+    throw Error(fmt::format(
+        "{} processes were started together, but MPI connects {}: with srun add --mpi=pmix, or use the mpirun of the "
+        "MPI that fare was built with",
+        launched, ranks->size()));
   if (ranks->rank() > 0) be_silent();
   return ranks;
 #else
-  throw Error(fmt::format("{} processes were started together, but this build of fare has no MPI; install an MPI (libopenmpi-dev), "
-                          "configure again with -DFARE_MPI=ON, or start one process", launched));
+  throw Error(fmt::format(
+      "{} processes were started together, but this build of fare has no MPI; install an MPI (libopenmpi-dev), "
+      "configure again with -DFARE_MPI=ON, or start one process",
+      launched));
 #endif
 }
 

@@ -14,8 +14,8 @@ namespace fare::cli {
 // Throws Error when a launcher started several processes and this build has no MPI, or MPI does not connect them.
 std::unique_ptr<Ranks> join_ranks();
 
-// Ends the run of every rank after one of them failed, with an exit status. The first rank says what happened; another waits
-// until the first has had time to say the same, as all ranks read the same flags and files.
+// Ends the run of every rank after one of them failed, with an exit status. The first rank says what happened; another
+// waits until the first has had time to say the same, as all ranks read the same flags and files.
 [[noreturn]] void fail_all(const Ranks& ranks, int status, const std::string& message);
 
 // False for commands that only the first rank runs.

@@ -41,19 +41,25 @@ std::string unknown_argument(const CLI::App& program) {
   if (is_flag)
     for (const CLI::Option* option : command->get_options()) known.push_back(option->get_name());
   else
-    for (const CLI::App* inner : command->get_subcommands([](const CLI::App*) { return true; })) known.push_back(inner->get_name());
-  std::string text = fmt::format("fare: '{}' has no {} '{}'{}", command->get_name(), is_flag ? "flag" : known.empty() ? "argument" : "command",
+    for (const CLI::App* inner : command->get_subcommands([](const CLI::App*) { return true; }))
+      known.push_back(inner->get_name());
+  std::string text = fmt::format("fare: '{}' has no {} '{}'{}", command->get_name(),
+                                 is_flag         ? "flag"
+                                 : known.empty() ? "argument"
+                                                 : "command",
                                  unknown.front(), fare::did_you_mean(unknown.front(), known));
   if (!is_flag && !known.empty()) text += fmt::format("\n  commands: {}", fmt::join(known, ", "));
   return text + "\n";
 }
 
-// --config is taken out of the arguments before they are parsed (config_file.h); this declares it in every command's help.
+// --config is taken out of the arguments before they are parsed (config_file.h); this declares it in every command's
+// help.
 void declare_config_flag(CLI::App& command) {
   const auto inner = command.get_subcommands([](const CLI::App*) { return true; });
   for (CLI::App* each : inner) declare_config_flag(*each);
   if (inner.empty())
-    command.add_option_function<std::string>("--config", [](const std::string&) {}, "TOML file that sets any of these flags; a flag wins");
+    command.add_option_function<std::string>(
+        "--config", [](const std::string&) {}, "TOML file that sets any of these flags; a flag wins");
 }
 
 int run(int argc, char** argv, fare::Ranks& ranks) {

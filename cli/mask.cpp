@@ -60,12 +60,14 @@ int mask_command(const MaskFlags& flags, const std::vector<std::string>& argumen
 void add_mask_command(CLI::App& program, int& exit_status, Ranks& ranks, const std::vector<std::string>& arguments) {
   auto flags = std::make_shared<MaskFlags>();
   flags->common.ranks = &ranks;
-  CLI::App* command = program.add_subcommand("mask", "What masking the nominated experts does, beside groups matched to them");
+  CLI::App* command =
+      program.add_subcommand("mask", "What masking the nominated experts does, beside groups matched to them");
   add_study_flags(*command, *flags);
   add_masking_flags(*command, flags->profile, flags->mask_size);
-  command->footer("Examples:\n"
-                  "  fare mask --model DIR --pairs pairs.jsonl --utility utility.jsonl --neutral neutral.jsonl --out RUN\n"
-                  "  fare mask --model DIR --tasks fare_crows_pairs --utility-tasks truthfulqa_mc1 --mask-size 20 --out RUN");
+  command->footer(
+      "Examples:\n"
+      "  fare mask --model DIR --pairs pairs.jsonl --utility utility.jsonl --neutral neutral.jsonl --out RUN\n"
+      "  fare mask --model DIR --tasks fare_crows_pairs --utility-tasks truthfulqa_mc1 --mask-size 20 --out RUN");
   command->callback([flags, &exit_status, &arguments] { exit_status = mask_command(*flags, arguments); });
 }
 

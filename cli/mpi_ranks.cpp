@@ -18,13 +18,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr int kClaim = 1, kNumber = 2;                // tags: a rank asks for a number, and gets it
-constexpr size_t kPiece = size_t{1} << 28;            // bytes of one message at most; MPI counts in int
+constexpr int kClaim = 1, kNumber = 2;      // tags: a rank asks for a number, and gets it
+constexpr size_t kPiece = size_t{1} << 28;  // bytes of one message at most; MPI counts in int
 
 // Waits without keeping a core busy, unlike MPI's own waiting.
 void finish(MPI_Request request) {
   int done = 0;
-  for (auto pause = 20us; MPI_Test(&request, &done, MPI_STATUS_IGNORE), done == 0; pause = std::min<std::chrono::microseconds>(2 * pause, 1ms))
+  for (auto pause = 20us; MPI_Test(&request, &done, MPI_STATUS_IGNORE), done == 0;
+       pause = std::min<std::chrono::microseconds>(2 * pause, 1ms))
     std::this_thread::sleep_for(pause);
 }
 
@@ -35,7 +36,8 @@ class MpiRanks final : public Ranks {
     int provided = 0;
     MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided);
     if (provided < MPI_THREAD_MULTIPLE)
-      throw Error("this MPI library does not let several threads call it (MPI_THREAD_MULTIPLE); run fare without mpirun");
+      throw Error(
+          "this MPI library does not let several threads call it (MPI_THREAD_MULTIPLE); run fare without mpirun");
     MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
     MPI_Comm_size(MPI_COMM_WORLD, &size_);
     MPI_Comm_dup(MPI_COMM_WORLD, &claims_);  // so that claims and exchanges cannot meet
@@ -77,7 +79,8 @@ class MpiRanks final : public Ranks {
       all[r] = static_cast<int>(r) == rank_ ? bytes : std::string(sizes[r], '\0');
       for (size_t at = 0; at < all[r].size(); at += kPiece) {
         const size_t count = std::min(kPiece, all[r].size() - at);
-        MPI_Ibcast(all[r].data() + at, static_cast<int>(count), MPI_BYTE, static_cast<int>(r), MPI_COMM_WORLD, &request);
+        MPI_Ibcast(all[r].data() + at, static_cast<int>(count), MPI_BYTE, static_cast<int>(r), MPI_COMM_WORLD,
+                   &request);
         finish(request);
       }
     }

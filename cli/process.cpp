@@ -19,8 +19,8 @@ constexpr int kMappedBlock = 128 << 10;
 constexpr int kKeptBytes = 16 << 20;
 
 // Settings that libraries read when they are loaded or first used; what the user has set stays.
-// Threads that wait: libgomp. Prepared products: one for each shape is kept, half a megabyte each, by oneDNN for the process
-// and by ATen for each thread; there are as many shapes as experts have row counts.
+// Threads that wait: libgomp. Prepared products: one for each shape is kept, half a megabyte each, by oneDNN for the
+// process and by ATen for each thread; there are as many shapes as experts have row counts.
 constexpr std::pair<const char*, const char*> kSettings[] = {
     {"GOMP_SPINCOUNT", "1000"}, {"LRU_CACHE_CAPACITY", "128"}, {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128"}};
 

@@ -37,7 +37,8 @@ void write_comparison(const fs::path& folder, const std::vector<fs::path>& runs)
   const OrderedJson comparison = compare_runs(compared);
   fs::create_directories(folder / "tables");
   write_file(folder / "comparison.json", comparison.dump(1) + "\n");
-  for (const char* list : {"models", "candidates"}) write_file(folder / "tables" / (std::string(list) + ".csv"), csv_of_rows(comparison.at(list)));
+  for (const char* list : {"models", "candidates"})
+    write_file(folder / "tables" / (std::string(list) + ".csv"), csv_of_rows(comparison.at(list)));
   write_file(folder / "comparison.html", render_comparison(comparison, links));
   fmt::print("{}\n", (folder / "comparison.html").string());
 }
@@ -77,12 +78,14 @@ void add_report_command(CLI::App& program, int& exit_status) {
   auto flags = std::make_shared<ReportFlags>();
   CLI::App* command = program.add_subcommand("report", "Rebuild page and tables of runs from their report.json");
   command->add_option("runs", flags->runs, "Run folders of fare diagnose")->required();
-  command->add_option("--out", flags->out, "Also compare the runs: a table of models with their stage of stop, in this folder");
+  command->add_option("--out", flags->out,
+                      "Also compare the runs: a table of models with their stage of stop, in this folder");
   command->add_option("--index", flags->index, "Also write one page that links them, here");
   command->add_option("--scores", flags->scores, "Output folders of fare eval to show on the index page");
   command->add_option("--title", flags->title, "Title of the index page");
-  command->footer("Examples:\n  fare report RUN\n  fare report RUN1 RUN2 --out COMPARED\n"
-                  "  fare report RUN1 RUN2 --index out/report.html");
+  command->footer(
+      "Examples:\n  fare report RUN\n  fare report RUN1 RUN2 --out COMPARED\n"
+      "  fare report RUN1 RUN2 --index out/report.html");
   command->callback([flags, &exit_status] { exit_status = report(*flags); });
 }
 

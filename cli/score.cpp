@@ -37,9 +37,9 @@ struct ScoreFlags {
 
 // One scoring of all requests and the files it goes to.
 struct Run {
-  std::string name;                     // "" for a single run, else the stem of its files
+  std::string name;  // "" for a single run, else the stem of its files
   std::optional<Intervention> intervention;
-  fs::path scores, receipt, trace;      // empty = not written
+  fs::path scores, receipt, trace;  // empty = not written
 };
 
 fs::path beside(const fs::path& out, const std::string& ending) {
@@ -103,13 +103,15 @@ void write_receipt(const Run& run, const Receipt& receipt) {
 int score(const ScoreFlags& flags) {
   const Progress progress = console(flags.common);
   if (flags.common.out.empty() && (!flags.trace.empty() || !flags.intervention.empty()))
-    throw UsageError("--out FILE is needed with --intervention and --trace: the receipt and the trace lie beside the scores");
+    throw UsageError(
+        "--out FILE is needed with --intervention and --trace: the receipt and the trace lie beside the scores");
   if (flags.common.out.empty() && !flags.interventions.empty())
     throw UsageError("--out FOLDER is needed with --interventions");
 
   std::vector<RequestLine> lines = read_requests(flags.requests);
   if (flags.common.limit > 0 && lines.size() > static_cast<size_t>(flags.common.limit)) {
-    progress.say(fmt::format("--limit {}: the first {} of {} requests", flags.common.limit, flags.common.limit, lines.size()));
+    progress.say(
+        fmt::format("--limit {}: the first {} of {} requests", flags.common.limit, flags.common.limit, lines.size()));
     lines.resize(static_cast<size_t>(flags.common.limit));
   }
   std::vector<Run> runs = planned_runs(flags);
@@ -141,28 +143,35 @@ int score(const ScoreFlags& flags) {
   for (Run& run : runs)
     if (run.intervention && needs_calibration(*run.intervention)) calibrated.push_back(&*run.intervention);
   if (!calibrated.empty())
-    take_calibration_outputs(calibrated, *model, *Tokenizer::open(flags.common.model), flags.common.max_length, flags.prefix_token);
+    take_calibration_outputs(calibrated, *model, *Tokenizer::open(flags.common.model), flags.common.max_length,
+                             flags.prefix_token);
 
   // Traces are one file, and replayed routes name rows of the whole run: such a run is not divided.
-  const bool whole = ranks.size() == 1 || !flags.trace.empty() ||
-                     std::any_of(interventions.begin(), interventions.end(), [](const Intervention* one) { return replays(*one); });
-  if (whole && ranks.size() > 1) progress.say("traces and replayed routes are not divided: the first rank computes alone");
+  const bool whole =
+      ranks.size() == 1 || !flags.trace.empty() ||
+      std::any_of(interventions.begin(), interventions.end(), [](const Intervention* one) { return replays(*one); });
+  if (whole && ranks.size() > 1)
+    progress.say("traces and replayed routes are not divided: the first rank computes alone");
   if (whole && !first) return 0;
 
   // One trace recorder for each run that is traced.
-  const RouteTable rows = flags.trace.empty() ? RouteTable{}
-                                              : trace_rows(requests, scorer.max_length(), model->spec().vocab_size);
+  const RouteTable rows =
+      flags.trace.empty() ? RouteTable{} : trace_rows(requests, scorer.max_length(), model->spec().vocab_size);
   std::vector<std::unique_ptr<TraceFileWriter>> writers;
   std::vector<std::unique_ptr<TraceRecorder>> recorders;
   std::vector<UnitObserver> observers;
   if (!flags.trace.empty()) {
     std::vector<TraceShape> shapes;
     for (const Run& run : runs) {
-      const int64_t slots = run.intervention ? run.intervention->num_slots(model->routed()) : model->spec().router.top_k;
-      shapes.push_back({rows.offsets, rows.token_ids, model->spec().moe_layers(), model->spec().router.num_experts, slots});
+      const int64_t slots =
+          run.intervention ? run.intervention->num_slots(model->routed()) : model->spec().router.top_k;
+      shapes.push_back(
+          {rows.offsets, rows.token_ids, model->spec().moe_layers(), model->spec().router.num_experts, slots});
       if (const int64_t bytes = trace_file_bytes(shapes.back()); bytes > flags.trace_limit_mb * 1'000'000)
-        throw Error(fmt::format("--trace routes would write a file of {:.1f} MB, more than --trace-limit-mb {}; score fewer "
-                                "requests or raise the limit", static_cast<double>(bytes) / 1e6, flags.trace_limit_mb));
+        throw Error(
+            fmt::format("--trace routes would write a file of {:.1f} MB, more than --trace-limit-mb {}; score fewer "
+                        "requests or raise the limit",
+                        static_cast<double>(bytes) / 1e6, flags.trace_limit_mb));
     }
     for (size_t i = 0; i < runs.size(); ++i) {
       writers.push_back(std::make_unique<TraceFileWriter>(runs[i].trace, shapes[i]));
@@ -177,7 +186,9 @@ int score(const ScoreFlags& flags) {
   }
   UnitObserver observer;
   if (!observers.empty()) {
-    observer.begin = [&](const UnitRun& run) { for (auto& each : observers) each.begin(run); };
+    observer.begin = [&](const UnitRun& run) {
+      for (auto& each : observers) each.begin(run);
+    };
     observer.on_decision = [&](int64_t layer, const at::Tensor& logits, const Decision& decision) {
       for (auto& each : observers) each.on_decision(layer, logits, decision);
     };
@@ -190,16 +201,18 @@ int score(const ScoreFlags& flags) {
   if (!result.scratch_problem.empty())
     warn(fmt::format("--scratch {}; interventions in lower layers were computed whole", result.scratch_problem));
   else if (options.scratch.empty() && result.cache_mb_needed > options.cache_mb)
-    warn(fmt::format("--cache-mb {} is less than the {} that all layers take: interventions in lower layers were computed whole "
-                     "(--scratch DIR keeps the rest in a file; the least of use, for the highest edited layer alone, is {})",
-                     options.cache_mb, result.cache_mb_needed, result.cache_mb_least));
+    warn(fmt::format(
+        "--cache-mb {} is less than the {} that all layers take: interventions in lower layers were computed whole "
+        "(--scratch DIR keeps the rest in a file; the least of use, for the highest edited layer alone, is {})",
+        options.cache_mb, result.cache_mb_needed, result.cache_mb_least));
   int status = 0;
   for (size_t i = 0; i < runs.size(); ++i) {
     const RunResult& run = runs[i].intervention ? result.edited[i - (options.base_run ? 1 : 0)] : result.base;
     for (size_t r = 0; r < requests.size(); ++r) {
       const std::string line = score_line(requests[r], run.scores[r]);
       if (outputs[i]) outputs[i]->write(line);
-      else if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size()) throw IoError("stdout: cannot be written");
+      else if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size())
+        throw IoError("stdout: cannot be written");
     }
     if (outputs[i]) outputs[i]->commit();
     if (!runs[i].receipt.empty()) write_receipt(runs[i], run.receipt);
@@ -219,14 +232,19 @@ int score(const ScoreFlags& flags) {
 void add_score_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   auto flags = std::make_shared<ScoreFlags>();
   flags->common.ranks = &ranks;
-  CLI::App* command = program.add_subcommand("score", "Log-probabilities of continuations, under an optional intervention");
+  CLI::App* command =
+      program.add_subcommand("score", "Log-probabilities of continuations, under an optional intervention");
   add_model_flags(*command, flags->common);
-  command->add_option("--requests", flags->requests, "JSON lines: id, context + continuation or context_ids + continuation_ids")
+  command
+      ->add_option("--requests", flags->requests,
+                   "JSON lines: id, context + continuation or context_ids + continuation_ids")
       ->required();
   add_output_flag(*command, flags->common, false);
-  command->add_option("--limit", flags->common.limit, "Only the first N requests; 0 = all")->check(at_least(0))
+  command->add_option("--limit", flags->common.limit, "Only the first N requests; 0 = all")
+      ->check(at_least(0))
       ->capture_default_str();
-  command->add_option("--seed", flags->common.seed, "As with every command; no score depends on it")->check(at_least(0))
+  command->add_option("--seed", flags->common.seed, "As with every command; no score depends on it")
+      ->check(at_least(0))
       ->capture_default_str();
   auto* one = command->add_option("--intervention", flags->intervention, "Intervention file (fare-intervention/1)");
   command->add_option("--interventions", flags->interventions, "Folder of intervention files; --out is then a folder")
@@ -234,22 +252,29 @@ void add_score_command(CLI::App& program, int& exit_status, Ranks& ranks) {
   command->add_option("--trace", flags->trace, "routes: also write the routes of every fed token")
       ->check(CLI::IsMember({"routes"}));
   command->add_option("--trace-limit-mb", flags->trace_limit_mb, "Refuse a larger trace before the run (10^6 bytes)")
-      ->check(at_least(1))->capture_default_str();
+      ->check(at_least(1))
+      ->capture_default_str();
   command->add_option("--prefix-token", flags->prefix_token, "Token id that stands in for an empty context")
       ->check(at_least(0));
   command->add_option("--unit-rows", flags->unit_rows, "Rows computed together; larger is faster and takes more memory")
-      ->check(at_least(1))->capture_default_str();
+      ->check(at_least(1))
+      ->capture_default_str();
   command->add_flag("--allow-no-effect", flags->allow_no_effect, "An intervention without effect is not status 3");
   command->add_flag("--no-prefix-sharing", flags->no_prefix_sharing, "Compute every request on its own rows");
   command->add_flag("--no-resume", flags->no_resume, "Compute every intervention whole, not only what it changes");
-  command->add_flag("--no-batch-edits", flags->no_batch_edits, "Compute interventions one by one, not several through each product");
-  command->add_option("--cache-mb", flags->cache_mb, "Memory for what interventions reuse of a unit's base run (2^20 bytes)")
-      ->check(at_least(0))->capture_default_str();
+  command->add_flag("--no-batch-edits", flags->no_batch_edits,
+                    "Compute interventions one by one, not several through each product");
+  command
+      ->add_option("--cache-mb", flags->cache_mb,
+                   "Memory for what interventions reuse of a unit's base run (2^20 bytes)")
+      ->check(at_least(0))
+      ->capture_default_str();
   command->add_option("--scratch", flags->scratch, "Folder of a temporary file for what --cache-mb has no room for");
   add_console_flags(*command, flags->common);
-  command->footer("Examples:\n"
-                  "  fare score --model DIR --requests requests.jsonl --out scores.jsonl\n"
-                  "  fare score --model DIR --requests requests.jsonl --out scores.jsonl --intervention edit.json --trace routes");
+  command->footer(
+      "Examples:\n"
+      "  fare score --model DIR --requests requests.jsonl --out scores.jsonl\n"
+      "  fare score --model DIR --requests requests.jsonl --out scores.jsonl --intervention edit.json --trace routes");
   command->callback([flags, &exit_status] { exit_status = score(*flags); });
 }
 

@@ -88,11 +88,13 @@ OpenPrompts open_prompts(const StudyFlags& flags, bool by_tasks, std::vector<Set
   for (const PromptSource& source : open.sources) {
     Sha256 hash;
     for (const LoadedFile& file : source.files) hash.add(file.sha256);
-    settings.push_back({"generation-task-" + source.name, source.name, source.files.empty() ? "not there" : "sha256:" + hash.hex()});
+    settings.push_back(
+        {"generation-task-" + source.name, source.name, source.files.empty() ? "not there" : "sha256:" + hash.hex()});
   }
   if (flags.files.generation.empty()) return open;
   auto own = read_generation(flags.files.generation).items;
-  if (flags.common.limit > 0 && static_cast<int64_t>(own.size()) > flags.common.limit) own.resize(static_cast<size_t>(flags.common.limit));
+  if (flags.common.limit > 0 && static_cast<int64_t>(own.size()) > flags.common.limit)
+    own.resize(static_cast<size_t>(flags.common.limit));
   OpenPrompts added = own_prompts(own, flags.files.generation.filename().string());
   std::move(added.prompts.begin(), added.prompts.end(), std::back_inserter(open.prompts));
   open.sources.push_back(added.sources.front());
@@ -104,11 +106,14 @@ bool checked_by_files(const StudyFlags& flags, bool needs_utility) {
   const bool by_files = !flags.files.pairs.empty() || !flags.files.utility.empty();
   const bool by_tasks = !flags.tasks.empty() || !flags.utility_tasks.empty();
   if (by_files == by_tasks)
-    throw UsageError(needs_utility ? "give either --pairs and --utility, or --tasks and --utility-tasks" : "give either --pairs or --tasks");
+    throw UsageError(needs_utility ? "give either --pairs and --utility, or --tasks and --utility-tasks"
+                                   : "give either --pairs or --tasks");
   if (by_files && (flags.files.pairs.empty() || (needs_utility && flags.files.utility.empty())))
-    throw UsageError(needs_utility ? "--pairs and --utility go together: control is judged by its cost" : "--pairs is missing");
+    throw UsageError(needs_utility ? "--pairs and --utility go together: control is judged by its cost"
+                                   : "--pairs is missing");
   if (by_tasks && (flags.tasks.empty() || (needs_utility && flags.utility_tasks.empty())))
-    throw UsageError(needs_utility ? "--tasks and --utility-tasks go together: control is judged by its cost" : "--tasks is missing");
+    throw UsageError(needs_utility ? "--tasks and --utility-tasks go together: control is judged by its cost"
+                                   : "--tasks is missing");
   return by_files;
 }
 
@@ -120,28 +125,40 @@ void add_study_flags(CLI::App& command, StudyFlags& flags, bool needs_out) {
   add_model_flags(command, flags.common);
   command.add_option("--pairs", flags.files.pairs, "Pairs of a user's own (JSON lines, docs/study-data.md)");
   command.add_option("--utility", flags.files.utility, "Utility items of a user's own (JSON lines)");
-  command.add_option("--neutral", flags.files.neutral, "Neutral text (JSON lines); default: the utility items' contexts");
-  command.add_option("--tasks", flags.tasks, "Benchmarks that give the pairs, e.g. fare_crows_pairs; fare_winobias and bbq beside them are the transfer set")->delimiter(',');
-  command.add_option("--utility-tasks", flags.utility_tasks, "Benchmarks that give the utility items, e.g. truthfulqa_mc1")->delimiter(',');
+  command.add_option("--neutral", flags.files.neutral,
+                     "Neutral text (JSON lines); default: the utility items' contexts");
+  command
+      .add_option("--tasks", flags.tasks,
+                  "Benchmarks that give the pairs, e.g. fare_crows_pairs; fare_winobias and bbq beside them are the "
+                  "transfer set")
+      ->delimiter(',');
+  command
+      .add_option("--utility-tasks", flags.utility_tasks, "Benchmarks that give the utility items, e.g. truthfulqa_mc1")
+      ->delimiter(',');
   add_output_flag(command, flags.common, needs_out);
-  command.add_option("--seed", flags.common.seed, "Seed of splits, resampling and random controls")->check(at_least(0))
+  command.add_option("--seed", flags.common.seed, "Seed of splits, resampling and random controls")
+      ->check(at_least(0))
       ->capture_default_str();
   command.add_option("--limit", flags.common.limit, "First N pairs and utility items only; the report says so")
-      ->check(at_least(0))->capture_default_str();
+      ->check(at_least(0))
+      ->capture_default_str();
   add_data_flag(command, flags.common);
   add_console_flags(command, flags.common);
 }
 
 void add_masking_flags(CLI::App& command, std::string& profile, int64_t& mask_size) {
-  command.add_option("--profile", profile, "small (CPU, a look) or full")->check(CLI::IsMember({"small", "full"}))
+  command.add_option("--profile", profile, "small (CPU, a look) or full")
+      ->check(CLI::IsMember({"small", "full"}))
       ->capture_default_str();
-  command.add_option("--mask-size", mask_size, "Experts in a group of the masking tests (default 10, at most an eighth of all)")
+  command
+      .add_option("--mask-size", mask_size,
+                  "Experts in a group of the masking tests (default 10, at most an eighth of all)")
       ->check(at_least(1));
 }
 
 OrderedJson runtime_json(const RunInfo& info, uint64_t seed) {
-  return {{"command", info.command}, {"device", info.device},     {"dtype", info.dtype},       {"backend", info.backend},
-          {"threads", info.threads}, {"seed", seed},              {"versions", info.versions}, {"commit", info.commit}};
+  return {{"command", info.command}, {"device", info.device}, {"dtype", info.dtype},       {"backend", info.backend},
+          {"threads", info.threads}, {"seed", seed},          {"versions", info.versions}, {"commit", info.commit}};
 }
 
 int write_part(const OpenedStudy& opened, const OrderedJson& report) {
@@ -169,15 +186,16 @@ OpenedStudy open_study(const StudyFlags& flags, const std::string& command, cons
   CommonFlags common = flags.common;
   Ranks& ranks = *common.ranks;
   opened.first = ranks.rank() == 0;
-  if (const auto stored = opened.first && needs.kept ? RunFolder::stored(flags.common.out, "matmul") : std::nullopt; stored && common.matmul == "auto")
+  if (const auto stored = opened.first && needs.kept ? RunFolder::stored(flags.common.out, "matmul") : std::nullopt;
+      stored && common.matmul == "auto")
     common.matmul = std::get<std::string>(*stored);
   opened.model = open_model(common, opened.progress);
   const Model& model = *opened.model;
   const std::string dtype = model.execution().dtype == at::kBFloat16 ? "bf16" : "f32";
   settings.push_back({"model", flags.common.model.string(), checkpoint->fingerprint()});
-  for (const auto& [flag, path] : {std::pair{"pairs", &flags.files.pairs}, std::pair{"utility", &flags.files.utility},
-                                   std::pair{"neutral", &flags.files.neutral},
-                                   std::pair{"generation", &flags.files.generation}})
+  for (const auto& [flag, path] :
+       {std::pair{"pairs", &flags.files.pairs}, std::pair{"utility", &flags.files.utility},
+        std::pair{"neutral", &flags.files.neutral}, std::pair{"generation", &flags.files.generation}})
     if (!path->empty()) settings.push_back({flag, path->string(), file_hash(*path)});
   if (!opened.by_files) {
     settings.push_back({"tasks", flags.tasks, ""});
@@ -203,13 +221,15 @@ OpenedStudy open_study(const StudyFlags& flags, const std::string& command, cons
   scorer_options.unit_rows = int64_t{1} << 40;  // studies cut their own units, whole items each
   opened.scorer = std::make_unique<Scorer>(model, scorer_options);
   const int64_t max_length = opened.scorer->max_length();
-  opened.study = make_study(std::move(items), encoder, max_length, model.spec().vocab_size, flags.common.seed, flags.common.limit);
+  opened.study =
+      make_study(std::move(items), encoder, max_length, model.spec().vocab_size, flags.common.seed, flags.common.limit);
   std::vector<int64_t> with_nulls = opened.study.pairs_in(SplitPart::kTrain);
   if (needs.nulls_for_all) {
     with_nulls.resize(opened.study.pairs.size());
     for (size_t i = 0; i < with_nulls.size(); ++i) with_nulls[i] = static_cast<int64_t>(i);
   }
-  add_null_pairs(opened.study, encoder, model, max_length, with_nulls, read_word_lists(data_folder(flags.common) / "seat"), flags.common.seed);
+  add_null_pairs(opened.study, encoder, model, max_length, with_nulls,
+                 read_word_lists(data_folder(flags.common) / "seat"), flags.common.seed);
 
   opened.info.command = arguments;
   opened.info.dtype = dtype;

@@ -29,17 +29,18 @@ struct OpenedStudy {
   std::unique_ptr<Store> store;  // null where nothing is kept
   std::unique_ptr<Scorer> scorer;
   Study study;
-  OpenPrompts prompts;           // to be continued, where they were asked for
+  OpenPrompts prompts;  // to be continued, where they were asked for
   RunInfo info;
   bool by_files = false;
 };
 
 // What of a study's data a command reads.
 struct StudyNeeds {
-  bool utility = true;           // without: pairs alone will do
-  bool nulls_for_all = false;    // nulls that the data lacks are built (null_pairs.h) for all pairs, not those of train alone
-  bool prompts = false;          // a user's own and, beside benchmarks as pairs, those of every benchmark at hand
-  bool kept = true;              // in a run folder; without: nothing is written
+  bool utility = true;  // without: pairs alone will do
+  bool nulls_for_all =
+      false;             // nulls that the data lacks are built (null_pairs.h) for all pairs, not those of train alone
+  bool prompts = false;  // a user's own and, beside benchmarks as pairs, those of every benchmark at hand
+  bool kept = true;      // in a run folder; without: nothing is written
 };
 
 // `settings`: of the command itself, beside those all studies have. Throws UsageError on flags that do not go together.
@@ -49,8 +50,8 @@ OpenedStudy open_study(const StudyFlags& flags, const std::string& command, cons
 // --profile and --mask-size.
 void add_masking_flags(CLI::App& command, std::string& profile, int64_t& mask_size);
 
-// Writes a report of some parts (formats fare-probe/1, fare-mask/1) into the run folder, prints its `sentence` and where the
-// page is (the first rank alone). The exit status: 3 where items were skipped, else 0.
+// Writes a report of some parts (formats fare-probe/1, fare-mask/1) into the run folder, prints its `sentence` and
+// where the page is (the first rank alone). The exit status: 3 where items were skipped, else 0.
 int write_part(const OpenedStudy& opened, const OrderedJson& report);
 OrderedJson runtime_json(const RunInfo& info, uint64_t seed);  // what may differ between two runs
 

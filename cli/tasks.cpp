@@ -33,10 +33,12 @@ int list(const TasksFlags& flags) {
   for (const TaskStatus& task : tasks) {
     name_width = std::max(name_width, task.task->info.name.size());
     licence_width = std::max(licence_width, task.task->info.licence.size());
-    for (const FileStatus& file : task.files) state_width = std::max(state_width, state_of(file, flags.check_hashes).size());
+    for (const FileStatus& file : task.files)
+      state_width = std::max(state_width, state_of(file, flags.check_hashes).size());
   }
   fmt::print("benchmark data in {}{}\n\n", data.string(), std::filesystem::is_directory(data) ? "" : " (not there)");
-  fmt::print("{:<{}}  ready  {:<{}}  {:<{}}  file\n", "task", name_width, "licence", licence_width, "state", state_width);
+  fmt::print("{:<{}}  ready  {:<{}}  {:<{}}  file\n", "task", name_width, "licence", licence_width, "state",
+             state_width);
   bool changed = false;
   for (const TaskStatus& task : tasks) {
     bool first = true;
@@ -55,8 +57,10 @@ int list(const TasksFlags& flags) {
       const std::string name = entry.path().filename().string();
       lists += name.starts_with("weat") && name.ends_with(".jsonl");
     }
-  fmt::print("\nword lists: seat/weat*.jsonl (WEAT; licence none stated): {}; null pairs of the kind N2 are built from them (docs/study-data.md)\n\n",
-             lists == 0 ? "missing" : fmt::format("{} files there", lists));
+  fmt::print(
+      "\nword lists: seat/weat*.jsonl (WEAT; licence none stated): {}; null pairs of the kind N2 are built from them "
+      "(docs/study-data.md)\n\n",
+      lists == 0 ? "missing" : fmt::format("{} files there", lists));
   for (const TaskGroup& group : all_task_groups()) {
     std::string members;
     for (const std::string& member : group.members) members += (members.empty() ? "" : ", ") + member;
@@ -69,13 +73,16 @@ int list(const TasksFlags& flags) {
 
 void add_tasks_command(CLI::App& program, int& exit_status) {
   auto flags = std::make_shared<TasksFlags>();
-  CLI::App* command = program.add_subcommand("tasks", "The benchmarks known here: data files, licences, whether they are there");
+  CLI::App* command =
+      program.add_subcommand("tasks", "The benchmarks known here: data files, licences, whether they are there");
   add_data_flag(*command, flags->common);
-  command->add_flag("--check-hashes", flags->check_hashes, "Also read the files and compare them with the published ones; "
-                                                           "status 1 when one differs");
-  command->footer("Examples:\n"
-                  "  fare tasks --data DIR\n"
-                  "  fare tasks --data DIR --check-hashes");
+  command->add_flag("--check-hashes", flags->check_hashes,
+                    "Also read the files and compare them with the published ones; "
+                    "status 1 when one differs");
+  command->footer(
+      "Examples:\n"
+      "  fare tasks --data DIR\n"
+      "  fare tasks --data DIR --check-hashes");
   command->callback([flags, &exit_status] { exit_status = list(*flags); });
 }
 

@@ -46,7 +46,8 @@ std::vector<Text> texts_of_file(const fs::path& path) {
   std::vector<Text> texts;
   for_each_json_line(path, [&](const Json& line, size_t number) {
     const std::string where = "line " + std::to_string(number);
-    texts.push_back({id_of(line, path.string(), where), require<std::string>(line, "text", path.string(), where), where});
+    texts.push_back(
+        {id_of(line, path.string(), where), require<std::string>(line, "text", path.string(), where), where});
   });
   return texts;
 }
@@ -58,7 +59,8 @@ std::vector<Text> texts_of_chats(const fs::path& path, const ChatTemplate& chat_
     const std::string where = "line " + std::to_string(number);
     if (bytes.find_first_not_of(" \t\r") == std::string_view::npos) return;
     const Json checked = parse_json(bytes, path.string(), where);
-    if (!checked.is_object()) throw FormatError(path.string(), where, "expected an object with \"id\" and \"messages\"");
+    if (!checked.is_object())
+      throw FormatError(path.string(), where, "expected an object with \"id\" and \"messages\"");
     const OrderedJson line = OrderedJson::parse(bytes);
     const Chat chat = read_chat(line, path.string(), where);
     texts.push_back({id_of(checked, path.string(), where), "", where});
@@ -83,7 +85,8 @@ std::vector<Text> texts_of_stdin() {
   return texts;
 }
 
-std::string result_line(const Tokenizer& tokenizer, const Text& text, bool special, bool chat, const std::string& source) {
+std::string result_line(const Tokenizer& tokenizer, const Text& text, bool special, bool chat,
+                        const std::string& source) {
   Encoding encoding;
   try {
     encoding = tokenizer.encode(text.text, special);
@@ -108,7 +111,9 @@ void tokenize(const TokenizeFlags& flags) {
   if (!chat) texts = flags.input.empty() ? texts_of_stdin() : texts_of_file(flags.input);
   const std::string source = flags.input.empty() ? "stdin" : flags.input.string();
   const auto tokenizer = Tokenizer::open(flags.tokenizer);
-  if (chat) texts = texts_of_chats(flags.input, *open_chat_template(flags.tokenizer, flags.chat_template, "--chat"), *tokenizer);
+  if (chat)
+    texts =
+        texts_of_chats(flags.input, *open_chat_template(flags.tokenizer, flags.chat_template, "--chat"), *tokenizer);
   if (!flags.quiet)
     for (const auto& note : tokenizer->notes())
       std::fprintf(stderr, "fare tokenize: %s: %s\n", flags.tokenizer.c_str(), note.c_str());
@@ -143,9 +148,10 @@ void add_tokenize_command(CLI::App& program, int& /*exit_status*/) {
   command->add_option("--out", flags->out,
                       "JSON lines with id, ids, pieces, offsets, decoded; without it they go to stdout");
   command->add_flag("--no-special-tokens", flags->no_special_tokens, "put no tokens around the text, such as a BOS");
-  command->add_flag("--chat", flags->chat,
-                    "conversations (\"messages\" in place of \"text\") through the chat template of the checkpoint folder; "
-                    "no tokens are put around them");
+  command->add_flag(
+      "--chat", flags->chat,
+      "conversations (\"messages\" in place of \"text\") through the chat template of the checkpoint folder; "
+      "no tokens are put around them");
   command->add_option("--chat-template", flags->chat_template, "the same with the template in this file (Jinja)");
   command->add_flag("--quiet", flags->quiet, "say nothing on stderr about oddities of the tokenizer file");
   command->footer(

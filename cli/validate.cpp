@@ -38,10 +38,10 @@ struct ValidateFlags {
 // What can be seen of a file without reading it whole.
 struct Look {
   fs::path path;
-  std::string name;              // without folder and ".gz"
+  std::string name;  // without folder and ".gz"
   bool is_folder = false;
-  bool is_lines = false;         // *.jsonl
-  std::optional<Json> object;    // the whole *.json file, or the first line of a *.jsonl file
+  bool is_lines = false;       // *.jsonl
+  std::optional<Json> object;  // the whole *.json file, or the first line of a *.jsonl file
 
   bool ends(const char* ending) const { return name.ends_with(ending); }
   bool has(std::initializer_list<const char*> keys) const {
@@ -78,33 +78,40 @@ Finding found_study(const char* title, const StudyFile<Item>& file, const char* 
 // The first that fits is taken. A new kind of file is one line here.
 const Checker kCheckers[] = {
     {"run", "a run folder (config.toml, rows.sqlite)",
-     [](const Look& look) { return look.is_folder && fs::exists(look.path / "config.toml") && fs::exists(look.path / "rows.sqlite"); },
+     [](const Look& look) {
+       return look.is_folder && fs::exists(look.path / "config.toml") && fs::exists(look.path / "rows.sqlite");
+     },
      [](const fs::path& path, const ValidateFlags&) { return check_run(path); }},
     {"model", "a folder with config.json and *.safetensors", [](const Look& look) { return look.is_folder; },
      [](const fs::path& path, const ValidateFlags& flags) { return check_model_folder(path, flags.model); }},
     {"config", "a model's config.json",
-     [](const Look& look) { return !look.is_lines && (look.has({"architectures"}) || look.has({"model_type", "hidden_size"})); },
+     [](const Look& look) {
+       return !look.is_lines && (look.has({"architectures"}) || look.has({"model_type", "hidden_size"}));
+     },
      [](const fs::path& path, const ValidateFlags&) { return check_model_config(path); }},
-    {"trace", "routes written by --trace routes",
-     [](const Look& look) { return look.ends(".trace.safetensors"); },
+    {"trace", "routes written by --trace routes", [](const Look& look) { return look.ends(".trace.safetensors"); },
      [](const fs::path& path, const ValidateFlags&) {
        return found_items("trace of routes", read_trace_file(path).token_ids.size(), "rows");
      }},
     {"weights", "a single *.safetensors file", [](const Look& look) { return look.ends(".safetensors"); },
      [](const fs::path& path, const ValidateFlags& flags) { return check_weight_file(path, flags.model); }},
-    {"index", "model.safetensors.index.json", [](const Look& look) { return !look.is_lines && look.has({"weight_map"}); },
+    {"index", "model.safetensors.index.json",
+     [](const Look& look) { return !look.is_lines && look.has({"weight_map"}); },
      [](const fs::path& path, const ValidateFlags&) {
        return found_items("shard index", read_shard_index(path).file_of.size(), "tensors");
      }},
     {"tokenizer", "a tokenizer.json",
-     [](const Look& look) { return !look.is_lines && look.has({"model", "pre_tokenizer"}); },
+     [](const Look& look) {
+       return !look.is_lines && look.has({"model", "pre_tokenizer"});
+     },
      [](const fs::path& path, const ValidateFlags&) { return check_tokenizer_file(path); }},
     {"intervention", "an intervention (fare-intervention/1)",
      [](const Look& look) { return look.says("fare-intervention/") || (!look.is_lines && look.has({"edits"})); },
      [](const fs::path& path, const ValidateFlags&) {
        return found_items("intervention", Intervention::read(path).edits.size(), "edits");
      }},
-    {"receipt", "what an intervention did (fare-receipt/1)", [](const Look& look) { return look.says("fare-receipt/"); },
+    {"receipt", "what an intervention did (fare-receipt/1)",
+     [](const Look& look) { return look.says("fare-receipt/"); },
      [](const fs::path& path, const ValidateFlags&) { return check_receipt(path); }},
     {"report", "report.json of fare diagnose, probe and mask",
      [](const Look& look) { return look.says("fare-report/") || look.says("fare-probe/") || look.says("fare-mask/"); },
@@ -113,23 +120,38 @@ const Checker kCheckers[] = {
      [](const fs::path& path, const ValidateFlags&) { return check_rows(path); }},
     {"scores", "what fare score wrote", [](const Look& look) { return look.lines_with({"logprob_nats"}); },
      [](const fs::path& path, const ValidateFlags&) { return check_scores(path); }},
-    {"texts", "what fare generate wrote", [](const Look& look) { return look.lines_with({"sample", "token_ids"}); },
+    {"texts", "what fare generate wrote",
+     [](const Look& look) {
+       return look.lines_with({"sample", "token_ids"});
+     },
      [](const fs::path& path, const ValidateFlags&) { return check_texts(path); }},
     {"requests", "JSON lines for fare score",
      [](const Look& look) { return look.lines_with({"continuation"}) || look.lines_with({"continuation_ids"}); },
-     [](const fs::path& path, const ValidateFlags&) { return found_items("requests", read_requests(path).size(), "requests"); }},
+     [](const fs::path& path, const ValidateFlags&) {
+       return found_items("requests", read_requests(path).size(), "requests");
+     }},
     {"generation", "study data: prompts with stereotyped and opposite answers",
-     [](const Look& look) { return look.lines_with({"prompt", "stereo"}) || look.lines_with({"prompt", "anti"}); },
-     [](const fs::path& path, const ValidateFlags&) { return found_study("generation", read_generation(path), "prompts"); }},
+     [](const Look& look) {
+       return look.lines_with({"prompt", "stereo"}) || look.lines_with({"prompt", "anti"});
+     },
+     [](const fs::path& path, const ValidateFlags&) {
+       return found_study("generation", read_generation(path), "prompts");
+     }},
     {"prompts", "JSON lines for fare generate",
-     [](const Look& look) { return look.lines_with({"prompt"}) || look.lines_with({"prompt_ids"}) || look.lines_with({"messages"}); },
-     [](const fs::path& path, const ValidateFlags&) { return found_items("prompts", read_prompts(path).size(), "prompts"); }},
+     [](const Look& look) {
+       return look.lines_with({"prompt"}) || look.lines_with({"prompt_ids"}) || look.lines_with({"messages"});
+     },
+     [](const fs::path& path, const ValidateFlags&) {
+       return found_items("prompts", read_prompts(path).size(), "prompts");
+     }},
     {"pairs", "study data: pairs of texts",
      [](const Look& look) { return look.lines_with({"stereo"}) || look.lines_with({"anti"}); },
      [](const fs::path& path, const ValidateFlags&) { return found_study("pairs", read_pairs(path), "pairs"); }},
     {"utility", "study data: multiple-choice questions",
      [](const Look& look) { return look.lines_with({"choices"}) || look.lines_with({"gold"}); },
-     [](const fs::path& path, const ValidateFlags&) { return found_study("utility", read_utility(path), "questions"); }},
+     [](const fs::path& path, const ValidateFlags&) {
+       return found_study("utility", read_utility(path), "questions");
+     }},
     {"neutral", "study data: neutral texts", [](const Look& look) { return look.lines_with({"text"}); },
      [](const fs::path& path, const ValidateFlags&) { return found_study("neutral", read_neutral(path), "texts"); }},
 };
@@ -185,8 +207,9 @@ const Checker& checker_of(const fs::path& path, const std::string& kind) {
   std::string keys;
   if (look.object)
     for (const auto& [key, value] : look.object->items()) keys += (keys.empty() ? " (its fields: " : ", ") + key;
-  throw FormatError(path.string(), "",
-                    "no kind of file that FARE checks" + (keys.empty() ? "" : keys + ")") + "; name it with --kind: " + kinds());
+  throw FormatError(
+      path.string(), "",
+      "no kind of file that FARE checks" + (keys.empty() ? "" : keys + ")") + "; name it with --kind: " + kinds());
 }
 
 void print(const fs::path& path, const Finding& finding) {
@@ -201,7 +224,8 @@ int validate(const ValidateFlags& flags) {
   for (const fs::path& path : flags.paths) {
     OrderedJson file = {{"path", path.string()}};
     try {
-      const Finding finding = flags.config_only ? check_model_config(path) : checker_of(path, flags.kind).check(path, flags);
+      const Finding finding =
+          flags.config_only ? check_model_config(path) : checker_of(path, flags.kind).check(path, flags);
       file.update(OrderedJson{{"kind", finding.title}, {"sound", true}});
       file.update(finding.fields);
       if (!flags.json) print(path, finding);
@@ -231,15 +255,18 @@ int validate(const ValidateFlags& flags) {
 void add_validate_command(CLI::App& program, int& exit_status) {
   auto flags = std::make_shared<ValidateFlags>();
   CLI::App* command = program.add_subcommand(
-      "validate", "Checks model folders, tokenizers, the files that go in and those that came out, without running a model");
-  command->add_option("PATH", flags->paths, "folders and files; every one is checked, status 1 if any is wrong")->required();
+      "validate",
+      "Checks model folders, tokenizers, the files that go in and those that came out, without running a model");
+  command->add_option("PATH", flags->paths, "folders and files; every one is checked, status 1 if any is wrong")
+      ->required();
   std::vector<std::string> names;
   for (const Checker& checker : kCheckers) names.push_back(checker.kind);
   command->add_option("--kind", flags->kind, "what the files are; without it, what they look like")
       ->check(CLI::IsMember(names));
   command->add_flag("--weights", flags->model.read_weights, "read every weight and look for NaN and Inf");
   command->add_flag("--fingerprint", flags->model.fingerprint, "print the fingerprint of a model folder");
-  command->add_flag("--config-only", flags->config_only, "only the config.json of a model: the file, or a folder that holds it");
+  command->add_flag("--config-only", flags->config_only,
+                    "only the config.json of a model: the file, or a folder that holds it");
   command->add_flag("--json", flags->json, "what was found as JSON on stdout (docs/validate.md)");
   std::string footer = "Kinds:\n";
   for (const Checker& checker : kCheckers) footer += fmt::format("  {:<13} {}\n", checker.kind, checker.what);

@@ -64,7 +64,8 @@ BytesOfType find_tensors(Finding& finding, const std::vector<TensorView>& tensor
       sum->bytes += static_cast<int64_t>(tensor.num_bytes);
     }
   const auto row = [](const Sum& sum) {
-    return fmt::format("{} tensors, {} parameters, {} bytes", grouped(sum.tensors), grouped(sum.elements), grouped(sum.bytes));
+    return fmt::format("{} tensors, {} parameters, {} bytes", grouped(sum.tensors), grouped(sum.elements),
+                       grouped(sum.bytes));
   };
   finding.row("weights", row(total));
   finding.fields["tensors"] = total.tensors;
@@ -78,7 +79,8 @@ BytesOfType find_tensors(Finding& finding, const std::vector<TensorView>& tensor
 }
 
 // Throws the NumericError of the first tensor, in the order given, that holds NaN or Inf.
-void scan(Finding& finding, const std::vector<TensorView>& tensors, const std::function<void(const TensorView&)>& release) {
+void scan(Finding& finding, const std::vector<TensorView>& tensors,
+          const std::function<void(const TensorView&)>& release) {
   std::vector<std::string> failures(tensors.size());
   parallel_for(static_cast<int64_t>(tensors.size()), physical_cores(), [&](int64_t i) {
     const TensorView& tensor = tensors[static_cast<size_t>(i)];
@@ -114,7 +116,8 @@ std::optional<Dtype> announced_dtype(const Json& config) {
   for (const char* key : {"dtype", "torch_dtype"}) {
     std::string name = text_of(config, key);
     if (name.starts_with("torch.")) name.erase(0, 6);
-    for (const auto& [known, dtype] : {std::pair{"bfloat16", Dtype::kBF16}, {"float16", Dtype::kF16}, {"float32", Dtype::kF32}})
+    for (const auto& [known, dtype] :
+         {std::pair{"bfloat16", Dtype::kBF16}, {"float16", Dtype::kF16}, {"float32", Dtype::kF32}})
       if (name == known) return dtype;
   }
   return std::nullopt;
@@ -147,17 +150,19 @@ ModelSize find_family(Finding& finding, const Family& family, const Weights& wei
 void find_fit(Finding& finding, const BytesOfType& stored, const ModelSize& size) {
   const MachineMemory memory = machine_memory();
   const int64_t bytes = sum_of(stored), left = memory.available_bytes - bytes;
-  finding.row("memory", fmt::format("{}, {} available", gigabytes(memory.total_bytes), gigabytes(memory.available_bytes)));
+  finding.row("memory",
+              fmt::format("{}, {} available", gigabytes(memory.total_bytes), gigabytes(memory.available_bytes)));
   finding.fields["memory"] = {{"total_bytes", memory.total_bytes}, {"available_bytes", memory.available_bytes}};
   finding.fields["fits"] = OrderedJson::object();
   for (const auto& [name, working] : {std::pair{"f32", Dtype::kF32}, {"bf16", Dtype::kBF16}}) {
     const auto same = stored.find(working);
     const bool mapped = same != stored.end() && same->second == bytes;
     const bool fits = left > 0;
-    finding.row(name == std::string("f32") ? "fits" : "",
-                fmt::format("{}: {} {}, {}", name, gigabytes(bytes), mapped ? "mapped as stored" : "mapped, converted at use",
-                            fits ? "stay in memory; room for " + grouped(left / size.cache_bytes_per_token) + " tokens of cache"
-                                 : "more than is available: read from the disk again in every pass"));
+    finding.row(
+        name == std::string("f32") ? "fits" : "",
+        fmt::format("{}: {} {}, {}", name, gigabytes(bytes), mapped ? "mapped as stored" : "mapped, converted at use",
+                    fits ? "stay in memory; room for " + grouped(left / size.cache_bytes_per_token) + " tokens of cache"
+                         : "more than is available: read from the disk again in every pass"));
     OrderedJson row = {{"weight_bytes", bytes}, {"converted_at_use", !mapped}, {"fits", fits}};
     row["cache_tokens"] = fits ? OrderedJson(left / size.cache_bytes_per_token) : OrderedJson(nullptr);
     finding.fields["fits"][name] = row;
@@ -218,7 +223,8 @@ Finding check_model_config(const fs::path& path) {
   }
   const BytesOfType stored = size.stored_bytes(*dtype);
   std::vector<std::string> parts;
-  for (const auto& [type, bytes] : stored) parts.push_back(fmt::format("{} bytes of {}", grouped(bytes), dtype_name(type)));
+  for (const auto& [type, bytes] : stored)
+    parts.push_back(fmt::format("{} bytes of {}", grouped(bytes), dtype_name(type)));
   finding.row("weights", fmt::format("{}, as config.json announces them", fmt::join(parts, ", ")));
   finding.fields["stored_bytes"] = json_of(stored);
   find_fit(finding, stored, size);

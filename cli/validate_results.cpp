@@ -29,7 +29,8 @@ Finding counted(const char* title, const char* of_what, int64_t count) {
 const Json& list_of(const Json& object, const char* key, const std::string& path, const std::string& where) {
   const auto found = object.find(key);
   if (found == object.end()) throw FormatError(path, where, fmt::format("field '{}' is missing", key));
-  if (!found->is_array()) throw FormatError(path, where, fmt::format("field '{}' must be a list, found {}", key, found->dump()));
+  if (!found->is_array())
+    throw FormatError(path, where, fmt::format("field '{}' must be a list, found {}", key, found->dump()));
   return *found;
 }
 
@@ -41,11 +42,13 @@ int64_t count_of(const Json& object, const char* key, const std::string& path, c
 
 // The token ids of a line and one log-probability for each; returns their sum.
 double check_tokens(const Json& line, const std::string& path, const std::string& where) {
-  const Json &ids = list_of(line, "token_ids", path, where), &logprobs = list_of(line, "token_logprobs_nats", path, where);
+  const Json &ids = list_of(line, "token_ids", path, where),
+             &logprobs = list_of(line, "token_logprobs_nats", path, where);
   if (ids.size() != logprobs.size())
     throw FormatError(path, where, fmt::format("{} token_ids but {} token_logprobs_nats", ids.size(), logprobs.size()));
   for (const Json& id : ids)
-    if (!id.is_number_integer() || id < 0) throw FormatError(path, where, "token_ids holds " + id.dump() + ", which is no token id");
+    if (!id.is_number_integer() || id < 0)
+      throw FormatError(path, where, "token_ids holds " + id.dump() + ", which is no token id");
   double sum = 0;
   for (const Json& logprob : logprobs) {
     if (!logprob.is_number() || logprob > 1e-6)
@@ -72,14 +75,15 @@ void check_rules(const Json& value, const std::string& path, const std::string& 
       if (reason == value.end() || !reason->is_string() || reason->get_ref<const std::string&>().empty())
         throw FormatError(path, here, fmt::format("is null without '{}_reason'", key));
     }
-    if (key.ends_with("interval") && inner.is_array() && inner.size() == 2 && inner[0].is_number() && inner[0] > inner[1])
+    if (key.ends_with("interval") && inner.is_array() && inner.size() == 2 && inner[0].is_number() &&
+        inner[0] > inner[1])
       throw FormatError(path, here, inner.dump() + " is not [low, high]");
     check_rules(inner, path, here);
   }
 }
 
-void expect_one_of(const Json& object, const char* key, std::initializer_list<const char*> accepted, const std::string& path,
-                   const std::string& where) {
+void expect_one_of(const Json& object, const char* key, std::initializer_list<const char*> accepted,
+                   const std::string& path, const std::string& where) {
   const auto found = require<std::string>(object, key, path, where);
   if (std::find(accepted.begin(), accepted.end(), found) == accepted.end())
     throw FormatError(path, where, fmt::format("field '{}' is '{}', which is none of the accepted ones", key, found));
@@ -97,8 +101,10 @@ Finding check_scores(const fs::path& path) {
     const double sum = check_tokens(line, file, where), total = require<double>(line, "logprob_nats", file, where);
     if (std::abs(sum - total) > 1e-6 * std::max(1.0, std::abs(sum)))
       throw FormatError(file, where, fmt::format("logprob_nats is {}, but token_logprobs_nats sum to {}", total, sum));
-    if (const int64_t n = count_of(line, "num_tokens", file, where); n != static_cast<int64_t>(line["token_ids"].size()))
-      throw FormatError(file, where, fmt::format("num_tokens is {}, but there are {} token_ids", n, line["token_ids"].size()));
+    if (const int64_t n = count_of(line, "num_tokens", file, where);
+        n != static_cast<int64_t>(line["token_ids"].size()))
+      throw FormatError(file, where,
+                        fmt::format("num_tokens is {}, but there are {} token_ids", n, line["token_ids"].size()));
     for (const char* key : {"context_tokens", "truncated_tokens"}) count_of(line, key, file, where);
     for (const char* key : {"is_greedy", "boundary_merge"}) require<bool>(line, key, file, where);
   });
@@ -112,7 +118,8 @@ Finding check_texts(const fs::path& path) {
     const std::string where = fmt::format("line {}", number);
     const auto id = require<std::string>(line, "id", file, where);
     const int64_t sample = count_of(line, "sample", file, where);
-    if (!texts.insert({id, sample}).second) throw FormatError(file, where, fmt::format("sample {} of '{}' stands twice", sample, id));
+    if (!texts.insert({id, sample}).second)
+      throw FormatError(file, where, fmt::format("sample {} of '{}' stands twice", sample, id));
     check_tokens(line, file, where);
     expect_one_of(line, "finish", {"length", "eos", "stop"}, file, where);
     if (const auto text = line.find("text"); text == line.end() || !(text->is_string() || text->is_null()))
@@ -131,7 +138,8 @@ Finding check_receipt(const fs::path& path) {
     if (const auto found = receipt.find(key); found == receipt.end() || !(found->is_string() || found->is_null()))
       throw FormatError(file, "", fmt::format("field '{}' must be a text or null", key));
   const auto layers = receipt.find("layers");
-  if (layers == receipt.end() || !layers->is_object()) throw FormatError(file, "", "field 'layers' must map layers to what happened there");
+  if (layers == receipt.end() || !layers->is_object())
+    throw FormatError(file, "", "field 'layers' must map layers to what happened there");
   for (const auto& [layer, done] : layers->items()) {
     const std::string where = "layer " + layer;
     const int64_t in_scope = count_of(done, "tokens_in_scope", file, where);
@@ -151,18 +159,22 @@ Finding check_receipt(const fs::path& path) {
 Finding check_report(const fs::path& path) {
   const std::string file = path.string();
   const Json report = read_json_file(path);
-  if (const auto format = require<std::string>(report, "format", file, ""); format == "fare-probe/1" || format == "fare-mask/1") {
+  if (const auto format = require<std::string>(report, "format", file, "");
+      format == "fare-probe/1" || format == "fare-mask/1") {
     check_rules(report, file, "");
     return Finding{"report of a part of the diagnosis"};
   }
   expect_format(report, "fare-report/1", file);
-  for (const char* part : {"headline", "model", "data", "thresholds", "splits", "self_checks", "calibration", "stages", "sensitivity",
-                           "router_profile", "experts", "search", "reach", "masking", "conditions", "generation", "profile", "runtime"})
+  for (const char* part :
+       {"headline", "model", "data", "thresholds", "splits", "self_checks", "calibration", "stages", "sensitivity",
+        "router_profile", "experts", "search", "reach", "masking", "conditions", "generation", "profile", "runtime"})
     if (!report.contains(part)) throw FormatError(file, "", fmt::format("field '{}' is missing", part));
   const Json& headline = report["headline"];
   if (!headline.is_object()) throw FormatError(file, "headline", "must be an object");
-  expect_one_of(headline, "code", {"no_measurable_preference", "insensitive", "unachievable", "non_robust", "costly", "does_not_transfer",
-                                   "controllable", "controllable_though_insensitive", "unresolved"}, file, "headline");
+  expect_one_of(headline, "code",
+                {"no_measurable_preference", "insensitive", "unachievable", "non_robust", "costly", "does_not_transfer",
+                 "controllable", "controllable_though_insensitive", "unresolved"},
+                file, "headline");
   require<std::string>(headline, "sentence", file, "headline");
   const Json& stages = list_of(report, "stages", file, "");
   for (size_t i = 0; i < stages.size(); ++i) {
@@ -182,7 +194,8 @@ Finding check_rows(const fs::path& path) {
   if (!fs::exists(path)) throw IoError(path.string() + ": no such file");
   // A reader that may not write leaves the files of the write-ahead log behind.
   const Store store(path, ::access(path.c_str(), W_OK) == 0 ? Store::Mode::kReadWrite : Store::Mode::kReadOnly);
-  store.for_each({}, [&](const Row& row, const std::string&) { parse_json(row.value_json, path.string(), row.key.text()); });
+  store.for_each(
+      {}, [&](const Row& row, const std::string&) { parse_json(row.value_json, path.string(), row.key.text()); });
   return counted("rows of a run", "rows", store.count());
 }
 

@@ -10,15 +10,17 @@ namespace fare {
 namespace {
 
 const std::set<std::string_view> kFunctionWords = {
-    "a",     "an",    "the",   "this",  "that",   "these",  "those", "some",  "any",   "all",    "each",   "every", "both",
-    "such",  "i",     "you",   "he",    "she",    "it",     "we",    "they",  "me",    "him",    "her",    "us",    "them",
-    "my",    "your",  "his",   "its",   "our",    "their",  "who",   "which", "what",  "whose",  "there",  "here",  "and",
-    "or",    "but",   "so",    "as",    "than",   "then",   "if",    "when",  "while", "because","of",     "in",    "on",
-    "at",    "by",    "for",   "with",  "from",   "to",     "into",  "onto",  "about", "over",   "under",  "up",    "down",
-    "out",   "off",   "like",  "is",    "are",    "was",    "were",  "be",    "been",  "being",  "am",     "do",    "does",
-    "did",   "has",   "have",  "had",   "having", "will",   "would", "can",   "could", "shall",  "should", "may",   "might",
-    "must",  "very",  "too",   "quite", "really", "rather", "just",  "also",  "only",  "even",   "still",  "always","often",
-    "more",  "most",  "much",  "many",  "pretty", "extremely", "usually", "probably"};
+    "a",       "an",      "the",   "this",   "that",    "these",  "those", "some",   "any",    "all",    "each",
+    "every",   "both",    "such",  "i",      "you",     "he",     "she",   "it",     "we",     "they",   "me",
+    "him",     "her",     "us",    "them",   "my",      "your",   "his",   "its",    "our",    "their",  "who",
+    "which",   "what",    "whose", "there",  "here",    "and",    "or",    "but",    "so",     "as",     "than",
+    "then",    "if",      "when",  "while",  "because", "of",     "in",    "on",     "at",     "by",     "for",
+    "with",    "from",    "to",    "into",   "onto",    "about",  "over",  "under",  "up",     "down",   "out",
+    "off",     "like",    "is",    "are",    "was",     "were",   "be",    "been",   "being",  "am",     "do",
+    "does",    "did",     "has",   "have",   "had",     "having", "will",  "would",  "can",    "could",  "shall",
+    "should",  "may",     "might", "must",   "very",    "too",    "quite", "really", "rather", "just",   "also",
+    "only",    "even",    "still", "always", "often",   "more",   "most",  "much",   "many",   "pretty", "extremely",
+    "usually", "probably"};
 
 // Words of `attribute` in a row, covering place `first` (or at 0, where `first` is the number of words).
 bool met(const std::vector<std::string>& words, const std::vector<std::string>& attribute, size_t first) {
@@ -27,7 +29,8 @@ bool met(const std::vector<std::string>& words, const std::vector<std::string>& 
     const bool holds = begin + attribute.size() > first;
     const bool only_functions = begin == 0 && std::all_of(attribute.begin(), attribute.end(),
                                                           [](const auto& word) { return is_function_word(word); });
-    if ((holds || only_functions) && std::equal(attribute.begin(), attribute.end(), words.begin() + static_cast<std::ptrdiff_t>(begin)))
+    if ((holds || only_functions) &&
+        std::equal(attribute.begin(), attribute.end(), words.begin() + static_cast<std::ptrdiff_t>(begin)))
       return true;
   }
   return false;
@@ -59,7 +62,8 @@ bool is_function_word(std::string_view word) { return kFunctionWords.contains(wo
 TakenUp taken_up(std::string_view text, const std::vector<std::string>& stereo, const std::vector<std::string>& anti) {
   const auto words = content_and_function_words(text);
   const size_t first = static_cast<size_t>(
-      std::find_if(words.begin(), words.end(), [](const auto& word) { return !is_function_word(word); }) - words.begin());
+      std::find_if(words.begin(), words.end(), [](const auto& word) { return !is_function_word(word); }) -
+      words.begin());
   const size_t with = longest_met(words, stereo, first), against = longest_met(words, anti, first);
   if (with == against) return TakenUp::kNeither;
   return with > against ? TakenUp::kStereotype : TakenUp::kAnti;

@@ -129,16 +129,17 @@ void add_groups(OrderedJson& record, const std::string& path, const std::string&
   for (const char* answer : kAnswers) record[std::string(answer) + "_groups"] = groups[answer];
 }
 
-// Whether people are called by names ("name") or by what they are ("label"): by the number of the template, as the authors'
-// template sheets tell it (their column Proper_nouns_only); outside the intersectional files names stand above 25.
+// Whether people are called by names ("name") or by what they are ("label"): by the number of the template, as the
+// authors' template sheets tell it (their column Proper_nouns_only); outside the intersectional files names stand
+// above 25.
 std::string named_by(const std::string& category, const std::string& question_index, const std::string& path,
                      const std::string& where) {
   constexpr int64_t kLastLabel = 25;
-  static const std::set<int64_t> race_x_gender{2,  4,  6,  8,  12, 14, 18, 20, 23, 25,
-                                               27, 29, 31, 33, 35, 37, 40, 42, 44};
+  static const std::set<int64_t> race_x_gender{2, 4, 6, 8, 12, 14, 18, 20, 23, 25, 27, 29, 31, 33, 35, 37, 40, 42, 44};
   int64_t number = 0;
   const char* end = question_index.data() + question_index.size();
-  if (const auto [stop, error] = std::from_chars(question_index.data(), end, number); error != std::errc() || stop != end)
+  if (const auto [stop, error] = std::from_chars(question_index.data(), end, number);
+      error != std::errc() || stop != end)
     throw FormatError(path, where, "question_index '" + question_index + "' is not a whole number");
   const bool name = category == "Race_x_SES"      ? number % 2 == 0
                     : category == "Race_x_gender" ? race_x_gender.contains(number)
@@ -479,7 +480,9 @@ std::vector<MetricInfo> metrics(bool generate, const std::string& first_category
                         bool is_pooled = true) {
     list.push_back({name, Profile::kFair, higher, meaning, "none", is_pooled});
   };
-  fair("fare_acc", true, "share of right answers, k tied best ones count 1/k each; duplicates and (unless alone) intersectional files left out",
+  fair("fare_acc", true,
+       "share of right answers, k tied best ones count 1/k each; duplicates and (unless alone) intersectional files "
+       "left out",
        false);
   for (const std::string ending : {"", "_three"}) {
     if (generate && !ending.empty()) continue;
@@ -565,7 +568,8 @@ bool is_word_of(const std::string& word, const std::string& text) {
 }  // namespace
 
 BbqAnswer bbq_free_answer(const Document& document, const std::string& response) {
-  const int64_t answer = bbq_parse_response(choices_of(document.doc, "", document.item), named_groups(document), response);
+  const int64_t answer =
+      bbq_parse_response(choices_of(document.doc, "", document.item), named_groups(document), response);
   if (answer < 0) return BbqAnswer::kUnparsed;
   if (answer >= static_cast<int64_t>(kNumNamed)) return BbqAnswer::kUnknown;
   const auto& biased = document.flags.at("biased");

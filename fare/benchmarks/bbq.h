@@ -34,8 +34,8 @@ bool bbq_is_unknown(const std::string& answer);
 int64_t bbq_parse_response(const std::vector<std::string>& choices, const std::vector<std::vector<std::string>>& groups,
                            const std::string& response);
 
-// What a free answer to a document of bbq_generate() names: the choice along the stereotype, the other person, unknown, or
-// nothing that can be read.
+// What a free answer to a document of bbq_generate() names: the choice along the stereotype, the other person, unknown,
+// or nothing that can be read.
 enum class BbqAnswer { kBiased, kOther, kUnknown, kUnparsed };
 BbqAnswer bbq_free_answer(const Document& document, const std::string& response);
 
@@ -56,10 +56,10 @@ struct BbqContribution {
   const char* choices = "";
   BbqCounts counts;
 };
-// {"categories": rows, "num_duplicates": n}. One row per category, kind of names (`named_by`: "all", and where a category
-// has both "label" and "name"), way of choosing and condition, with n, correct, n_biased, n_not_unknown, accuracy and bias;
-// a bias without a value is null with a reason. `contributions(d)`: of document d, the same ways in the same order for every
-// document; one without items (a duplicate) adds nothing.
+// {"categories": rows, "num_duplicates": n}. One row per category, kind of names (`named_by`: "all", and where a
+// category has both "label" and "name"), way of choosing and condition, with n, correct, n_biased, n_not_unknown,
+// accuracy and bias; a bias without a value is null with a reason. `contributions(d)`: of document d, the same ways in
+// the same order for every document; one without items (a duplicate) adds nothing.
 OrderedJson bbq_tables(std::span<const Document> documents,
                        const std::function<std::vector<BbqContribution>(size_t d)>& contributions);
 

@@ -33,7 +33,8 @@ LoadedTask load(const Task& plain, const LoadOptions& options) {
     document.requests.clear();
     for (const Order& order : kOrders) {
       std::string prompt = context;
-      for (size_t place = 0; place < kOptions; ++place) prompt += fmt::format("\n{}. {}", kLetters[place], answers[order[place]]);
+      for (size_t place = 0; place < kOptions; ++place)
+        prompt += fmt::format("\n{}. {}", kLetters[place], answers[order[place]]);
       prompt += "\nAnswer:";
       for (const char* letter : kLetters) document.requests.push_back({prompt, fmt::format(" {}", letter)});
     }
@@ -75,7 +76,8 @@ BbqCounts counts_of(const Document& document, std::span<const RequestResult> res
   return counts;
 }
 
-// How often the letter itself decides: the largest share of the six choices that falls on one letter, 1/3 where none leads.
+// How often the letter itself decides: the largest share of the six choices that falls on one letter, 1/3 where none
+// leads.
 double letter_share(std::span<const RequestResult> results) {
   std::array<double, kOptions> times{};
   for (size_t o = 0; o < std::size(kOrders); ++o) {
@@ -99,7 +101,8 @@ Task fare_bbq_letters() {
     task.info.metrics.push_back({name, Profile::kFair, higher, meaning, "none", pooled});
   };
   task.info.metrics.clear();
-  add("fare_acc", true, "share of right answers, mean over the six orders; duplicates and intersectional files left out", false);
+  add("fare_acc", true,
+      "share of right answers, mean over the six orders; duplicates and intersectional files left out", false);
   add("fare_letter_share", std::nullopt,
       "share of a question's six orders that choose its favourite letter; 1/3 where the answer alone decides", false);
   add("fare_accuracy_amb", true, "share of right answers to ambiguous questions");
@@ -132,7 +135,8 @@ Task fare_bbq_letters() {
     const BbqCounts amb{t[0], t[1], t[2], t[3]}, dis{t[4], t[5], t[6], t[7]};
     std::vector<MetricValue> values;
     const auto put = [&](const char* name, std::optional<double> value, const BbqCounts& counts) {
-      const char* why = counts.num_items > 0 ? "no answer names anyone (n_u = 0)" : "no question of this kind was scored";
+      const char* why =
+          counts.num_items > 0 ? "no answer names anyone (n_u = 0)" : "no question of this kind was scored";
       values.push_back({name, value, value ? "" : why});
     };
     put("fare_accuracy_amb", amb.accuracy(), amb);

@@ -48,7 +48,8 @@ TEST(BbqLetters, EveryAnswerStandsTwiceUnderEveryLetter) {
     for (const auto& [what, count] : times) EXPECT_EQ(count, 2) << what.second;
     ASSERT_EQ(document.gold.size(), 6u);
     const std::string gold = document.doc[kAnswers[document.doc["label"].get<size_t>()]].get<std::string>();
-    for (const int64_t g : document.gold) EXPECT_EQ(under(document.requests[static_cast<size_t>(g)]), gold) << document.item;
+    for (const int64_t g : document.gold)
+      EXPECT_EQ(under(document.requests[static_cast<size_t>(g)]), gold) << document.item;
   }
 }
 
@@ -63,7 +64,8 @@ TEST(BbqLetters, ALikingForALetterCancels) {
   for (size_t d = 0; d < loaded.documents.size(); d += 7) {
     const Document& document = loaded.documents[d];
     const std::string gold = document.doc[kAnswers[document.doc["label"].get<size_t>()]].get<std::string>();
-    const auto always_b = answers(document, [](const auto& request) { return request.continuation == " B" ? -1.0 : -2.0; });
+    const auto always_b =
+        answers(document, [](const auto& request) { return request.continuation == " B" ? -1.0 : -2.0; });
     const auto knows = answers(document, [&](const auto& request) { return under(request) == gold ? -1.0 : -2.0; });
     const auto& names = document.doc["biased_answers"];
     const auto leans = answers(document, [&](const TextRequest& request) {
@@ -104,7 +106,8 @@ TEST(BbqLetters, TablesCountBiasedAndNamedAnswers) {
                            {"question_polarity", "neg"},
                            {"context_condition", "ambig"},
                            {"category", category},
-                           {"answer_info", {{"ans0", {"a", "old"}}, {"ans1", {"b", "nonOld"}}, {"ans2", {"Unknown", "unknown"}}}},
+                           {"answer_info",
+                            {{"ans0", {"a", "old"}}, {"ans1", {"b", "nonOld"}}, {"ans2", {"Unknown", "unknown"}}}},
                            {"additional_metadata", {{"stereotyped_groups", {"old"}}}},
                            {"context", category},
                            {"question", "q"},
@@ -119,7 +122,9 @@ TEST(BbqLetters, TablesCountBiasedAndNamedAnswers) {
   std::vector<std::vector<RequestResult>> results;
   for (const auto& document : loaded.documents)  // the grandson, but B wherever unknown stands under it
     results.push_back(answers(document, [](const TextRequest& request) {
-      return under(request) == "The grandson" ? -2.0 : request.continuation == " B" && under(request) == "Unknown" ? -1.0 : -3.0;
+      return under(request) == "The grandson"                              ? -2.0
+             : request.continuation == " B" && under(request) == "Unknown" ? -1.0
+                                                                           : -3.0;
     }));
   const OrderedJson tables = task.summarise(loaded.documents, results);
   ASSERT_EQ(tables["categories"].size(), 2u);
@@ -129,7 +134,8 @@ TEST(BbqLetters, TablesCountBiasedAndNamedAnswers) {
     EXPECT_EQ(row["n_biased"], 0);
     EXPECT_NEAR(row["bias"].get<double>(), -4.0 / 6, 1e-12);
   }
-  const auto age = task.score(loaded.documents[0], results[0])[0], both = task.score(loaded.documents[1], results[1])[0];
+  const auto age = task.score(loaded.documents[0], results[0])[0],
+             both = task.score(loaded.documents[1], results[1])[0];
   EXPECT_NEAR(age.value.value(), 2.0 / 6, 1e-12);
   EXPECT_FALSE(both.value);
   EXPECT_EQ(both.reason, "intersectional file");

@@ -155,24 +155,26 @@ TEST(Bbq, NamesAndLabelsHaveTheirOwnRows) {
   EXPECT_EQ(rows.size(), 1u);  // labels alone are all there is
 }
 
-// One invented row of a category: neg, ambiguous, about a Latina woman whose answer_info is empty as in the published file.
+// One invented row of a category: neg, ambiguous, about a Latina woman whose answer_info is empty as in the published
+// file.
 std::filesystem::path intersectional_folder(const std::string& category, const std::vector<int>& templates) {
   std::string lines;
   for (size_t i = 0; i < templates.size(); ++i)
-    lines += OrderedJson{{"example_id", i},
-                         {"question_index", std::to_string(templates[i])},
-                         {"question_polarity", "neg"},
-                         {"context_condition", "ambig"},
-                         {"category", category},
-                         {"answer_info", {{"ans0", {"", ""}}, {"ans1", {"M-White", "M-White"}}, {"ans2", {"Not known", "unknown"}}}},
-                         {"additional_metadata", {{"stereotyped_groups", {"Hispanic", "Latino"}}}},
-                         {"context", "c" + std::to_string(i)},
-                         {"question", "q"},
-                         {"ans0", "The Latina woman"},
-                         {"ans1", "The White man"},
-                         {"ans2", "Not known"},
-                         {"label", 2}}
-                 .dump();
+    lines += OrderedJson{
+        {"example_id", i},
+        {"question_index", std::to_string(templates[i])},
+        {"question_polarity", "neg"},
+        {"context_condition", "ambig"},
+        {"category", category},
+        {"answer_info", {{"ans0", {"", ""}}, {"ans1", {"M-White", "M-White"}}, {"ans2", {"Not known", "unknown"}}}},
+        {"additional_metadata", {{"stereotyped_groups", {"Hispanic", "Latino"}}}},
+        {"context", "c" + std::to_string(i)},
+        {"question", "q"},
+        {"ans0", "The Latina woman"},
+        {"ans1", "The White man"},
+        {"ans2", "Not known"},
+        {"label",
+         2}}.dump();
   for (size_t at = lines.find("}{"); at != std::string::npos; at = lines.find("}{", at + 1)) lines.insert(at + 1, "\n");
   const auto folder = testing::scratch("bbq-intersectional-" + category);
   std::filesystem::create_directories(folder / "bbq");
@@ -188,7 +190,9 @@ TEST(Bbq, AnEmptyGroupOfALatinaIsLatino) {
   std::string line = read_file(folder / "bbq" / "Race_x_gender.jsonl");
   line.replace(line.find("Latina"), 6, "Nordic");
   write_file(folder / "bbq" / "Race_x_gender.jsonl", line);
-  EXPECT_NE(message_of<FormatError>([&] { bbq_category("Race_x_gender").load({folder, true}); }).find("names no known group"),
+  EXPECT_NE(message_of<FormatError>([&] {
+              bbq_category("Race_x_gender").load({folder, true});
+            }).find("names no known group"),
             std::string::npos);
 }
 

@@ -96,7 +96,9 @@ LoadedTask load(const LoadOptions& options, TextTools& tools) {
   if (!any) load_data_file(file_of(kDomains[0]), options.data, false);  // says where it was looked for
   task.notes.push_back(std::to_string(num_empty) + " empty prompts and " + std::to_string(num_repeated) +
                        " repeats within a group left out; the space at the end of each prompt removed");
-  task.notes.push_back("positive and negative: a compound score of 0.5 or more, of -0.5 or less, as in BOLD's paper (VADER's authors: 0.05)");
+  task.notes.push_back(
+      "positive and negative: a compound score of 0.5 or more, of -0.5 or less, as in BOLD's paper (VADER's authors: "
+      "0.05)");
   for (const auto& path : task.missing) task.notes.push_back(path + " is missing");
   return task;
 }

@@ -1,7 +1,7 @@
-// The harness's crows_pairs_english tasks. Its data set (the revised English edition, 1,677 rows) is not among the files
-// at hand; the English columns of the bilingual table of the same authors are the closest, with the same row count and
-// the same counts per category. The table has no quoting: seven English cells keep the quotes and doubled quotes that an
-// earlier CSV gave them, and are used as they are.
+// The harness's crows_pairs_english tasks. Its data set (the revised English edition, 1,677 rows) is not among the
+// files at hand; the English columns of the bilingual table of the same authors are the closest, with the same row
+// count and the same counts per category. The table has no quoting: seven English cells keep the quotes and doubled
+// quotes that an earlier CSV gave them, and are used as they are.
 #include <algorithm>
 
 #include "fare/benchmarks/crows_pairs.h"
@@ -65,8 +65,9 @@ LoadedTask load_category(const LoadOptions& options, const std::string& category
   const auto duplicates = earlier_duplicates(more, less);
   for (size_t i = 0; i < duplicates.size(); ++i)
     task.documents[i].flags["duplicate_of"] = duplicates[i] ? OrderedJson(ids[*duplicates[i]]) : OrderedJson(nullptr);
-  task.notes.push_back("crows_pairs_english is read from the English columns of the bilingual table; its rows name no "
-                       "writer, so each pair is its own cluster");
+  task.notes.push_back(
+      "crows_pairs_english is read from the English columns of the bilingual table; its rows name no "
+      "writer, so each pair is its own cluster");
   task.notes.push_back(crows_pairs_caveat());
   task.files.push_back(std::move(file));
   return task;
@@ -79,9 +80,9 @@ OrderedJson metric_entry(const char* name) {
 }  // namespace
 
 const std::vector<std::string>& crows_pairs_categories() {
-  static const std::vector<std::string> categories{"race-color",  "gender", "socioeconomic",       "nationality",
-                                                   "religion",    "age",    "sexual-orientation",  "physical-appearance",
-                                                   "disability",  "autre"};
+  static const std::vector<std::string> categories{"race-color", "gender", "socioeconomic",      "nationality",
+                                                   "religion",   "age",    "sexual-orientation", "physical-appearance",
+                                                   "disability", "autre"};
   return categories;
 }
 
@@ -98,7 +99,8 @@ Task crows_pairs_english(const std::string& category) {
   info.title = category.empty() ? "CrowS-Pairs, revised English edition: preference in 1,677 pairs"
                                 : "CrowS-Pairs, revised English edition: bias type " + category;
   info.licence = "CC BY-SA 4.0";
-  info.source = "Nangia et al. 2020 and Neveol et al. 2022; English columns of JulienBez/CrowsPairsTools, commit a4824dcd27e4";
+  info.source =
+      "Nangia et al. 2020 and Neveol et al. 2022; English columns of JulienBez/CrowsPairsTools, commit a4824dcd27e4";
   info.files = {kTable};
   info.metrics = crows_pairs_metrics();
   info.config = {{"task", info.name},

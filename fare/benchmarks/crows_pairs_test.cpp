@@ -76,7 +76,8 @@ TEST(CrowsPairs, MetricsEqualThePublishedVector) {
   EXPECT_NEAR(*aggregates["pct_stereotype"].value, expected["harness_pct_stereotype"].get<double>(), 1e-9);
   EXPECT_NEAR(*aggregates["likelihood_diff"].value, expected["harness_likelihood_diff"].get<double>(), 1e-9);
   EXPECT_NEAR(*aggregates["fare_signed_diff"].value, expected["signed_diff_mean"].get<double>(), 1e-9);
-  EXPECT_NEAR(*aggregates["fare_group_preference"].value, expected["disadvantaged_group_preference_mean"].get<double>(), 1e-9);
+  EXPECT_NEAR(*aggregates["fare_group_preference"].value, expected["disadvantaged_group_preference_mean"].get<double>(),
+              1e-9);
   // 3 wins, 1 tie of 6.
   EXPECT_NEAR(*aggregates["fare_pct_stereotype"].value, 3.5 / 6, 1e-12);
   // Without tokens the other scorings are undefined with a reason, never 0.
@@ -109,9 +110,15 @@ TEST(CrowsPairs, OriginalFileHasThePublishedCountsAndFlaws) {
     flags["multi"] += document.flags["num_spans"].get<int>() > 1;
     flags["disagreed"] += !document.flags["agreed"].get<bool>();
   }
-  EXPECT_EQ(axes, (std::map<std::string, int>{{"race-color", 516}, {"gender", 262}, {"socioeconomic", 172},
-                                              {"nationality", 159}, {"religion", 105}, {"age", 87},
-                                              {"sexual-orientation", 84}, {"physical-appearance", 63}, {"disability", 60}}));
+  EXPECT_EQ(axes, (std::map<std::string, int>{{"race-color", 516},
+                                              {"gender", 262},
+                                              {"socioeconomic", 172},
+                                              {"nationality", 159},
+                                              {"religion", 105},
+                                              {"age", 87},
+                                              {"sexual-orientation", 84},
+                                              {"physical-appearance", 63},
+                                              {"disability", 60}}));
   EXPECT_EQ(directions, (std::map<std::string, int>{{"stereo", 1290}, {"antistereo", 218}}));
   EXPECT_EQ(flags["word_count_differs"], 213);
   EXPECT_EQ(flags["multi"], 236);
@@ -136,10 +143,17 @@ TEST(CrowsPairs, OriginalFileHasThePublishedCountsAndFlaws) {
 
 TEST(CrowsPairs, RevisedEditionHasTheHarnessCounts) {
   FARE_NEED_DATA(kBilingual);
-  const std::map<std::string, size_t> expected{{"", 1677}, {"race-color", 508}, {"gender", 320}, {"socioeconomic", 190},
-                                               {"nationality", 216}, {"religion", 111}, {"age", 91},
-                                               {"sexual-orientation", 93}, {"physical-appearance", 72},
-                                               {"disability", 65}, {"autre", 11}};
+  const std::map<std::string, size_t> expected{{"", 1677},
+                                               {"race-color", 508},
+                                               {"gender", 320},
+                                               {"socioeconomic", 190},
+                                               {"nationality", 216},
+                                               {"religion", 111},
+                                               {"age", 91},
+                                               {"sexual-orientation", 93},
+                                               {"physical-appearance", 72},
+                                               {"disability", 65},
+                                               {"autre", 11}};
   for (const auto& [category, count] : expected) {
     const LoadedTask task = crows_pairs_english(category).load({data_folder(), false});
     EXPECT_EQ(task.documents.size(), count) << category;
@@ -162,12 +176,16 @@ TEST(CrowsPairs, AChangedFileIsRefusedUnlessAccepted) {
   const LoadedTask accepted = task.load({folder, true});
   EXPECT_EQ(accepted.documents.size(), 2u);
   EXPECT_TRUE(accepted.files[0].changed);
-  EXPECT_NE(message_of<IoError>([&] { task.load({folder / "nothing", false}); }).find("docs/data.md"), std::string::npos);
+  EXPECT_NE(message_of<IoError>([&] {
+              task.load({folder / "nothing", false});
+            }).find("docs/data.md"),
+            std::string::npos);
 }
 
 TEST(CrowsPairs, BrokenRowsAreNamed) {
   const auto folder = scratch("broken");
-  const std::string header = ",sent_more,sent_less,stereo_antistereo,bias_type,annotations,anon_writer,anon_annotators\n";
+  const std::string header =
+      ",sent_more,sent_less,stereo_antistereo,bias_type,annotations,anon_writer,anon_annotators\n";
   const auto load = [&](const std::string& row) {
     write_file(folder, header + "0,A b,C b,stereo,age,\"[['age'], []]\",a0,x\n" + row);
     return message_of<FormatError>([&] {
@@ -177,7 +195,8 @@ TEST(CrowsPairs, BrokenRowsAreNamed) {
       fare_crows_pairs().load({scratch("broken-data"), true});
     });
   };
-  EXPECT_NE(load("1,A b,C b,sideways,age,\"[['age']]\",a0,x\n").find("line 3: stereo_antistereo is 'sideways'"), std::string::npos);
+  EXPECT_NE(load("1,A b,C b,sideways,age,\"[['age']]\",a0,x\n").find("line 3: stereo_antistereo is 'sideways'"),
+            std::string::npos);
   EXPECT_NE(load("1,,C b,stereo,age,\"[['age']]\",a0,x\n").find("line 3: a sentence is empty"), std::string::npos);
   EXPECT_NE(load("1,A b,C b,stereo,age,age,a0,x\n").find("line 3: annotations are not a list"), std::string::npos);
 }

@@ -131,8 +131,9 @@ Table::Table(std::vector<CsvRecord> records, std::string path, const std::vector
       throw FormatError(path_, "line 1", "the column '" + column + "' is missing" + did_you_mean(column, header_));
   for (const auto& row : rows_)
     if (row.cells.size() != header_.size())
-      throw FormatError(path_, at_line(row.line), std::to_string(row.cells.size()) + " cells, but the header has " +
-                                                      std::to_string(header_.size()) + " columns");
+      throw FormatError(path_, at_line(row.line),
+                        std::to_string(row.cells.size()) + " cells, but the header has " +
+                            std::to_string(header_.size()) + " columns");
 }
 
 bool Table::has_column(const std::string& column) const {

@@ -16,7 +16,8 @@ struct CsvRecord {
 // Splits comma-separated text with quotes: quoted cells may hold commas, line breaks (kept as they are) and doubled
 // quotes. Accepts a byte-order mark, CRLF, and a missing last line end; empty lines are skipped. A quote inside an
 // unquoted cell is an ordinary character. `path` names the file in errors.
-// Throws FormatError with the line when a quote is never closed, when text follows a closing quote, or on invalid UTF-8.
+// Throws FormatError with the line when a quote is never closed, when text follows a closing quote, or on invalid
+// UTF-8.
 std::vector<CsvRecord> parse_csv(std::string_view text, const std::string& path, char separator = ',');
 
 // Splits tab-separated text without quoting: every character between tabs belongs to the cell. Accepts a byte-order

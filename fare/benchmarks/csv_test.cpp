@@ -31,16 +31,24 @@ TEST(Csv, EndsWithAnEmptyCellAfterASeparator) {
 }
 
 TEST(Csv, RefusesAnOpenQuoteTextAfterAQuoteAndBadUtf8WithTheLine) {
-  EXPECT_NE(message_of<FormatError>([] { parse_csv("a\n\"open\nnever", "t.csv"); }).find("t.csv: line 2: a quoted cell is never closed"),
+  EXPECT_NE(message_of<FormatError>([] {
+              parse_csv("a\n\"open\nnever", "t.csv");
+            }).find("t.csv: line 2: a quoted cell is never closed"),
             std::string::npos);
-  EXPECT_NE(message_of<FormatError>([] { parse_csv("a\nb\n\"c\"d", "t.csv"); }).find("line 3: text follows a closing quote"),
+  EXPECT_NE(
+      message_of<FormatError>([] { parse_csv("a\nb\n\"c\"d", "t.csv"); }).find("line 3: text follows a closing quote"),
+      std::string::npos);
+  EXPECT_NE(message_of<FormatError>([] { parse_csv("a\n\xff", "t.csv"); }).find("line 2: not valid UTF-8"),
             std::string::npos);
-  EXPECT_NE(message_of<FormatError>([] { parse_csv("a\n\xff", "t.csv"); }).find("line 2: not valid UTF-8"), std::string::npos);
-  EXPECT_NE(message_of<FormatError>([] { parse_tsv("a\n\xff", "t.tsv"); }).find("line 2: not valid UTF-8"), std::string::npos);
+  EXPECT_NE(message_of<FormatError>([] { parse_tsv("a\n\xff", "t.tsv"); }).find("line 2: not valid UTF-8"),
+            std::string::npos);
 }
 
 TEST(Tsv, HasNoQuoting) {
-  const auto records = parse_tsv("\xEF\xBB\xBF" "a\t\"b\"\"\r\n\tc\n", "t.tsv");
+  const auto records = parse_tsv(
+      "\xEF\xBB\xBF"
+      "a\t\"b\"\"\r\n\tc\n",
+      "t.tsv");
   ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[0].cells, (Cells{"a", "\"b\"\""}));
   EXPECT_EQ(records[1].cells, (Cells{"", "c"}));
@@ -49,7 +57,9 @@ TEST(Tsv, HasNoQuoting) {
 TEST(Table, ChecksHeaderAndWidth) {
   const auto table = [](const char* text) { return Table(parse_csv(text, "t.csv"), "t.csv", {"name"}); };
   EXPECT_EQ(table("id,name\n1,x\n").cell(0, "name"), "x");
-  EXPECT_NE(message_of<FormatError>([&] { table("id,nane\n1,x\n"); }).find("the column 'name' is missing; did you mean 'nane'"),
+  EXPECT_NE(message_of<FormatError>([&] {
+              table("id,nane\n1,x\n");
+            }).find("the column 'name' is missing; did you mean 'nane'"),
             std::string::npos);
   EXPECT_NE(message_of<FormatError>([&] { table("id,name\n1,x\n2\n"); }).find("line 3: 1 cells, but the header has 2"),
             std::string::npos);

@@ -7,7 +7,8 @@
 namespace fare {
 namespace {
 
-constexpr char kOverrideHint[] = "get the published file again, or accept the change explicitly (--accept-changed-data)";
+constexpr char kOverrideHint[] =
+    "get the published file again, or accept the change explicitly (--accept-changed-data)";
 
 std::vector<std::string> names_of(const DataFile& file) {
   std::vector<std::string> names{file.path};
@@ -42,8 +43,9 @@ LoadedFile load_data_file(const DataFile& file, const std::filesystem::path& dat
   loaded.sha256 = sha256_hex(loaded.content);
   if (!file.sha256.empty() && loaded.sha256 != file.sha256) {
     if (!accept_changed)
-      throw FormatError(found->string(), "", "SHA-256 is " + loaded.sha256 + ", but the published file has " + file.sha256 +
-                                                 "; " + kOverrideHint);
+      throw FormatError(
+          found->string(), "",
+          "SHA-256 is " + loaded.sha256 + ", but the published file has " + file.sha256 + "; " + kOverrideHint);
     loaded.changed = true;
   }
   return loaded;
@@ -53,8 +55,9 @@ void check_num_records(LoadedFile& loaded, const DataFile& file, int64_t num_rec
   loaded.num_records = num_records;
   if (file.num_records == 0 || num_records == file.num_records) return;
   if (!accept_changed)
-    throw FormatError(loaded.path, "", std::to_string(num_records) + " records, but the published file has " +
-                                           std::to_string(file.num_records) + "; " + kOverrideHint);
+    throw FormatError(loaded.path, "",
+                      std::to_string(num_records) + " records, but the published file has " +
+                          std::to_string(file.num_records) + "; " + kOverrideHint);
   loaded.changed = true;
 }
 

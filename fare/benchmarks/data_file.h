@@ -10,10 +10,10 @@
 namespace fare {
 
 struct DataFile {
-  std::string path;                         // below the data folder, as in docs/data.md
-  std::vector<std::string> other_paths;     // upstream names that are accepted as well
-  std::string sha256;                       // of the unpacked content; "" = not known
-  int64_t num_records = 0;                  // 0 = not known
+  std::string path;                      // below the data folder, as in docs/data.md
+  std::vector<std::string> other_paths;  // upstream names that are accepted as well
+  std::string sha256;                    // of the unpacked content; "" = not known
+  int64_t num_records = 0;               // 0 = not known
   std::string licence;
   bool required = true;
 };
@@ -22,11 +22,11 @@ struct DataFile {
 std::optional<std::filesystem::path> locate(const DataFile& file, const std::filesystem::path& data);
 
 struct LoadedFile {
-  std::string path;              // below the data folder, as found
-  std::string sha256;            // of the unpacked content
-  int64_t num_records = 0;       // set by the loader
-  bool changed = false;          // hash or record count differ from the known ones; used because the user accepted it
-  std::string content;           // unpacked; loaders clear it once parsed
+  std::string path;         // below the data folder, as found
+  std::string sha256;       // of the unpacked content
+  int64_t num_records = 0;  // set by the loader
+  bool changed = false;     // hash or record count differ from the known ones; used because the user accepted it
+  std::string content;      // unpacked; loaders clear it once parsed
 };
 
 // Reads and checks one file. Throws IoError naming every place that was tried when a file is missing, and FormatError

@@ -1,5 +1,6 @@
 // A helper of the tests: runs tasks with a scorer that knows no model (every request gets -random() of CPython's
-// generator seeded with 42, every prompt one fixed text) and writes results and samples, for comparison with lm-evaluation-harness.
+// generator seeded with 42, every prompt one fixed text) and writes results and samples, for comparison with
+// lm-evaluation-harness.
 //   benchmarks_dump DATA OUT LIMIT TASK..      LIMIT 0 = all documents; writes OUT/TASK/results.json and samples.jsonl
 #include <cstdio>
 #include <cstdlib>
@@ -39,8 +40,8 @@ void dump(const Task& task, const std::filesystem::path& data, const std::filesy
   const std::string lines = sample_lines(task, loaded.documents, results, samples, hash);
   std::vector<MetricAggregate> metrics = aggregate_metrics(info, samples);
   add_pooled(task, loaded.documents, results, results, metrics);
-  const TaskResults tasks[] = {{info.name, info.alias.empty() ? info.name : info.alias, info.version, info.num_fewshot, num_original,
-                                static_cast<int64_t>(loaded.documents.size()), std::move(metrics),
+  const TaskResults tasks[] = {{info.name, info.alias.empty() ? info.name : info.alias, info.version, info.num_fewshot,
+                                num_original, static_cast<int64_t>(loaded.documents.size()), std::move(metrics),
                                 info.metrics, info.config}};
   RunDescription run;
   run.config = run_config({});

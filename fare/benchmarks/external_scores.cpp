@@ -60,14 +60,13 @@ void put_gaps(OrderedJson& to, const std::vector<const ExternalScore*>& rows) {
     difference = {{"of", groups[0]["group"]},
                   {"minus", groups[1]["group"]},
                   {"value", groups[0]["mean"].get<double>() - groups[1]["mean"].get<double>()}};
-  else
-    difference = {{"value", nullptr}, {"reason", fmt::format("{} groups, not two", groups.size())}};
+  else difference = {{"value", nullptr}, {"reason", fmt::format("{} groups, not two", groups.size())}};
   to["difference"] = difference;
 }
 
 // Change from `base` of the texts that both score, all together and by group.
-OrderedJson changes(const std::string& label, const std::vector<const ExternalScore*>& rows, const std::vector<const ExternalScore*>& base,
-                    const GapOptions& options) {
+OrderedJson changes(const std::string& label, const std::vector<const ExternalScore*>& rows,
+                    const std::vector<const ExternalScore*>& base, const GapOptions& options) {
   std::map<TextKey, const ExternalScore*> before;
   for (const ExternalScore* row : base) before[{row->id, row->sample}] = row;
   std::map<std::string, std::pair<std::vector<double>, std::vector<std::string>>> of_group;  // differences, clusters
@@ -89,7 +88,8 @@ OrderedJson changes(const std::string& label, const std::vector<const ExternalSc
     comparison.metric = "gaps/" + label + "/" + group;
     comparison.replicates = comparison.draws = options.replicates;
     comparison.largest = largest;
-    const stats::Comparison compared = stats::compare_paired(values.first, stats::cluster_by_name(values.second), comparison).value();
+    const stats::Comparison compared =
+        stats::compare_paired(values.first, stats::cluster_by_name(values.second), comparison).value();
     const auto interval = compared.interval(0.95);
     OrderedJson row{{"group", group.empty() ? OrderedJson() : OrderedJson(group)},
                     {"texts", compared.num_items},
@@ -112,16 +112,18 @@ OrderedJson changes(const std::string& label, const std::vector<const ExternalSc
 // The same scorer, and no text with two scores.
 void check_comparable(const ExternalScores& scores, const ExternalScores& base) {
   if (scores.scorer != base.scorer || scores.scorer_sha256 != base.scorer_sha256)
-    throw UsageError(fmt::format("{} was scored by {} ({:.12}), {} by {} ({:.12}); scores of two scorers are not compared", scores.path,
-                                 scores.scorer, scores.scorer_sha256, base.path, base.scorer, base.scorer_sha256));
+    throw UsageError(
+        fmt::format("{} was scored by {} ({:.12}), {} by {} ({:.12}); scores of two scorers are not compared",
+                    scores.path, scores.scorer, scores.scorer_sha256, base.path, base.scorer, base.scorer_sha256));
   std::map<std::pair<std::string, std::string>, double> known;  // label, text
   for (const ExternalScore& row : base.rows)
     if (row.score) known[{row.label, row.text_sha256}] = *row.score;
   for (const ExternalScore& row : scores.rows) {
     const auto found = known.find({row.label, row.text_sha256});
     if (row.score && found != known.end() && std::abs(found->second - *row.score) > kSameScore)
-      throw UsageError(fmt::format("the text {:.12} ('{}', sample {}) scores {} for '{}' in {} and {} in {}; score both files together",
-                                   row.text_sha256, row.id, row.sample, *row.score, row.label, scores.path, found->second, base.path));
+      throw UsageError(fmt::format(
+          "the text {:.12} ('{}', sample {}) scores {} for '{}' in {} and {} in {}; score both files together",
+          row.text_sha256, row.id, row.sample, *row.score, row.label, scores.path, found->second, base.path));
   }
 }
 
@@ -149,32 +151,43 @@ ExternalScores read_external_scores(const std::filesystem::path& path) {
     const std::string scorer = text("scorer"), scorer_sha256 = text("scorer_sha256");
     if (!line.contains("score") || !line["score"].is_null()) {
       const double score = require<double>(line, "score", scores.path, where);
-      if (!(score >= -1 && score <= 1)) throw FormatError(scores.path, where, fmt::format("score {} is outside [-1, 1]", score));
+      if (!(score >= -1 && score <= 1))
+        throw FormatError(scores.path, where, fmt::format("score {} is outside [-1, 1]", score));
       row.score = score;
     }
     if (scores.rows.empty()) {
       scores.scorer = scorer;
       scores.scorer_sha256 = scorer_sha256;
     } else if (scorer != scores.scorer || scorer_sha256 != scores.scorer_sha256) {
-      throw FormatError(scores.path, where, fmt::format("a second scorer: {} ({:.12}) after {} ({:.12}); give each its own file", scorer,
-                                                        scorer_sha256, scores.scorer, scores.scorer_sha256));
+      throw FormatError(scores.path, where,
+                        fmt::format("a second scorer: {} ({:.12}) after {} ({:.12}); give each its own file", scorer,
+                                    scorer_sha256, scores.scorer, scores.scorer_sha256));
     }
     if (!seen.emplace(row.id, row.sample, row.label).second)
-      throw FormatError(scores.path, where, fmt::format("'{}', sample {}, has a score for '{}' before", row.id, row.sample, row.label));
-    if (const std::string& hash = hash_of.emplace(TextKey{row.id, row.sample}, row.text_sha256).first->second; hash != row.text_sha256)
-      throw FormatError(scores.path, where, fmt::format("'{}', sample {}, is another text than before: {:.12}, {:.12}", row.id, row.sample,
-                                                        row.text_sha256, hash));
+      throw FormatError(scores.path, where,
+                        fmt::format("'{}', sample {}, has a score for '{}' before", row.id, row.sample, row.label));
+    if (const std::string& hash = hash_of.emplace(TextKey{row.id, row.sample}, row.text_sha256).first->second;
+        hash != row.text_sha256)
+      throw FormatError(scores.path, where,
+                        fmt::format("'{}', sample {}, is another text than before: {:.12}, {:.12}", row.id, row.sample,
+                                    row.text_sha256, hash));
     scores.rows.push_back(std::move(row));
   });
   if (scores.rows.empty()) throw FormatError(scores.path, "", "holds no scores");
   return scores;
 }
 
-OrderedJson summarise_external_scores(const ExternalScores& scores, const ExternalScores* base, const GapOptions& options) {
+OrderedJson summarise_external_scores(const ExternalScores& scores, const ExternalScores* base,
+                                      const GapOptions& options) {
   if (base != nullptr) check_comparable(scores, *base);
-  OrderedJson summary{{"format", "fare-gaps/1"}, {"scores", scores.path}, {"base", base ? OrderedJson(base->path) : OrderedJson()},
-                      {"scorer", scores.scorer}, {"scorer_sha256", scores.scorer_sha256},
-                      {"threshold", options.threshold}, {"seed", options.seed}, {"labels", OrderedJson::array()}};
+  OrderedJson summary{{"format", "fare-gaps/1"},
+                      {"scores", scores.path},
+                      {"base", base ? OrderedJson(base->path) : OrderedJson()},
+                      {"scorer", scores.scorer},
+                      {"scorer_sha256", scores.scorer_sha256},
+                      {"threshold", options.threshold},
+                      {"seed", options.seed},
+                      {"labels", OrderedJson::array()}};
   const auto base_labels = base != nullptr ? by_label(*base) : decltype(by_label(scores)){};
   for (const auto& [label, rows] : by_label(scores)) {
     OrderedJson one{{"label", label}, {"texts", rows.size()}};
@@ -195,12 +208,10 @@ OrderedJson summarise_external_scores(const ExternalScores& scores, const Extern
       put_maxima(one, rows, options.threshold);
       put_gaps(one, rows);
       if (compared && too_many(base_rows->second))
-        one["reason"] = fmt::format("no changes: {} of {} scores of the base are missing, more than 1%", missing(base_rows->second),
-                                    base_rows->second.size());
-      else if (compared)
-        one["changes"] = changes(label, rows, base_rows->second, options);
-      else if (base != nullptr)
-        one["reason"] = "no changes: the base has no such label";
+        one["reason"] = fmt::format("no changes: {} of {} scores of the base are missing, more than 1%",
+                                    missing(base_rows->second), base_rows->second.size());
+      else if (compared) one["changes"] = changes(label, rows, base_rows->second, options);
+      else if (base != nullptr) one["reason"] = "no changes: the base has no such label";
     }
     summary["labels"].push_back(one);
   }

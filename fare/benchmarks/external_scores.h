@@ -39,6 +39,7 @@ struct GapOptions {
 // `base`, also the mean change from it of texts that both files score (same prompt and sample), over all and by group.
 // Above 1% missing scores every figure of a label is null with the reason. Throws UsageError when `base` has another
 // scorer or gives a text another score.
-OrderedJson summarise_external_scores(const ExternalScores& scores, const ExternalScores* base, const GapOptions& options);
+OrderedJson summarise_external_scores(const ExternalScores& scores, const ExternalScores* base,
+                                      const GapOptions& options);
 
 }  // namespace fare

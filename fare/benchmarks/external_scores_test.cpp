@@ -11,15 +11,23 @@ namespace {
 
 class ScoreFile {
  public:
-  explicit ScoreFile(const std::string& name) : path(std::filesystem::path(testing::TempDir()) / ("external_scores_" + name + ".jsonl")) {
+  explicit ScoreFile(const std::string& name)
+      : path(std::filesystem::path(testing::TempDir()) / ("external_scores_" + name + ".jsonl")) {
     std::filesystem::remove(path);
   }
   ~ScoreFile() { std::filesystem::remove(path); }
 
   // A line as the format asks for it, with the fields of `other` in the place of the usual ones.
-  ScoreFile& add(const std::string& id, int64_t sample, const std::string& group, std::optional<double> score, const Json& other = {}) {
-    Json line{{"id", id}, {"sample", sample}, {"group", group}, {"label", "hate"}, {"text_sha256", id + std::to_string(sample)},
-              {"score", score ? Json(*score) : Json()}, {"scorer", "a classifier"}, {"scorer_sha256", "abc"}};
+  ScoreFile& add(const std::string& id, int64_t sample, const std::string& group, std::optional<double> score,
+                 const Json& other = {}) {
+    Json line{{"id", id},
+              {"sample", sample},
+              {"group", group},
+              {"label", "hate"},
+              {"text_sha256", id + std::to_string(sample)},
+              {"score", score ? Json(*score) : Json()},
+              {"scorer", "a classifier"},
+              {"scorer_sha256", "abc"}};
     if (!other.is_null()) line.update(other);
     std::ofstream(path, std::ios::app) << line.dump() << "\n";
     return *this;
@@ -82,7 +90,8 @@ TEST(ExternalScores, AreComparedTextByText) {
   for (int64_t i = 0; i < 40; ++i) {
     std::string id = std::to_string(i);
     base.add(id, 0, i % 2 == 0 ? "a" : "b", 0.5);
-    edited.add(id, 0, i % 2 == 0 ? "a" : "b", i % 2 == 0 ? 0.3 : 0.5 + 0.001 * static_cast<double>(i % 3 - 1), {{"text_sha256", id + " edited"}});
+    edited.add(id, 0, i % 2 == 0 ? "a" : "b", i % 2 == 0 ? 0.3 : 0.5 + 0.001 * static_cast<double>(i % 3 - 1),
+               {{"text_sha256", id + " edited"}});
   }
   base.add("only here", 0, "a", 0.9);
   const ExternalScores before = base.read();
@@ -104,9 +113,13 @@ TEST(ExternalScores, OfTwoScorersAreRefused) {
   mixed.add("p", 0, "a", 0.5).add("q", 0, "a", 0.5, {{"scorer", "another"}});
   again.add("p", 0, "a", 0.7);
   const ExternalScores base = one.read();
-  EXPECT_NE(error_of([&] { summarise_external_scores(two.read(), &base, {}); }).find("scores of two scorers are not compared"), std::string::npos);
+  EXPECT_NE(error_of([&] {
+              summarise_external_scores(two.read(), &base, {});
+            }).find("scores of two scorers are not compared"),
+            std::string::npos);
   EXPECT_NE(error_of([&] { mixed.read(); }).find("line 2: a second scorer"), std::string::npos);
-  EXPECT_NE(error_of([&] { summarise_external_scores(again.read(), &base, {}); }).find("score both files together"), std::string::npos);
+  EXPECT_NE(error_of([&] { summarise_external_scores(again.read(), &base, {}); }).find("score both files together"),
+            std::string::npos);
 }
 
 TEST(ExternalScores, OfABadFileAreNamedByLine) {
@@ -115,11 +128,17 @@ TEST(ExternalScores, OfABadFileAreNamedByLine) {
     fill(file);
     return error_of([&] { file.read(); });
   };
-  EXPECT_NE(error([](ScoreFile& f) { f.add("p", 0, "a", 0.5).add("p", 0, "a", 0.6); }).find("line 2"), std::string::npos);
-  EXPECT_NE(error([](ScoreFile& f) { f.add("p", 0, "a", 0.5).add("p", 0, "a", 0.6, {{"label", "x"}, {"text_sha256", "y"}}); })
-                .find("is another text than before"), std::string::npos);
+  EXPECT_NE(error([](ScoreFile& f) { f.add("p", 0, "a", 0.5).add("p", 0, "a", 0.6); }).find("line 2"),
+            std::string::npos);
+  EXPECT_NE(error([](ScoreFile& f) {
+              f.add("p", 0, "a", 0.5).add("p", 0, "a", 0.6, {{"label", "x"}, {"text_sha256", "y"}});
+            }).find("is another text than before"),
+            std::string::npos);
   EXPECT_NE(error([](ScoreFile& f) { f.add("p", 0, "a", 1.5); }).find("score 1.5 is outside"), std::string::npos);
-  EXPECT_NE(error([](ScoreFile& f) { f.add("p", 0, "a", 0.5, {{"group", 3}}); }).find("field 'group' has the wrong type"), std::string::npos);
+  EXPECT_NE(error([](ScoreFile& f) {
+              f.add("p", 0, "a", 0.5, {{"group", 3}});
+            }).find("field 'group' has the wrong type"),
+            std::string::npos);
   EXPECT_NE(error([](ScoreFile& f) { std::ofstream(f.path) << "\n"; }).find("holds no scores"), std::string::npos);
 }
 

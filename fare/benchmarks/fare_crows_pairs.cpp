@@ -20,7 +20,8 @@ const DataFile kTable{
     "CC BY-SA 4.0",
 };
 
-// The cell is a list of lists in Python's spelling: one list of bias types per annotator, e.g. "[['age'], [], ['age', 'gender']]".
+// The cell is a list of lists in Python's spelling: one list of bias types per annotator, e.g. "[['age'], [], ['age',
+// 'gender']]".
 std::vector<std::vector<std::string>> parse_annotations(const std::string& cell, const std::string& path,
                                                         const std::string& where) {
   const auto fail = [&] [[noreturn]] () {
@@ -73,12 +74,9 @@ LoadedTask load(const LoadOptions& options) {
     document.doc_id = static_cast<int64_t>(row);
     document.item = items.back();
     document.axis = table.cell(row, "bias_type");
-    document.doc = {{"id", items.back()},
-                    {"sent_more", more.back()},
-                    {"sent_less", less.back()},
-                    {"stereo_antistereo", direction},
-                    {"bias_type", document.axis},
-                    {"anon_writer", writers.back()}};
+    document.doc = {{"id", items.back()},         {"sent_more", more.back()},
+                    {"sent_less", less.back()},   {"stereo_antistereo", direction},
+                    {"bias_type", document.axis}, {"anon_writer", writers.back()}};
     document.target = "0";
     document.pair = {0, 1};
     document.requests = {{"", more.back()}, {"", less.back()}};

@@ -139,8 +139,9 @@ TEST(XsTest, TypesLabelsAndRefusals) {
   const OrderedJson table = task.summarise(loaded.documents, results);
   EXPECT_EQ(table["types"].size(), 20u);
   EXPECT_EQ(table["types"][0]["broken"], 250);  // nothing was written
-  for (size_t d = 0; d < 450; ++d)  // unsafe prompts are refused, and one safe one about the word "kill"
-    results[d][0].text = !loaded.documents[d].flags["safe"] || d == 0 ? "I cannot help with that." : "Of course, gladly.";
+  for (size_t d = 0; d < 450; ++d)              // unsafe prompts are refused, and one safe one about the word "kill"
+    results[d][0].text =
+        !loaded.documents[d].flags["safe"] || d == 0 ? "I cannot help with that." : "Of course, gladly.";
   const OrderedJson focus = task.summarise(loaded.documents, results)["focus"];
   EXPECT_EQ(focus["words"], 142);  // of 147
   EXPECT_EQ(focus["refusal_unsafe"], 1);

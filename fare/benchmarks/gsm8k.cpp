@@ -76,7 +76,8 @@ LoadedTask load(const LoadOptions& options) {
     if (shots > 0)
       for (const size_t i : sampler.draw(shots)) primer->add_example(question_text(pool[i]), pool[i].answer);
     document.primer = primer;
-    document.requests = {{primer->text + question_text(problem), "", RequestKind::kGenerate, false, generation_kwargs()}};
+    document.requests = {
+        {primer->text + question_text(problem), "", RequestKind::kGenerate, false, generation_kwargs()}};
     task.documents.push_back(std::move(document));
   }
   return task;

@@ -23,7 +23,9 @@ std::optional<double> mean(const std::vector<double>& values) {
 
 OrderedJson text_or_null(const std::string& text) { return text.empty() ? OrderedJson(nullptr) : OrderedJson(text); }
 
-OrderedJson text_or_null(const std::optional<std::string>& text) { return text ? OrderedJson(*text) : OrderedJson(nullptr); }
+OrderedJson text_or_null(const std::optional<std::string>& text) {
+  return text ? OrderedJson(*text) : OrderedJson(nullptr);
+}
 
 OrderedJson number_or_null(const std::optional<int64_t>& number) {
   return number ? OrderedJson(*number) : OrderedJson(nullptr);
@@ -37,7 +39,8 @@ OrderedJson token(const std::optional<std::pair<std::string, int64_t>>& entry) {
 void add_metrics(const std::vector<MetricAggregate>& metrics, OrderedJson& out) {
   for (const auto& metric : metrics) {
     out[metric.name + "," + metric.filter] = metric.value ? OrderedJson(*metric.value) : OrderedJson(nullptr);
-    out[metric.name + "_stderr," + metric.filter] = metric.stderr_value ? OrderedJson(*metric.stderr_value) : OrderedJson("N/A");
+    out[metric.name + "_stderr," + metric.filter] =
+        metric.stderr_value ? OrderedJson(*metric.stderr_value) : OrderedJson("N/A");
   }
 }
 
@@ -122,8 +125,10 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
     num_shots[task.name] = task.num_fewshot;
     OrderedJson higher = OrderedJson::object();
     for (const auto& info : task.infos) {
-      const bool reported = std::any_of(task.metrics.begin(), task.metrics.end(), [&](const auto& m) { return m.name == info.name; });
-      if (reported) higher[info.name] = info.higher_is_better ? OrderedJson(*info.higher_is_better) : OrderedJson(nullptr);
+      const bool reported =
+          std::any_of(task.metrics.begin(), task.metrics.end(), [&](const auto& m) { return m.name == info.name; });
+      if (reported)
+        higher[info.name] = info.higher_is_better ? OrderedJson(*info.higher_is_better) : OrderedJson(nullptr);
     }
     higher_is_better[task.name] = std::move(higher);
     num_samples[task.name] = {{"original", task.num_original}, {"effective", task.num_effective}};
@@ -167,7 +172,8 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
   out["model_name"] = run.model_name;
   out["model_name_sanitized"] = sanitize_model_name(run.model_name);
   out["system_instruction"] = text_or_null(run.system_instruction);
-  out["system_instruction_sha"] = run.system_instruction ? OrderedJson(sha256_hex(*run.system_instruction)) : OrderedJson(nullptr);
+  out["system_instruction_sha"] =
+      run.system_instruction ? OrderedJson(sha256_hex(*run.system_instruction)) : OrderedJson(nullptr);
   out["fewshot_as_multiturn"] = run.fewshot_as_multiturn;
   out["chat_template"] = text_or_null(run.chat_template);
   out["chat_template_sha"] = run.chat_template ? OrderedJson(sha256_hex(*run.chat_template)) : OrderedJson(nullptr);
@@ -246,7 +252,8 @@ std::string sample_lines(const Task& task, std::span<const Document> documents,
   return lines;
 }
 
-OrderedJson sample_extension(const Document& document, std::span<const RequestResult> results, const SampleMetrics& metrics) {
+OrderedJson sample_extension(const Document& document, std::span<const RequestResult> results,
+                             const SampleMetrics& metrics) {
   OrderedJson counts = OrderedJson::array();
   OrderedJson truncated = OrderedJson::array();
   bool boundary_merge = false, generated = false, cut_off = false;
@@ -261,9 +268,12 @@ OrderedJson sample_extension(const Document& document, std::span<const RequestRe
   OrderedJson reasons = OrderedJson::object();
   for (const auto& metric : metrics)
     if (!metric.value && metric.printed.is_null()) reasons[metric.name] = metric.reason;
-  OrderedJson extension{{"item", document.item},       {"cluster", document.cluster},
-                        {"axis", document.axis},       {"token_counts", std::move(counts)},
-                        {"truncated_tokens", std::move(truncated)}, {"boundary_merge", boundary_merge},
+  OrderedJson extension{{"item", document.item},
+                        {"cluster", document.cluster},
+                        {"axis", document.axis},
+                        {"token_counts", std::move(counts)},
+                        {"truncated_tokens", std::move(truncated)},
+                        {"boundary_merge", boundary_merge},
                         {"flags", document.flags}};
   if (generated) extension["cut_off"] = cut_off;
   if (!reasons.empty()) extension["reasons"] = std::move(reasons);

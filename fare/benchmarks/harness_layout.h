@@ -15,21 +15,21 @@ namespace fare {
 // The metrics of one document (one sample line).
 using SampleMetrics = std::vector<MetricValue>;
 
-// Mean and standard error of each metric, in the task's order. A compat metric with a NaN among its values is NaN, as is
-// its standard error; fair ones take the defined values. A metric without any value is undefined, with the first
+// Mean and standard error of each metric, in the task's order. A compat metric with a NaN among its values is NaN, as
+// is its standard error; fair ones take the defined values. A metric without any value is undefined, with the first
 // document's reason. Pooled metrics have no value yet (pooled_metrics.h).
 std::vector<MetricAggregate> aggregate_metrics(const TaskInfo& task, std::span<const SampleMetrics> samples);
 
 // One task's part of a results file.
 struct TaskResults {
   std::string name;
-  std::string alias;                 // as printed; usually the name
+  std::string alias;  // as printed; usually the name
   double version = 1;
   int num_fewshot = 0;
-  int64_t num_original = 0;          // documents the task has
-  int64_t num_effective = 0;         // documents evaluated
+  int64_t num_original = 0;   // documents the task has
+  int64_t num_effective = 0;  // documents evaluated
   std::vector<MetricAggregate> metrics;
-  std::vector<MetricInfo> infos;     // for higher_is_better
+  std::vector<MetricInfo> infos;  // for higher_is_better
   OrderedJson config;
 };
 
@@ -39,7 +39,7 @@ struct GroupResults {
   std::string alias;
   std::vector<std::string> members;
   double version = 1;
-  int64_t num_samples = 0;           // documents of all leaf tasks
+  int64_t num_samples = 0;  // documents of all leaf tasks
   std::vector<MetricAggregate> metrics;
 };
 
@@ -47,7 +47,7 @@ struct GroupResults {
 struct RunDescription {
   OrderedJson config = OrderedJson::object();  // model, model_args, .. see run_config()
   std::string git_hash;
-  double date = 0;                             // UNIX seconds
+  double date = 0;  // UNIX seconds
   std::string pretty_env_info;
   std::string transformers_version;
   std::string lm_eval_version;
@@ -67,9 +67,9 @@ struct RunConfig {
   std::string model, model_args;
   int64_t model_num_parameters = 0;
   std::string model_dtype, model_revision, model_sha;
-  OrderedJson batch_size;            // number or null
+  OrderedJson batch_size;  // number or null
   std::string device;
-  OrderedJson limit;                 // number or null
+  OrderedJson limit;  // number or null
   int64_t random_seed = 0, numpy_seed = 1234, torch_seed = 1234, fewshot_seed = 1234;
 };
 OrderedJson run_config(const RunConfig& config);
@@ -79,8 +79,8 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
                            std::span<const GroupResults> groups, const OrderedJson& fare);
 std::string results_text(const OrderedJson& results);  // indent 2, no line end at the end
 
-// One sample line (without line end) of one filter: its metrics only, generated texts as it makes them. Extra requests are
-// left out. `fare` as above.
+// One sample line (without line end) of one filter: its metrics only, generated texts as it makes them. Extra requests
+// are left out. `fare` as above.
 std::string sample_line(const Document& document, std::span<const RequestResult> results, const SampleMetrics& metrics,
                         const OrderedJson& fare, const TextFilter& filter = no_filter());
 // All sample lines of a task, filter by filter, each with its line end; `hash` becomes the task's hash over them.
@@ -89,10 +89,11 @@ std::string sample_lines(const Task& task, std::span<const Document> documents,
                          std::span<const std::vector<RequestResult>> results, std::span<const SampleMetrics> samples,
                          std::string& hash);
 // The `fare` object of a sample: cluster, axis, token counts, flags, and the reason of every undefined metric.
-OrderedJson sample_extension(const Document& document, std::span<const RequestResult> results, const SampleMetrics& metrics);
+OrderedJson sample_extension(const Document& document, std::span<const RequestResult> results,
+                             const SampleMetrics& metrics);
 
 std::string doc_hash(const OrderedJson& doc);
-std::string prompt_hash(const Document& document);   // of the first request's context
+std::string prompt_hash(const Document& document);  // of the first request's context
 std::string target_hash(const std::string& target);
 struct SampleHashes {
   std::string doc, prompt, target;

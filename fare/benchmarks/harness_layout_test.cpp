@@ -10,7 +10,8 @@ namespace {
 
 TEST(HarnessLayout, HashesEqualThePublishedVectors) {
   const auto path = testing::folder("FARE_DESIGN", "design") / "statistics-vectors.json";
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "statistics-vectors.json is not there; set FARE_DESIGN to the folder that holds it";
+  if (!std::filesystem::exists(path))
+    GTEST_SKIP() << "statistics-vectors.json is not there; set FARE_DESIGN to the folder that holds it";
   const OrderedJson cases = OrderedJson::parse(read_file(path))["vectors"]["harness_hashes"];
   const OrderedJson& doc = cases[0]["input"]["doc"];
   EXPECT_EQ(python_json_dumps(doc, 2), cases[0]["expected"]["dump"]);
@@ -40,13 +41,15 @@ TEST(HarnessLayout, SampleLineByHand) {
   document.requests = {{"ctx", " a"}, {"ctx", " b"}};
   const RequestResult results[] = {{-12.5, false, {1, 2}, {-12, -0.5}, 0, false}, {-9.25, true, {3}, {-9.25}, 0, true}};
   const SampleMetrics metrics{{"acc", 1.0, ""}, {"fare_acc", std::nullopt, "because"}};
-  EXPECT_EQ(sample_line(document, results, metrics, nullptr),
-            "{\"doc_id\": 3, \"doc\": {\"q\": \"é?\", \"n\": 1}, \"target\": \"0\", \"arguments\": {\"gen_args_0\": {\"arg_0\": "
-            "\"ctx\", \"arg_1\": \" a\"}, \"gen_args_1\": {\"arg_0\": \"ctx\", \"arg_1\": \" b\"}}, \"resps\": [[[\"-12.5\", "
-            "\"False\"]], [[\"-9.25\", \"True\"]]], \"filtered_resps\": [[\"-12.5\", \"False\"], [\"-9.25\", \"True\"]], "
-            "\"filter\": \"none\", \"metrics\": [\"acc\", \"fare_acc\"], \"doc_hash\": \"" + doc_hash(document.doc) +
-            "\", \"prompt_hash\": \"" + prompt_hash(document) + "\", \"target_hash\": \"" + target_hash("0") +
-            "\", \"acc\": 1.0, \"fare_acc\": null}");
+  EXPECT_EQ(
+      sample_line(document, results, metrics, nullptr),
+      "{\"doc_id\": 3, \"doc\": {\"q\": \"é?\", \"n\": 1}, \"target\": \"0\", \"arguments\": {\"gen_args_0\": "
+      "{\"arg_0\": "
+      "\"ctx\", \"arg_1\": \" a\"}, \"gen_args_1\": {\"arg_0\": \"ctx\", \"arg_1\": \" b\"}}, \"resps\": [[[\"-12.5\", "
+      "\"False\"]], [[\"-9.25\", \"True\"]]], \"filtered_resps\": [[\"-12.5\", \"False\"], [\"-9.25\", \"True\"]], "
+      "\"filter\": \"none\", \"metrics\": [\"acc\", \"fare_acc\"], \"doc_hash\": \"" +
+          doc_hash(document.doc) + "\", \"prompt_hash\": \"" + prompt_hash(document) + "\", \"target_hash\": \"" +
+          target_hash("0") + "\", \"acc\": 1.0, \"fare_acc\": null}");
   const OrderedJson extension = sample_extension(document, results, metrics);
   EXPECT_EQ(extension["cluster"], "c");
   EXPECT_EQ(extension["token_counts"], (OrderedJson{2, 1}));
@@ -56,7 +59,13 @@ TEST(HarnessLayout, SampleLineByHand) {
 }
 
 TEST(HarnessLayout, ResultsHaveTheKeysInOrder) {
-  TaskResults b{"b_task", "b_task", 1, 0, 10, 4, {{"acc", 0.5, 0.25, 4, ""}, {"fare_acc", std::nullopt, std::nullopt, 0, "why"}},
+  TaskResults b{"b_task",
+                "b_task",
+                1,
+                0,
+                10,
+                4,
+                {{"acc", 0.5, 0.25, 4, ""}, {"fare_acc", std::nullopt, std::nullopt, 0, "why"}},
                 {{"acc", Profile::kCompat, true, ""}, {"fare_acc", Profile::kFair, std::nullopt, ""}},
                 {{"task", "b_task"}, {"gone", nullptr}}};
   TaskResults a = b;
@@ -71,16 +80,20 @@ TEST(HarnessLayout, ResultsHaveTheKeysInOrder) {
   const OrderedJson out = results_object(run, tasks, groups, {{"schema", 1}});
   std::string keys;
   for (const auto& [key, value] : out.items()) keys += key + " ";
-  EXPECT_EQ(keys,
-            "results groups group_subtasks configs versions n-shot higher_is_better n-samples config git_hash date pretty_env_info "
-            "transformers_version lm_eval_version upper_git_hash tokenizer_pad_token tokenizer_eos_token tokenizer_bos_token "
-            "eot_token_id max_length task_hashes model_source model_name model_name_sanitized system_instruction "
-            "system_instruction_sha fewshot_as_multiturn chat_template chat_template_sha total_evaluation_time_seconds fare ");
-  EXPECT_EQ(python_json_dumps(out["results"]["b_task"]),
-            "{\"name\": \"b_task\", \"alias\": \"b_task\", \"sample_len\": 4, \"acc,none\": 0.5, \"acc_stderr,none\": 0.25, "
-            "\"fare_acc,none\": null, \"fare_acc_stderr,none\": \"N/A\"}");
-  EXPECT_EQ(out["results"].begin().key(), "b_task");      // evaluation order
-  EXPECT_EQ(out["configs"].begin().key(), "a_task");      // by name
+  EXPECT_EQ(
+      keys,
+      "results groups group_subtasks configs versions n-shot higher_is_better n-samples config git_hash date "
+      "pretty_env_info "
+      "transformers_version lm_eval_version upper_git_hash tokenizer_pad_token tokenizer_eos_token tokenizer_bos_token "
+      "eot_token_id max_length task_hashes model_source model_name model_name_sanitized system_instruction "
+      "system_instruction_sha fewshot_as_multiturn chat_template chat_template_sha total_evaluation_time_seconds "
+      "fare ");
+  EXPECT_EQ(
+      python_json_dumps(out["results"]["b_task"]),
+      "{\"name\": \"b_task\", \"alias\": \"b_task\", \"sample_len\": 4, \"acc,none\": 0.5, \"acc_stderr,none\": 0.25, "
+      "\"fare_acc,none\": null, \"fare_acc_stderr,none\": \"N/A\"}");
+  EXPECT_EQ(out["results"].begin().key(), "b_task");        // evaluation order
+  EXPECT_EQ(out["configs"].begin().key(), "a_task");        // by name
   EXPECT_FALSE(out["configs"]["a_task"].contains("gone"));  // no null fields
   EXPECT_EQ(out["results"]["all"]["sample_count"]["acc,none"], 8);
   EXPECT_EQ(out["model_name_sanitized"], "x__y");
@@ -91,14 +104,17 @@ TEST(HarnessLayout, ResultsHaveTheKeysInOrder) {
 
 TEST(MetricErrors, RespectClustersAndLeaveOutUndefinedItems) {
   TaskInfo info;
-  info.metrics = {{"acc", Profile::kCompat, true, ""}, {"fare_acc", Profile::kFair, true, ""}, {"fare_none", Profile::kFair, true, ""}};
+  info.metrics = {{"acc", Profile::kCompat, true, ""},
+                  {"fare_acc", Profile::kFair, true, ""},
+                  {"fare_none", Profile::kFair, true, ""}};
   std::vector<Document> documents(5);
   std::vector<SampleMetrics> samples;
   const double values[] = {1, 1, 0, 0, 7};
   for (size_t d = 0; d < 5; ++d) {
     documents[d].cluster = std::string(1, d < 2 ? 'a' : 'b');
     const std::optional<double> value = d < 4 ? std::optional<double>(values[d]) : std::nullopt;
-    samples.push_back({{"acc", 1.0, ""}, {"fare_acc", value, d < 4 ? "" : "left out"}, {"fare_none", std::nullopt, "never"}});
+    samples.push_back(
+        {{"acc", 1.0, ""}, {"fare_acc", value, d < 4 ? "" : "left out"}, {"fare_none", std::nullopt, "never"}});
   }
   const OrderedJson errors = metric_errors(info, documents, samples);
   EXPECT_FALSE(errors.contains("acc"));

@@ -45,7 +45,8 @@ ReadResults read_harness_results(const std::filesystem::path& path) {
       if (strip(metric).empty()) continue;  // early files of 0.4 mark a group without numbers by " ": " "
       if (ends_with(metric, kStderr)) continue;
       if (!value.is_number() && !value.is_null())
-        throw FormatError(path.string(), "results." + task, "metric '" + key + "' is neither a number nor null: " + value.dump());
+        throw FormatError(path.string(), "results." + task,
+                          "metric '" + key + "' is neither a number nor null: " + value.dump());
       ReadMetric one{task, metric, filter, number(value), std::nullopt};
       const std::string stderr_key = metric + std::string(kStderr) + (comma == std::string::npos ? "" : "," + filter);
       if (const auto found = entry.find(stderr_key); found != entry.end()) one.stderr_value = number(*found);

@@ -20,14 +20,14 @@ struct ReadMetric {
 };
 
 struct ReadResults {
-  std::vector<ReadMetric> metrics;     // in file order
-  std::string model_name;              // "" where the file names none
-  OrderedJson all;                     // the whole file
+  std::vector<ReadMetric> metrics;  // in file order
+  std::string model_name;           // "" where the file names none
+  OrderedJson all;                  // the whole file
 };
 
-// Accepts files of the harness 0.3 (plain metric names, no sample counts) and 0.4 (with and without start and end time).
-// Throws IoError, and FormatError for what is not a results object: no `results`, a metric that is neither number nor
-// null.
+// Accepts files of the harness 0.3 (plain metric names, no sample counts) and 0.4 (with and without start and end
+// time). Throws IoError, and FormatError for what is not a results object: no `results`, a metric that is neither
+// number nor null.
 ReadResults read_harness_results(const std::filesystem::path& path);
 
 }  // namespace fare

@@ -18,8 +18,17 @@ ReadResults read(const std::string& text) {
 }
 
 TEST(HarnessReader, ReadsBackWhatIsWritten) {
-  const TaskResults tasks[] = {{"t", "t", 1, 0, 3, 3, {{"acc", 0.1, 0.30000000000000004, 3, ""}, {"fare_acc", std::nullopt, std::nullopt, 0, "why"},
-                                {"nan", std::nan(""), std::nan(""), 3, ""}}, {}, OrderedJson::object()}};
+  const TaskResults tasks[] = {{"t",
+                                "t",
+                                1,
+                                0,
+                                3,
+                                3,
+                                {{"acc", 0.1, 0.30000000000000004, 3, ""},
+                                 {"fare_acc", std::nullopt, std::nullopt, 0, "why"},
+                                 {"nan", std::nan(""), std::nan(""), 3, ""}},
+                                {},
+                                OrderedJson::object()}};
   RunDescription run;
   run.model_name = "m";
   const std::string text = results_text(results_object(run, tasks, {}, nullptr));
@@ -37,11 +46,13 @@ TEST(HarnessReader, ReadsBackWhatIsWritten) {
 }
 
 TEST(HarnessReader, ReadsOldFilesAndSeveralFilters) {
-  const ReadResults old = read(R"({"results":{"piqa":{"acc":0.5,"acc_stderr":0.01}},"versions":{"piqa":0},"start_time":1.5})");
+  const ReadResults old =
+      read(R"({"results":{"piqa":{"acc":0.5,"acc_stderr":0.01}},"versions":{"piqa":0},"start_time":1.5})");
   ASSERT_EQ(old.metrics.size(), 1u);
   EXPECT_EQ(old.metrics[0].filter, "none");
   EXPECT_EQ(*old.metrics[0].stderr_value, 0.01);
-  const ReadResults filters = read(R"({"results":{"gsm8k":{"alias":"gsm8k","exact_match,strict-match":0.5,"exact_match_stderr,strict-match":"N/A","exact_match,flexible-extract":1}}})");
+  const ReadResults filters = read(
+      R"({"results":{"gsm8k":{"alias":"gsm8k","exact_match,strict-match":0.5,"exact_match_stderr,strict-match":"N/A","exact_match,flexible-extract":1}}})");
   ASSERT_EQ(filters.metrics.size(), 2u);
   EXPECT_EQ(filters.metrics[0].filter, "strict-match");
   EXPECT_FALSE(filters.metrics[0].stderr_value);
@@ -56,8 +67,12 @@ TEST(HarnessReader, SkipsTheBlankEntryOfAGroupWithoutNumbers) {
 
 TEST(HarnessReader, RefusesOtherFiles) {
   EXPECT_NE(message_of<FormatError>([] { read("[]"); }).find("'results' is missing"), std::string::npos);
-  EXPECT_NE(message_of<FormatError>([] { read(R"({"results":{"t":3}})"); }).find("results.t: expected an object"), std::string::npos);
-  EXPECT_NE(message_of<FormatError>([] { read(R"({"results":{"t":{"acc,none":"x"}}})"); }).find("'acc,none' is neither a number"), std::string::npos);
+  EXPECT_NE(message_of<FormatError>([] { read(R"({"results":{"t":3}})"); }).find("results.t: expected an object"),
+            std::string::npos);
+  EXPECT_NE(message_of<FormatError>([] {
+              read(R"({"results":{"t":{"acc,none":"x"}}})");
+            }).find("'acc,none' is neither a number"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -84,7 +84,9 @@ int64_t for_each_entry(
 
 std::vector<Phrase> read_phrases(const LoadOptions& options, LoadedTask& task) {
   std::vector<Phrase> phrases;
-  const auto preference_of = [](const OrderedJson& entry) { return entry.is_object() ? entry.value("preference", "") : ""; };
+  const auto preference_of = [](const OrderedJson& entry) {
+    return entry.is_object() ? entry.value("preference", "") : "";
+  };
   const OrderedJson descriptors = read_json(kDescriptors, options, task);
   const std::string path = task.files.back().path;
   const int64_t num_descriptors = for_each_entry(
@@ -105,7 +107,8 @@ std::vector<Phrase> read_phrases(const LoadOptions& options, LoadedTask& task) {
       standalone, phrase_path, [&](const OrderedJson& entry, const std::string& axis, const std::string& bucket) {
         const std::string where = axis + "." + bucket;
         Phrase phrase{"", axis, bucket, preference_of(entry), "", ""};
-        phrase.pattern = entry.is_string() ? entry.get<std::string>() : text_field(entry, "noun_phrase", phrase_path, where);
+        phrase.pattern =
+            entry.is_string() ? entry.get<std::string>() : text_field(entry, "noun_phrase", phrase_path, where);
         if (entry.is_object() && entry.contains("plural_noun_phrase"))
           phrase.plural_pattern = text_field(entry, "plural_noun_phrase", phrase_path, where);
         phrase.descriptor = phrase.about(kPerson);
@@ -193,7 +196,8 @@ LoadedTask load_nouns(const LoadOptions& options) {
       document.doc["template"] = replaced(pattern, "{noun_phrase}", "{descriptor} " + noun.singular);
     }
   }
-  task.notes.push_back("the template '" + pattern + "' only; " + std::to_string(fixed) + " phrases with a fixed noun left out");
+  task.notes.push_back("the template '" + pattern + "' only; " + std::to_string(fixed) +
+                       " phrases with a fixed noun left out");
   return task;
 }
 
@@ -258,7 +262,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   return {{"axes", axes}};
 }
 
-// Beside that, per noun its mean over descriptors, and per axis and gender of the noun how far descriptors lie from that mean.
+// Beside that, per noun its mean over descriptors, and per axis and gender of the noun how far descriptors lie from
+// that mean.
 OrderedJson noun_tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
   OrderedJson out = tables(documents, results);
   const auto values = deviations(documents, results);
@@ -274,8 +279,10 @@ OrderedJson noun_tables(std::span<const Document> documents, std::span<const std
   }
   out["nouns"] = OrderedJson::array();
   for (const auto& [noun, gender] : order)
-    out["nouns"].push_back(
-        {{"noun", noun}, {"gender", gender}, {"sentences", of_noun[noun].n}, {"nats_per_token", of_noun[noun].value()}});
+    out["nouns"].push_back({{"noun", noun},
+                            {"gender", gender},
+                            {"sentences", of_noun[noun].n},
+                            {"nats_per_token", of_noun[noun].value()}});
   out["axes_by_gender"] = OrderedJson::array();
   for (const auto& [key, mean] : of_gender)
     out["axes_by_gender"].push_back(
@@ -307,16 +314,18 @@ std::string indefinite_article(const std::string& word) {
 }
 
 Task fare_holisticbias() {
-  Task task = make_task("fare_holisticbias", "HolisticBias v1.1, likelihood of sentences with 775 descriptors of people",
-                        {kDescriptors, kPhrases, kTemplates});
+  Task task =
+      make_task("fare_holisticbias", "HolisticBias v1.1, likelihood of sentences with 775 descriptors of people",
+                {kDescriptors, kPhrases, kTemplates});
   task.load = load;
   task.summarise = tables;
   return task;
 }
 
 Task fare_holisticbias_nouns() {
-  Task task = make_task("fare_holisticbias_nouns", "HolisticBias v1.1, one sentence per descriptor and each of 32 nouns",
-                        {kDescriptors, kPhrases, kTemplates, kNouns});
+  Task task =
+      make_task("fare_holisticbias_nouns", "HolisticBias v1.1, one sentence per descriptor and each of 32 nouns",
+                {kDescriptors, kPhrases, kTemplates, kNouns});
   task.load = load_nouns;
   task.summarise = noun_tables;
   return task;

@@ -9,7 +9,8 @@
 namespace fare {
 
 Task fare_holisticbias();
-// Every descriptor with each of the 32 nouns ("I'm a Deaf grandmother."), first template only: task `fare_holisticbias_nouns`.
+// Every descriptor with each of the 32 nouns ("I'm a Deaf grandmother."), first template only: task
+// `fare_holisticbias_nouns`.
 Task fare_holisticbias_nouns();
 
 // "an" before a vowel letter, else "a".

@@ -12,7 +12,8 @@ OrderedJson number_or_null(const stats::Outcome<double>& number) {
 
 }  // namespace
 
-OrderedJson metric_errors(const TaskInfo& task, std::span<const Document> documents, std::span<const SampleMetrics> samples) {
+OrderedJson metric_errors(const TaskInfo& task, std::span<const Document> documents,
+                          std::span<const SampleMetrics> samples) {
   FARE_CHECK(documents.size() == samples.size(), "one list of metrics per document");
   OrderedJson errors = OrderedJson::object();
   for (const auto& info : task.metrics) {

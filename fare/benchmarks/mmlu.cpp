@@ -58,7 +58,9 @@ std::string description_of(const MmluSubject& subject, Asked asked) {
                      asked == Asked::kLetter ? "multiple choice " : "", spoken);
 }
 
-std::string plain_question(const std::string& question) { return fmt::format("Question: {}\nAnswer:", strip(question)); }
+std::string plain_question(const std::string& question) {
+  return fmt::format("Question: {}\nAnswer:", strip(question));
+}
 
 LoadedTask load(const LoadOptions& options, const MmluSubject& subject, Asked asked) {
   LoadedTask task;
@@ -189,8 +191,8 @@ Task mmlu_continuation(const MmluSubject& subject) {
       {"acc", Profile::kCompat, true, "share of questions whose right answer text has the largest log-likelihood"},
       {"acc_norm", Profile::kCompat, true, "the same by the log-likelihood per character of the text"},
       {"fare_acc", Profile::kFair, true, "acc where k tied texts count 1/k each; repeats left out"}};
-  info.config = harness_config(
-      info, {"cais/mmlu", subject.name, "test", "Question: {{question.strip()}}\nAnswer:", "{{answer}}", "{{choices}}"});
+  info.config = harness_config(info, {"cais/mmlu", subject.name, "test",
+                                      "Question: {{question.strip()}}\nAnswer:", "{{answer}}", "{{choices}}"});
   info.config["description"] = description_of(subject, Asked::kText);
   task.load = [&subject](const LoadOptions& options) { return load(options, subject, Asked::kText); };
   task.score = score_texts;

@@ -1,5 +1,6 @@
 // MMLU: tasks `mmlu_<subject>` (57) and the groups `mmlu`, `mmlu_stem`, `mmlu_humanities`, `mmlu_social_sciences`,
-// `mmlu_other`; with answer texts in place of letters `mmlu_<subject>_continuation`, group `mmlu_continuation`. Paper: Hendrycks et al. 2021. Prompt, metrics and known flaws: README.md beside this file.
+// `mmlu_other`; with answer texts in place of letters `mmlu_<subject>_continuation`, group `mmlu_continuation`. Paper:
+// Hendrycks et al. 2021. Prompt, metrics and known flaws: README.md beside this file.
 #pragma once
 
 #include <string>

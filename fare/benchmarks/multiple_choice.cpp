@@ -34,7 +34,8 @@ ChoiceMetrics choice_metrics(const ChoiceScores& scores, std::span<const int64_t
   const auto& ll = scores.loglikelihoods;
   const size_t num_choices = ll.size();
   FARE_CHECK(num_choices > 0 && scores.choices.size() == num_choices, "one log-likelihood per choice");
-  FARE_CHECK(scores.unconditional.empty() || scores.unconditional.size() == num_choices, "one unconditional ll per choice");
+  FARE_CHECK(scores.unconditional.empty() || scores.unconditional.size() == num_choices,
+             "one unconditional ll per choice");
   FARE_CHECK(scores.is_greedy.empty() || scores.is_greedy.size() == num_choices, "one greedy flag per choice");
 
   ChoiceMetrics metrics;

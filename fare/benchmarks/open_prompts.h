@@ -26,25 +26,25 @@ inline constexpr PromptFamily kPromptFamilies[] = {PromptFamily::kQuestion, Prom
 std::string name_of(PromptFamily family);  // "Ga", "Gb", "Gc", "Gd", "own"
 
 struct OpenPrompt {
-  std::string id;       // unique; names the random numbers of its texts
+  std::string id;  // unique; names the random numbers of its texts
   PromptFamily family = PromptFamily::kOwn;
   std::string source;   // task or file
   std::string cluster;  // prompts of one cluster are not independent
   std::string axis;
-  std::string group;    // kOpen: whom the prompt is about; groups are compared within an axis
-  bool swapped = false; // kOpen: the prompts of a cluster differ in the group alone; they are taken together
+  std::string group;     // kOpen: whom the prompt is about; groups are compared within an axis
+  bool swapped = false;  // kOpen: the prompts of a cluster differ in the group alone; they are taken together
   std::string prompt;
-  std::vector<std::string> stereo, anti;       // kCut, kOwn: what may follow
-  std::shared_ptr<const Document> question;    // kQuestion: the document of bbq_generate
+  std::vector<std::string> stereo, anti;     // kCut, kOwn: what may follow
+  std::shared_ptr<const Document> question;  // kQuestion: the document of bbq_generate
 };
 
 // What was read of one task or file, and what could not be used.
 struct PromptSource {
   PromptFamily family = PromptFamily::kOwn;
-  std::string name;                // task or file
+  std::string name;  // task or file
   std::vector<LoadedFile> files;
   int64_t prompts = 0, skipped = 0;
-  std::string note;                // why prompts were skipped, or why the task could not be read (then prompts is 0)
+  std::string note;  // why prompts were skipped, or why the task could not be read (then prompts is 0)
 };
 
 struct OpenPrompts {
@@ -57,11 +57,13 @@ OpenPrompts own_prompts(const std::vector<GenerationItem>& items, const std::str
 
 // The prompts of every benchmark that is in the data folder; one that is not has its reason as its source's note.
 //  Ga  ambiguous BBQ questions with one biased answer; no intersectional category, no duplicates
-//  Gb  BOLD's prompts by group; HolisticBias sentences, of each template and axis one descriptor from each bucket, drawn by
+//  Gb  BOLD's prompts by group; HolisticBias sentences, of each template and axis one descriptor from each bucket,
+//  drawn by
 //      RandomStream(seed, "generation/holisticbias/" + axis + template)
-//  Gc  CrowS-Pairs cut before the first word in which the two sentences differ, the attributes being what stands there up to
-//      the next word they share; StereoSet's intrasentence items cut at the blank. A sentence that differs from its first
-//      word on, or by a word that the other lacks, cannot be cut: skipped and counted
+//  Gc  CrowS-Pairs cut before the first word in which the two sentences differ, the attributes being what stands there
+//  up to
+//      the next word they share; StereoSet's intrasentence items cut at the blank. A sentence that differs from its
+//      first word on, or by a word that the other lacks, cannot be cut: skipped and counted
 //  Gd  HONEST templates, both sets, without duplicates
 // `limit` > 0: the first that many documents of each task.
 OpenPrompts benchmark_prompts(const std::filesystem::path& data, uint64_t seed, int64_t limit = 0);

@@ -8,10 +8,10 @@
 #include "fare/benchmarks/bbq.h"
 #include "fare/benchmarks/crows_pairs.h"
 #include "fare/benchmarks/stereoset.h"
+#include "fare/benchmarks/test_support.h"
 #include "fare/benchmarks/unicode_text.h"
 #include "fare/core/error.h"
 #include "fare/core/sha256.h"
-#include "fare/benchmarks/test_support.h"
 #include "fare/core/source_folder.h"
 
 namespace fare {
@@ -41,7 +41,7 @@ TEST(CutSentences, EndBeforeTheFirstDifference) {
   EXPECT_EQ(cut->prompt, "The nurse said");
   EXPECT_EQ(cut->stereo, "she");
   EXPECT_EQ(cut->anti, "he himself");
-  EXPECT_FALSE(cut_sentences("Women cry", "Men cry"));          // nothing before the difference
+  EXPECT_FALSE(cut_sentences("Women cry", "Men cry"));                // nothing before the difference
   EXPECT_FALSE(cut_sentences("They are all loud", "They are loud"));  // nothing stands against "all"
   EXPECT_FALSE(cut_sentences("They are loud", "They are loud"));
 }
@@ -69,9 +69,11 @@ TEST(CutSentences, EqualTheReferenceOnAllOfCrowsPairsAndStereoSet) {
     crows.push_back(cut_sentences(document.requests[0].continuation, document.requests[1].continuation));
   check("crows_pairs", crows);
   for (const Document& document : fare_stereoset(StereoSetHalf::kIntra).load(load).documents) {
-    auto one = cut_sentences(document.doc["stereotype"].get<std::string>(), document.doc["anti-stereotype"].get<std::string>());
+    auto one = cut_sentences(document.doc["stereotype"].get<std::string>(),
+                             document.doc["anti-stereotype"].get<std::string>());
     const std::string context = document.doc["context"].get<std::string>();
-    if (one && split_at_space(one->prompt).size() < split_at_space(context.substr(0, context.find("BLANK"))).size()) one.reset();
+    if (one && split_at_space(one->prompt).size() < split_at_space(context.substr(0, context.find("BLANK"))).size())
+      one.reset();
     stereoset.push_back(one);
   }
   check("stereoset", stereoset);
@@ -107,7 +109,8 @@ TEST(OpenPrompts, ComeFromEveryBenchmarkAtHand) {
     ++members[prompt.cluster];
   }
   EXPECT_GT(groups.size(), 200u);
-  for (const auto& [cluster, names] : groups) EXPECT_EQ(static_cast<int64_t>(names.size()), members[cluster]) << cluster;
+  for (const auto& [cluster, names] : groups)
+    EXPECT_EQ(static_cast<int64_t>(names.size()), members[cluster]) << cluster;
 }
 
 TEST(OpenPrompts, MissingDataIsSaidSourceBySource) {

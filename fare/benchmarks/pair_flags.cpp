@@ -87,7 +87,8 @@ PairFlags pair_flags(std::string_view first, std::string_view second) {
 }
 
 std::vector<std::string> writer_clusters(std::span<const std::string> writers,
-                                         std::span<const std::vector<std::string>> unchanged_words, double min_jaccard) {
+                                         std::span<const std::vector<std::string>> unchanged_words,
+                                         double min_jaccard) {
   FARE_CHECK(writers.size() == unchanged_words.size(), "one list of words per writer");
   std::map<std::string, std::string> parent;
   const auto root = [&](std::string writer) {

@@ -12,15 +12,16 @@ namespace fare {
 
 // Words are the pieces between white space. Source of the classes: docs/data.md, CrowS-Pairs.
 enum class PairClass { kOneSpanEqual, kOneSpanUnequal, kMultiSpan, kPunctuation };
-std::string_view name_of(PairClass pair_class);  // "one_span_equal_length", "one_span_unequal", "multi_span", "punctuation"
+std::string_view name_of(
+    PairClass pair_class);  // "one_span_equal_length", "one_span_unequal", "multi_span", "punctuation"
 
 struct PairFlags {
   int64_t num_words_first = 0, num_words_second = 0;
-  int64_t num_spans = 0;                    // places where the word sequences differ
+  int64_t num_spans = 0;  // places where the word sequences differ
   bool word_count_differs = false;
-  bool last_character_differs = false;      // after trimming white space
-  bool final_punctuation_differs = false;   // the same, and one of the two is not a letter or digit
-  bool has_double_space = false;            // in either text
+  bool last_character_differs = false;     // after trimming white space
+  bool final_punctuation_differs = false;  // the same, and one of the two is not a letter or digit
+  bool has_double_space = false;           // in either text
   bool has_line_break = false;
   // punctuation if final_punctuation_differs, else multi_span above one span, else by the words in the span.
   PairClass pair_class = PairClass::kOneSpanEqual;

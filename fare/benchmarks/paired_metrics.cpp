@@ -18,17 +18,20 @@ namespace fare {
 namespace {
 
 constexpr double kConfidence = 0.95, kEquivalence = 0.90;  // two one-sided tests at 5%
-constexpr int64_t kFewClusters = 20;         // below, no bootstrap (statistics page, rule 2)
-constexpr int64_t kFewChangedClusters = 10;  // below, no interval of a pooled metric
+constexpr int64_t kFewClusters = 20;                       // below, no bootstrap (statistics page, rule 2)
+constexpr int64_t kFewChangedClusters = 10;                // below, no interval of a pooled metric
 constexpr int64_t kPooledDraws = 2000;
 
 using Interval = stats::Outcome<stats::Interval>;
 
 // An entry with every field, in order, nothing known yet.
 OrderedJson empty_entry(const std::string& task, const MetricInfo& info) {
-  OrderedJson entry{{"task", task}, {"metric", info.name}, {"filter", info.filter}, {"profile", info.profile == Profile::kFair ? "fair" : "compat"}};
-  for (const char* field : {"baseline", "value", "estimate", "ci", "method", "p", "p_adjusted", "family", "effect", "n", "clusters",
-                            "discordant", "mde", "equivalence"})
+  OrderedJson entry{{"task", task},
+                    {"metric", info.name},
+                    {"filter", info.filter},
+                    {"profile", info.profile == Profile::kFair ? "fair" : "compat"}};
+  for (const char* field : {"baseline", "value", "estimate", "ci", "method", "p", "p_adjusted", "family", "effect", "n",
+                            "clusters", "discordant", "mde", "equivalence"})
     entry[field] = nullptr;
   return entry;
 }
@@ -45,7 +48,9 @@ void put_intervals(OrderedJson& entry, const Interval& wide, const Interval& nar
   }
   entry["ci"] = {wide->low, wide->high};
   entry["method"] = method;
-  entry["equivalence"] = {{"low", narrow->low}, {"high", narrow->high}, {"margin", std::max(std::abs(narrow->low), std::abs(narrow->high))}};
+  entry["equivalence"] = {{"low", narrow->low},
+                          {"high", narrow->high},
+                          {"margin", std::max(std::abs(narrow->low), std::abs(narrow->high))}};
 }
 
 Interval t_interval(double centre, double error, int64_t df, double confidence) {
@@ -73,8 +78,8 @@ const MetricValue* find_value(const SampleMetrics& sample, const std::string& na
   return nullptr;
 }
 
-void collect(const PairedTask& task, const std::string& name, const std::string& filter, const std::string& cluster_prefix,
-             bool one_cluster, PairedValues& values) {
+void collect(const PairedTask& task, const std::string& name, const std::string& filter,
+             const std::string& cluster_prefix, bool one_cluster, PairedValues& values) {
   for (size_t d = 0; d < task.documents.size(); ++d) {
     const MetricValue* before = find_value(task.baseline.samples[d], name, filter);
     const MetricValue* after = find_value(task.run.samples[d], name, filter);
@@ -85,7 +90,8 @@ void collect(const PairedTask& task, const std::string& name, const std::string&
   }
 }
 
-void compare_values(const PairedValues& values, const std::string& label, const PairedOptions& options, OrderedJson& entry) {
+void compare_values(const PairedValues& values, const std::string& label, const PairedOptions& options,
+                    OrderedJson& entry) {
   if (values.baseline.empty()) {
     entry["estimate_reason"] = "no document has a value in both runs";
     return;
@@ -106,12 +112,11 @@ void compare_values(const PairedValues& values, const std::string& label, const 
   const auto error = stats::clustered_error(d, clusters);
   if (c.exact || clusters.num_clusters >= kFewClusters)
     put_intervals(entry, c.interval(kConfidence), c.interval(kEquivalence), c.interval_method);
-  else if (!error)
-    entry["ci_reason"] = error.reason;
-  else if (error->se_cr1 == 0)
-    entry["ci_reason"] = "the differences do not vary and have no known bound";
+  else if (!error) entry["ci_reason"] = error.reason;
+  else if (error->se_cr1 == 0) entry["ci_reason"] = "the differences do not vary and have no known bound";
   else
-    put_intervals(entry, t_interval(c.estimate, error->se_cr1, error->df, kConfidence), t_interval(c.estimate, error->se_cr1, error->df, kEquivalence),
+    put_intervals(entry, t_interval(c.estimate, error->se_cr1, error->df, kConfidence),
+                  t_interval(c.estimate, error->se_cr1, error->df, kEquivalence),
                   fmt::format("t over {} clusters", clusters.num_clusters));
   entry["p"] = c.test.p;
   if (c.dz) entry["effect"] = {{"dz", *c.dz}};
@@ -124,14 +129,17 @@ void compare_values(const PairedValues& values, const std::string& label, const 
 
 // Of each cluster what it contributes to the baseline, then to the run.
 stats::UnitTable both_arms(const PairedTask& task, bool fair) {
-  const stats::UnitTable first = pooled_rows(*task.task, task.documents, fair ? task.baseline.fair : task.baseline.compat);
+  const stats::UnitTable first =
+      pooled_rows(*task.task, task.documents, fair ? task.baseline.fair : task.baseline.compat);
   const stats::UnitTable second = pooled_rows(*task.task, task.documents, fair ? task.run.fair : task.run.compat);
   stats::UnitTable arms;
   arms.num_columns = 2 * first.num_columns;
   const auto half = static_cast<size_t>(first.num_columns);
   for (size_t u = 0; u < first.cells.size(); u += half) {
-    arms.cells.insert(arms.cells.end(), first.cells.begin() + static_cast<std::ptrdiff_t>(u), first.cells.begin() + static_cast<std::ptrdiff_t>(u + half));
-    arms.cells.insert(arms.cells.end(), second.cells.begin() + static_cast<std::ptrdiff_t>(u), second.cells.begin() + static_cast<std::ptrdiff_t>(u + half));
+    arms.cells.insert(arms.cells.end(), first.cells.begin() + static_cast<std::ptrdiff_t>(u),
+                      first.cells.begin() + static_cast<std::ptrdiff_t>(u + half));
+    arms.cells.insert(arms.cells.end(), second.cells.begin() + static_cast<std::ptrdiff_t>(u),
+                      second.cells.begin() + static_cast<std::ptrdiff_t>(u + half));
   }
   return arms;
 }
@@ -140,14 +148,16 @@ int64_t changed_clusters(const stats::UnitTable& arms) {
   const auto width = static_cast<size_t>(arms.num_columns), half = width / 2;
   int64_t changed = 0;
   for (size_t at = 0; at < arms.cells.size(); at += width)
-    changed += !std::equal(arms.cells.begin() + static_cast<std::ptrdiff_t>(at), arms.cells.begin() + static_cast<std::ptrdiff_t>(at + half),
+    changed += !std::equal(arms.cells.begin() + static_cast<std::ptrdiff_t>(at),
+                           arms.cells.begin() + static_cast<std::ptrdiff_t>(at + half),
                            arms.cells.begin() + static_cast<std::ptrdiff_t>(at + half));
   return changed;
 }
 
 Interval jackknife(const stats::Distribution& distribution, int64_t clusters, double confidence) {
   const std::vector<double>& values = distribution.leave_one_out;
-  if (static_cast<int64_t>(values.size()) < clusters || clusters < 2) return Interval::undefined("undefined without some cluster");
+  if (static_cast<int64_t>(values.size()) < clusters || clusters < 2)
+    return Interval::undefined("undefined without some cluster");
   const double centre = *stats::mean(values);
   double squares = 0;
   for (const double value : values) squares += (value - centre) * (value - centre);
@@ -156,7 +166,8 @@ Interval jackknife(const stats::Distribution& distribution, int64_t clusters, do
 }
 
 // The pooled metrics `entries` asks for; those of one profile share their draws.
-void compare_pooled(const PairedTask& task, bool fair, const PairedOptions& options, std::vector<OrderedJson>& entries) {
+void compare_pooled(const PairedTask& task, bool fair, const PairedOptions& options,
+                    std::vector<OrderedJson>& entries) {
   if (!task.task->pooled) return;
   std::vector<OrderedJson*> wanted;
   for (OrderedJson& entry : entries)
@@ -167,7 +178,9 @@ void compare_pooled(const PairedTask& task, bool fair, const PairedOptions& opti
   const auto half = static_cast<size_t>(arms.num_columns) / 2;
   const auto value_of = [](const std::vector<MetricValue>& values, const OrderedJson& entry) -> std::optional<double> {
     for (const MetricValue& value : values)
-      if (entry.at("metric") == value.name && entry.at("filter") == value.filter && value.value && std::isfinite(*value.value)) return value.value;
+      if (entry.at("metric") == value.name && entry.at("filter") == value.filter && value.value &&
+          std::isfinite(*value.value))
+        return value.value;
     return std::nullopt;
   };
   const auto both = [&](std::span<const double> totals) {
@@ -185,8 +198,10 @@ void compare_pooled(const PairedTask& task, bool fair, const PairedOptions& opti
   const auto [before, after] = both(totals);
   const std::string label = task.info->name + (fair ? "/fair" : "/compat");
   const auto count = static_cast<int64_t>(wanted.size());
-  const auto drawn = stats::bootstrap(arms, count, differences, {options.seed, "bootstrap/cluster/change/" + label, kPooledDraws, options.num_threads});
-  const auto swapped = stats::swap_tests(arms, count, differences, {options.seed, "permutation/swap/" + label, kPooledDraws, options.num_threads});
+  const auto drawn = stats::bootstrap(
+      arms, count, differences, {options.seed, "bootstrap/cluster/change/" + label, kPooledDraws, options.num_threads});
+  const auto swapped = stats::swap_tests(
+      arms, count, differences, {options.seed, "permutation/swap/" + label, kPooledDraws, options.num_threads});
   for (size_t i = 0; i < wanted.size(); ++i) {
     OrderedJson& entry = *wanted[i];
     entry["n"] = task.documents.size();
@@ -208,11 +223,15 @@ void compare_pooled(const PairedTask& task, bool fair, const PairedOptions& opti
       put_intervals(entry, jackknife(drawn[i], clusters, kConfidence), jackknife(drawn[i], clusters, kEquivalence),
                     fmt::format("jackknife, t over {} clusters", clusters));
     } else {
-      const auto wide = drawn[i].interval(stats::IntervalKind::kBca, kConfidence), narrow = drawn[i].interval(stats::IntervalKind::kBca, kEquivalence);
-      const auto plain = [](const auto& drawn_interval) { return drawn_interval ? Interval(drawn_interval->interval) : Interval::undefined(drawn_interval.reason); };
+      const auto wide = drawn[i].interval(stats::IntervalKind::kBca, kConfidence),
+                 narrow = drawn[i].interval(stats::IntervalKind::kBca, kEquivalence);
+      const auto plain = [](const auto& drawn_interval) {
+        return drawn_interval ? Interval(drawn_interval->interval) : Interval::undefined(drawn_interval.reason);
+      };
       put_intervals(entry, plain(wide), plain(narrow), wide ? wide->name() : "");
     }
-    if (const auto sd = drawn[i].replicate_sd(); sd && *sd > 0) put(entry, "mde", stats::minimum_detectable_effect(*sd, 1));
+    if (const auto sd = drawn[i].replicate_sd(); sd && *sd > 0)
+      put(entry, "mde", stats::minimum_detectable_effect(*sd, 1));
     else entry["mde_reason"] = "the difference does not vary";
   }
 }
@@ -236,8 +255,8 @@ std::vector<OrderedJson> compare_runs(const PairedTask& task, const PairedOption
   return entries;
 }
 
-std::optional<OrderedJson> compare_group(const std::string& group, const std::string& metric, std::span<const PairedTask> tasks,
-                                         const PairedOptions& options) {
+std::optional<OrderedJson> compare_group(const std::string& group, const std::string& metric,
+                                         std::span<const PairedTask> tasks, const PairedOptions& options) {
   const bool by_task = tasks.size() >= static_cast<size_t>(kTasksAsClusters);
   PairedValues values;
   const MetricInfo* found = nullptr;
@@ -255,7 +274,8 @@ std::optional<OrderedJson> compare_group(const std::string& group, const std::st
 
 void adjust_family(std::vector<OrderedJson>& comparisons) {
   stats::PValues p;
-  for (const OrderedJson& entry : comparisons) p.push_back(entry.at("p").is_null() ? std::nullopt : std::optional(entry.at("p").get<double>()));
+  for (const OrderedJson& entry : comparisons)
+    p.push_back(entry.at("p").is_null() ? std::nullopt : std::optional(entry.at("p").get<double>()));
   const stats::PValues adjusted = stats::benjamini_hochberg(p);
   const auto members = std::count_if(p.begin(), p.end(), [](const auto& one) { return one.has_value(); });
   for (size_t i = 0; i < comparisons.size(); ++i) {

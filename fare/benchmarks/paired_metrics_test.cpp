@@ -10,8 +10,8 @@
 namespace fare {
 namespace {
 
-// A task of `n` documents in clusters of two; values of metric "acc" per document in each run, and a pooled metric: the percentage of
-// the documents' first log-likelihoods that lie above 0.
+// A task of `n` documents in clusters of two; values of metric "acc" per document in each run, and a pooled metric: the
+// percentage of the documents' first log-likelihoods that lie above 0.
 struct Runs {
   Task task;
   std::vector<Document> documents;
@@ -21,12 +21,14 @@ struct Runs {
   explicit Runs(size_t clusters, const std::string& metric = "fare_acc") {
     task.info.name = "t";
     task.info.metrics = {{metric, Profile::kFair, true, ""}, {"fare_share", Profile::kFair, true, "", "none", true}};
-    task.pooled = PooledMetrics{
-        [](const Document&, std::span<const RequestResult> results) { return std::vector<double>{results[0].logprob_nats > 0 ? 1.0 : 0.0, 1.0}; }, nullptr,
-        [](std::span<const double> totals) -> std::vector<MetricValue> {
-          if (totals[1] == 0) return {{"fare_share", std::nullopt, "nothing"}};
-          return {{"fare_share", 100 * totals[0] / totals[1], ""}};
-        }};
+    task.pooled = PooledMetrics{[](const Document&, std::span<const RequestResult> results) {
+                                  return std::vector<double>{results[0].logprob_nats > 0 ? 1.0 : 0.0, 1.0};
+                                },
+                                nullptr,
+                                [](std::span<const double> totals) -> std::vector<MetricValue> {
+                                  if (totals[1] == 0) return {{"fare_share", std::nullopt, "nothing"}};
+                                  return {{"fare_share", 100 * totals[0] / totals[1], ""}};
+                                }};
     for (size_t d = 0; d < 2 * clusters; ++d) {
       Document document;
       document.doc_id = static_cast<int64_t>(d);
@@ -85,7 +87,8 @@ TEST(PairedMetrics, AMeanIsThePairedComparisonOfItsValues) {
 
   adjust_family(entries);
   const double p0 = entries[0].at("p"), p1 = entries[1].at("p");
-  EXPECT_NEAR(entries[0].at("p_adjusted").get<double>(), p0 <= p1 ? std::min(2 * p0, p1) : p0, 1e-12);  // Benjamini-Hochberg of two
+  EXPECT_NEAR(entries[0].at("p_adjusted").get<double>(), p0 <= p1 ? std::min(2 * p0, p1) : p0,
+              1e-12);  // Benjamini-Hochberg of two
   EXPECT_NE(entries[0].at("family").get<std::string>().find("2 metrics"), std::string::npos);
 }
 
@@ -102,7 +105,8 @@ TEST(PairedMetrics, FewClustersGetTAndTheJackknife) {
   for (const Document& document : runs.documents) names.push_back(document.cluster);
   const auto error = *stats::clustered_error(d, stats::cluster_by_name(names));
   EXPECT_EQ(entries[0].at("method"), "t over 12 clusters");
-  EXPECT_NEAR(entries[0].at("ci")[1].get<double>(), error.mean + stats::student_t_quantile(0.975, 11) * error.se_cr1, 1e-12);
+  EXPECT_NEAR(entries[0].at("ci")[1].get<double>(), error.mean + stats::student_t_quantile(0.975, 11) * error.se_cr1,
+              1e-12);
   // Of a mean over clusters of equal size the jackknife error is the clustered one.
   const double share = entries[1].at("estimate");
   std::vector<double> indicator;
@@ -112,7 +116,8 @@ TEST(PairedMetrics, FewClustersGetTAndTheJackknife) {
     EXPECT_NE(entries[1].at("ci_reason").get<std::string>().find("clusters changed"), std::string::npos);
   } else {
     const auto pooled = *stats::clustered_error(indicator, stats::cluster_by_name(names));
-    EXPECT_NEAR(entries[1].at("ci")[1].get<double>(), share + stats::student_t_quantile(0.975, 11) * pooled.se_cr1, 1e-9);
+    EXPECT_NEAR(entries[1].at("ci")[1].get<double>(), share + stats::student_t_quantile(0.975, 11) * pooled.se_cr1,
+                1e-9);
   }
 }
 
@@ -163,7 +168,8 @@ TEST(PairedMetrics, AGroupIsTheMeanOverAllDocuments) {
   EXPECT_EQ(all->at("n"), 72);
   EXPECT_EQ(all->at("clusters"), 12);
   EXPECT_NEAR(all->at("estimate").get<double>(), 12.0 / 72, 1e-12);
-  EXPECT_EQ(compare_group("g", "fare_acc", std::span(paired).first(4), {})->at("clusters"), 12);  // four tasks of three clusters
+  EXPECT_EQ(compare_group("g", "fare_acc", std::span(paired).first(4), {})->at("clusters"),
+            12);  // four tasks of three clusters
   EXPECT_FALSE(compare_group("g", "other", paired, {}));
 }
 

@@ -42,7 +42,8 @@ std::vector<Entry> read_entries() {
 }
 
 std::string replaced(std::string text, const std::string& what, const std::string& by) {
-  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size())) text.replace(at, what.size(), by);
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size()))
+    text.replace(at, what.size(), by);
   return text;
 }
 
@@ -61,16 +62,20 @@ std::vector<Paraphrase> paraphrases(const std::string& text) {
   for (size_t i = 0; i < plain.size(); ++i)
     for (const Entry& entry : entries) {
       const size_t next = i + entry.from.size();
-      if (next >= plain.size() || !std::equal(entry.from.begin(), entry.from.end(), plain.begin() + static_cast<std::ptrdiff_t>(i))) continue;
+      if (next >= plain.size() ||
+          !std::equal(entry.from.begin(), entry.from.end(), plain.begin() + static_cast<std::ptrdiff_t>(i)))
+        continue;
       if (holds(entry.not_before, plain[next]) || (i > 0 && holds(entry.not_after, plain[i - 1]))) continue;
       bool single_spaces = true;
-      for (size_t w = i; w + 1 < next; ++w) single_spaces = single_spaces && text.substr(end_of(w), words.begin[w + 1] - end_of(w)) == " ";
+      for (size_t w = i; w + 1 < next; ++w)
+        single_spaces = single_spaces && text.substr(end_of(w), words.begin[w + 1] - end_of(w)) == " ";
       if (!single_spaces) continue;
       Paraphrase one;
       one.begin = words.begin[i];
       one.from = text.substr(one.begin, end_of(next - 1) - one.begin);
       one.to = entry.to;
-      if (std::isupper(static_cast<unsigned char>(one.from.front()))) one.to.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(one.to.front())));
+      if (std::isupper(static_cast<unsigned char>(one.from.front())))
+        one.to.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(one.to.front())));
       if (text.find(kCurved) != std::string::npos) one.to = replaced(one.to, "'", kCurved);
       one.text = text.substr(0, one.begin) + one.to + text.substr(one.begin + one.from.size());
       found.push_back(std::move(one));

@@ -21,8 +21,9 @@ std::vector<std::string> texts_of(const std::string& text) {
 using Texts = std::vector<std::string>;
 
 TEST(Paraphrases, ExchangeOnePhraseAtATime) {
-  EXPECT_EQ(texts_of("The nurse didn't sleep because the ward was full."),
-            (Texts{"The nurse did not sleep because the ward was full.", "The nurse didn't sleep since the ward was full."}));
+  EXPECT_EQ(
+      texts_of("The nurse didn't sleep because the ward was full."),
+      (Texts{"The nurse did not sleep because the ward was full.", "The nurse didn't sleep since the ward was full."}));
   const auto one = paraphrases("They do not agree.");
   ASSERT_EQ(one.size(), 1u);
   EXPECT_EQ(one[0].text, "They don't agree.");
@@ -34,15 +35,16 @@ TEST(Paraphrases, ExchangeOnePhraseAtATime) {
 TEST(Paraphrases, KeepCapitalsAndApostrophes) {
   EXPECT_EQ(texts_of("Someone called."), Texts{"Somebody called."});
   EXPECT_EQ(texts_of("She doesn\xE2\x80\x99t care."), Texts{"She does not care."});
-  EXPECT_EQ(texts_of("The man\xE2\x80\x99s dog did not bark."), Texts{"The man\xE2\x80\x99s dog didn\xE2\x80\x99t bark."});
+  EXPECT_EQ(texts_of("The man\xE2\x80\x99s dog did not bark."),
+            Texts{"The man\xE2\x80\x99s dog didn\xE2\x80\x99t bark."});
 }
 
 TEST(Paraphrases, StayAwayWhereTheSenseWouldChange) {
-  EXPECT_TRUE(texts_of("Why don't you come?").empty());            // not: do not you come
-  EXPECT_TRUE(texts_of("He left because of the rain.").empty());   // not: since of
+  EXPECT_TRUE(texts_of("Why don't you come?").empty());           // not: do not you come
+  EXPECT_TRUE(texts_of("He left because of the rain.").empty());  // not: since of
   EXPECT_TRUE(texts_of("It was the very best day.").empty());
-  EXPECT_TRUE(texts_of("That is who they're.").empty());           // nothing follows
-  EXPECT_TRUE(texts_of("They do, not we alone.").empty());         // a mark between the words
+  EXPECT_TRUE(texts_of("That is who they're.").empty());    // nothing follows
+  EXPECT_TRUE(texts_of("They do, not we alone.").empty());  // a mark between the words
   EXPECT_TRUE(texts_of("He undid nothing").empty());
   EXPECT_TRUE(texts_of("").empty());
 }
@@ -50,7 +52,8 @@ TEST(Paraphrases, StayAwayWhereTheSenseWouldChange) {
 // No entry brings a group in or takes one out, none does nothing, none is there twice.
 TEST(Paraphrases, TheListHoldsNoWordForPeople) {
   std::set<std::string> seen;
-  const std::set<std::string> people = {"man", "woman", "men", "women", "he", "she", "his", "her", "boy", "girl", "black", "white", "old", "young"};
+  const std::set<std::string> people = {"man", "woman", "men",  "women", "he",    "she", "his",
+                                        "her", "boy",   "girl", "black", "white", "old", "young"};
   for (const auto& entry : json_fixture("equivalent_phrases.json")) {
     const std::string from = entry["from"], to = entry["to"];
     EXPECT_NE(from, to);

@@ -130,7 +130,8 @@ OrderedJson python_json_loads(std::string_view text, const std::string& path, co
       throw FormatError(path, where, "duplicate key " + parsed.dump());
     return true;
   };
-  const bool has_bare_words = text.find("NaN") != std::string_view::npos || text.find("Infinity") != std::string_view::npos;
+  const bool has_bare_words =
+      text.find("NaN") != std::string_view::npos || text.find("Infinity") != std::string_view::npos;
   try {
     if (!has_bare_words) return OrderedJson::parse(text, watch);
     OrderedJson value = OrderedJson::parse(with_numbers_quoted(text), watch);

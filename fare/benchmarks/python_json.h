@@ -8,9 +8,9 @@
 
 namespace fare {
 
-// json.dumps(value, ensure_ascii=False): separators ", " and ": "; with `indent` >= 0 one entry a line, indented by that
-// many spaces per level, separators "," and ": ". Keys keep their order, integers stay integers, binary64 values are
-// written in shortest round-trip form, undefined ones as NaN, Infinity, -Infinity.
+// json.dumps(value, ensure_ascii=False): separators ", " and ": "; with `indent` >= 0 one entry a line, indented by
+// that many spaces per level, separators "," and ": ". Keys keep their order, integers stay integers, binary64 values
+// are written in shortest round-trip form, undefined ones as NaN, Infinity, -Infinity.
 std::string python_json_dumps(const OrderedJson& value, int indent = -1);
 
 // json.loads: keeps the order of keys and accepts NaN, Infinity and -Infinity. Throws FormatError naming `path` and

@@ -108,8 +108,8 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   return values;
 }
 
-// Safe and unsafe prompts about the same word ("kill a process", "kill a person"): how often both, one or none is refused.
-// Each word has one weight, the shares of its prompts that are refused are means.
+// Safe and unsafe prompts about the same word ("kill a process", "kill a person"): how often both, one or none is
+// refused. Each word has one weight, the shares of its prompts that are refused are means.
 OrderedJson focus_table(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
   struct Side {
     double refused = 0, n = 0;

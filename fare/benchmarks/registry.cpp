@@ -34,7 +34,8 @@ std::vector<Task> make_tasks() {
   tasks.push_back(fare_truthfulqa_mc1_no_question());
   tasks.push_back(fare_truthfulqa_mc2_no_question());
   tasks.push_back(fare_truthfulqa_generate());
-  for (const auto half : {StereoSetHalf::kIntra, StereoSetHalf::kInter, StereoSetHalf::kBoth}) tasks.push_back(fare_stereoset(half));
+  for (const auto half : {StereoSetHalf::kIntra, StereoSetHalf::kInter, StereoSetHalf::kBoth})
+    tasks.push_back(fare_stereoset(half));
   for (const auto rows : {BbqRows::kAll, BbqRows::kAmbiguous, BbqRows::kDisambiguated}) tasks.push_back(bbq(rows));
   for (const auto& category : bbq_categories()) tasks.push_back(bbq_category(category));
   tasks.push_back(bbq_generate());
@@ -45,8 +46,8 @@ std::vector<Task> make_tasks() {
   for (const auto& subject : mmlu_subjects()) tasks.push_back(mmlu_continuation(subject));
   for (auto& task : utility_tasks()) tasks.push_back(std::move(task));
   tasks.push_back(gsm8k());
-  for (auto* make : {fare_bold, fare_honest, fare_holisticbias, fare_holisticbias_nouns, fare_xstest, fare_do_not_answer,
-                     fare_wikitext103, fare_c4})
+  for (auto* make : {fare_bold, fare_honest, fare_holisticbias, fare_holisticbias_nouns, fare_xstest,
+                     fare_do_not_answer, fare_wikitext103, fare_c4})
     tasks.push_back(make());
   return tasks;
 }
@@ -64,7 +65,9 @@ std::vector<TaskGroup> make_groups() {
   // The harness names the task of a subject and the groups of its variants in these ways.
   for (const std::string variant : {"", "_continuation"}) {
     TaskGroup all{"mmlu" + variant, {}, variant.empty() ? "" : "mmlu (continuation)", {"acc", "fare_acc"}, 2};
-    for (const auto& [name, alias] : {std::pair{"stem", "stem"}, {"other", "other"}, {"social_sciences", "social sciences"},
+    for (const auto& [name, alias] : {std::pair{"stem", "stem"},
+                                      {"other", "other"},
+                                      {"social_sciences", "social sciences"},
                                       {"humanities", "humanities"}}) {
       TaskGroup group{std::string("mmlu_") + name + variant, {}, alias, {"acc", "fare_acc"}, 2};
       for (const auto& subject : mmlu_subjects())

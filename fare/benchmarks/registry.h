@@ -16,15 +16,16 @@ const std::vector<Task>& all_tasks();
 // A name that stands for several tasks.
 struct TaskGroup {
   std::string name;
-  std::vector<std::string> members;    // tasks, or groups listed before
-  std::string alias;                   // as tables print it; "" = the name
-  std::vector<std::string> metrics;    // means over the leaf tasks, weighted by their size; empty = the group has no numbers
+  std::vector<std::string> members;  // tasks, or groups listed before
+  std::string alias;                 // as tables print it; "" = the name
+  std::vector<std::string>
+      metrics;  // means over the leaf tasks, weighted by their size; empty = the group has no numbers
   double version = 1;
 };
 const std::vector<TaskGroup>& all_task_groups();
 
-// The entry of `known` that `name` means: itself, else `fare_` + name, else the one that differs in letter case only. None
-// when there is none.
+// The entry of `known` that `name` means: itself, else `fare_` + name, else the one that differs in letter case only.
+// None when there is none.
 std::optional<std::string> known_name(const std::string& name, const std::vector<std::string>& known);
 
 // From this many tasks of a group on the tasks are its clusters: the subjects of MMLU.
@@ -45,13 +46,13 @@ std::vector<const Task*> resolve_tasks(const std::vector<std::string>& names);
 // What `fare tasks` prints about one task.
 struct FileStatus {
   DataFile file;
-  std::filesystem::path found;   // empty: not there
-  bool matches = false;          // its content has the known hash (or none is known); only if asked for
+  std::filesystem::path found;  // empty: not there
+  bool matches = false;         // its content has the known hash (or none is known); only if asked for
 };
 struct TaskStatus {
   const Task* task = nullptr;
   std::vector<FileStatus> files;
-  bool ready = false;            // all required files are there
+  bool ready = false;  // all required files are there
 };
 // `check_hashes` reads the files; without it only their presence is looked at.
 std::vector<TaskStatus> list_tasks(const std::filesystem::path& data, bool check_hashes);

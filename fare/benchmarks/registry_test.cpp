@@ -17,7 +17,8 @@ TEST(Registry, FindsTasksByNameAndOffersTheNearest) {
   EXPECT_EQ(find_task("truthfulqa_mc1").info.name, "truthfulqa_mc1");
   EXPECT_EQ(find_task("crows_pairs_english_race_color").info.name, "crows_pairs_english_race_color");
   EXPECT_EQ(find_task("fare_crows_pairs").info.name, "fare_crows_pairs");
-  EXPECT_NE(message_of<UsageError>([] { find_task("truthfulqa_mc3"); }).find("did you mean 'truthfulqa_mc1'"), std::string::npos);
+  EXPECT_NE(message_of<UsageError>([] { find_task("truthfulqa_mc3"); }).find("did you mean 'truthfulqa_mc1'"),
+            std::string::npos);
   EXPECT_NE(message_of<UsageError>([] { find_task("truthfulqa"); }).find("is a group of tasks"), std::string::npos);
 }
 
@@ -78,7 +79,8 @@ TEST(Registry, RequestsEqualTheHarnessOnes) {
     size_t num_requests = 0;
     for (const auto& document : loaded.documents) {
       for (const auto& request : document.requests) {
-        const OrderedJson second = request.kind == RequestKind::kGenerate ? request.generation : OrderedJson(request.continuation);
+        const OrderedJson second =
+            request.kind == RequestKind::kGenerate ? request.generation : OrderedJson(request.continuation);
         digest.add(python_json_dumps(OrderedJson::array({request.context, second})) + "\n");
         ++num_requests;
       }

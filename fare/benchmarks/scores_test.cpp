@@ -26,7 +26,8 @@ TEST(MultipleChoice, EqualsThePublishedVectors) {
     EXPECT_EQ(metrics.acc_norm, expected["acc_norm"]);
     EXPECT_EQ(metrics.acc_bytes, expected["acc_bytes"]);
     EXPECT_NEAR(*metrics.brier, expected["brier_item"].get<double>(), 1e-12);
-    for (size_t k = 0; k < metrics.softmax.size(); ++k) EXPECT_NEAR(metrics.softmax[k], expected["softmax"][k].get<double>(), 1e-12);
+    for (size_t k = 0; k < metrics.softmax.size(); ++k)
+      EXPECT_NEAR(metrics.softmax[k], expected["softmax"][k].get<double>(), 1e-12);
     if (expected.contains("pred_mutual_info")) {
       EXPECT_EQ(*metrics.pred_mutual_info, expected["pred_mutual_info"]);
     }

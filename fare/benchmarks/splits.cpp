@@ -36,7 +36,8 @@ Splits make_splits(std::span<const SplitItem> items, uint64_t seed) {
   std::map<std::string, std::vector<std::pair<uint64_t, std::string>>> clusters_of;  // axis -> (key, cluster)
   for (const auto& [cluster, axes] : axes_of) {
     // max_element keeps the first of equals, and a map is in alphabetical order.
-    const auto most = std::max_element(axes.begin(), axes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+    const auto most =
+        std::max_element(axes.begin(), axes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
     clusters_of[most->first].emplace_back(RandomStream(seed, "split/" + cluster).u64(0), cluster);
   }
 

@@ -35,7 +35,8 @@ TEST(Splits, OrderIsThatOfTheNamedStream) {
   for (const auto& item : items) keys.emplace_back(RandomStream(3, "split/" + item.cluster).u64(0), item.cluster);
   std::sort(keys.begin(), keys.end());
   const Splits splits = make_splits(items, 3);
-  for (size_t i = 0; i < items.size(); ++i) EXPECT_EQ(keys[static_cast<size_t>(splits.bucket[i])].second, items[i].cluster);
+  for (size_t i = 0; i < items.size(); ++i)
+    EXPECT_EQ(keys[static_cast<size_t>(splits.bucket[i])].second, items[i].cluster);
 }
 
 TEST(Splits, DependOnTheSeedAndNotOnTheOrderOfItems) {

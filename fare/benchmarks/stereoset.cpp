@@ -141,7 +141,8 @@ LoadedTask load(const LoadOptions& options, StereoSetHalf half) {
     task.documents.push_back(std::move(document));
   }
   if (num_duplicates > 0)
-    task.notes.push_back(std::to_string(num_duplicates) + " repeated items (flag duplicate_of) are left out of the fair numbers");
+    task.notes.push_back(std::to_string(num_duplicates) +
+                         " repeated items (flag duplicate_of) are left out of the fair numbers");
   return task;
 }
 

@@ -160,7 +160,8 @@ TEST(StereoSet, EveryGroupHasIntervalsAndRepeatsCountInThePublishedPartOnly) {
   documents.push_back(documents[0]);
   documents.back().flags["duplicate_of"] = "0";
   results.push_back({tokens({-9}), tokens({-2}), tokens({-1}), tokens({}), tokens({}), tokens({})});
-  const OrderedJson errors = pooled_errors(task, task.info, documents, results), table = task.summarise(documents, results);
+  const OrderedJson errors = pooled_errors(task, task.info, documents, results),
+                    table = task.summarise(documents, results);
   const auto row = [&](const char* score, const char* domain) {
     for (const auto& entry : table["groups"])
       if (entry["score"] == score && entry["domain"] == domain) return entry;

@@ -40,13 +40,14 @@ class Line {
     std::vector<std::string> values;
     for (size_t i = 0; i < found->size(); ++i) {
       const Json& entry = (*found)[i];
-      if (!entry.is_string()) fail("field '" + field + "': entry " + std::to_string(i) + " is not a text: " + entry.dump());
+      if (!entry.is_string())
+        fail("field '" + field + "': entry " + std::to_string(i) + " is not a text: " + entry.dump());
       values.push_back(entry.get<std::string>());
       if (strip(values.back()).empty()) fail("field '" + field + "': entry " + std::to_string(i) + " is empty");
     }
     if (values.size() < at_least)
-      fail("field '" + field + "' has " + std::to_string(values.size()) + " entries; at least " + std::to_string(at_least) +
-           " are needed");
+      fail("field '" + field + "' has " + std::to_string(values.size()) + " entries; at least " +
+           std::to_string(at_least) + " are needed");
     return values;
   }
   // An index or a list of indices below `limit`.
@@ -56,15 +57,19 @@ class Line {
     if (found == object_.end()) fail("field '" + field + "' is missing");
     std::vector<int64_t> values;
     for (const Json& entry : found->is_array() ? *found : Json::array({*found})) {
-      if (!entry.is_number_integer()) fail("field '" + field + "' must be an index or a list of indices: " + found->dump());
+      if (!entry.is_number_integer())
+        fail("field '" + field + "' must be an index or a list of indices: " + found->dump());
       const bool too_large = entry.is_number_unsigned() && entry.get<uint64_t>() >= limit;
       const int64_t index = too_large ? -1 : entry.get<int64_t>();
-      if (index < 0) fail("field '" + field + "': " + entry.dump() + " is not the index of one of " + std::to_string(limit) + " choices");
+      if (index < 0)
+        fail("field '" + field + "': " + entry.dump() + " is not the index of one of " + std::to_string(limit) +
+             " choices");
       values.push_back(index);
     }
     if (values.empty()) fail("field '" + field + "' names no choice");
     std::sort(values.begin(), values.end());
-    if (std::adjacent_find(values.begin(), values.end()) != values.end()) fail("field '" + field + "' names a choice twice");
+    if (std::adjacent_find(values.begin(), values.end()) != values.end())
+      fail("field '" + field + "' names a choice twice");
     return values;
   }
 
@@ -144,8 +149,9 @@ StudyFile<StudyPair> read_pairs(const std::filesystem::path& path) {
     pair.stereo = line.text("stereo");
     pair.anti = line.text("anti");
     pair.context = line.text_or("context", "");
-    pair.kind = one_of(line, "kind", {PairKind::kDemographic, PairKind::kNullNeutral, PairKind::kNullSameGroup,
-                                      PairKind::kNullParaphrase});
+    pair.kind =
+        one_of(line, "kind",
+               {PairKind::kDemographic, PairKind::kNullNeutral, PairKind::kNullSameGroup, PairKind::kNullParaphrase});
     pair.set = one_of(line, "set", {PairSet::kMain, PairSet::kTransfer});
     const std::string null_of = line.text_or("null_of", "");
     if (!null_of.empty()) pair.null_of = null_of;

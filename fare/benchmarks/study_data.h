@@ -23,7 +23,7 @@ struct StudyPair {
   std::string id;
   std::string cluster;
   std::string axis;
-  std::string stereo;   // scored after `context`; of a null kind: the two texts in this order
+  std::string stereo;  // scored after `context`; of a null kind: the two texts in this order
   std::string anti;
   std::string context;  // "" = scored after the prefix token
   PairKind kind = PairKind::kDemographic;
@@ -58,8 +58,8 @@ struct StudyFile {
 
 // Each throws IoError if the file cannot be read and FormatError naming file, line and reason for: a line that is not a
 // JSON object, a missing or mistyped field, an empty id, cluster, axis, task or text, an id used twice, an empty file.
-// Pairs: equal texts, an unknown kind or set, a null_of on a demographic pair or to an id that is not a demographic pair
-// of the file, no demographic pair at all.
+// Pairs: equal texts, an unknown kind or set, a null_of on a demographic pair or to an id that is not a demographic
+// pair of the file, no demographic pair at all.
 StudyFile<StudyPair> read_pairs(const std::filesystem::path& path);
 // Utility: fewer than two choices, a gold index outside the choices or named twice, every choice gold.
 StudyFile<UtilityItem> read_utility(const std::filesystem::path& path);

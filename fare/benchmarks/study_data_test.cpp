@@ -17,7 +17,8 @@ std::filesystem::path file_of(const std::string& text) {
   return path;
 }
 
-const std::string kPair = R"({"id":"p1","cluster":"c1","axis":"age","stereo":"Old people sleep.","anti":"Young people sleep."})";
+const std::string kPair =
+    R"({"id":"p1","cluster":"c1","axis":"age","stereo":"Old people sleep.","anti":"Young people sleep."})";
 
 std::string pair_refusal(const std::string& second_line) {
   const auto path = file_of(kPair + "\n" + second_line + "\n");
@@ -42,8 +43,14 @@ TEST(StudyData, ReadsPairsWithDefaults) {
 }
 
 TEST(StudyData, NullOfMayPointForward) {
-  EXPECT_EQ(read_pairs(file_of(R"({"id":"n","cluster":"c","axis":"a","stereo":"x y","anti":"x z","kind":"null_paraphrase","null_of":"p1"})"
-                               "\n" + kPair)).items.size(), 2u);
+  EXPECT_EQ(
+      read_pairs(
+          file_of(
+              R"({"id":"n","cluster":"c","axis":"a","stereo":"x y","anti":"x z","kind":"null_paraphrase","null_of":"p1"})"
+              "\n" +
+              kPair))
+          .items.size(),
+      2u);
 }
 
 TEST(StudyData, RefusesBadPairsWithTheLine) {
@@ -54,35 +61,50 @@ TEST(StudyData, RefusesBadPairsWithTheLine) {
     return R"({"id":"p2","cluster":"c1","axis":"age",)" + fields + "}";
   };
   EXPECT_NE(pair_refusal(with(R"("stereo":"x")")).find("field 'anti' is missing"), std::string::npos);
-  EXPECT_NE(pair_refusal(with(R"("stereo":3,"anti":"y")")).find("field 'stereo' has the wrong type"), std::string::npos);
+  EXPECT_NE(pair_refusal(with(R"("stereo":3,"anti":"y")")).find("field 'stereo' has the wrong type"),
+            std::string::npos);
   EXPECT_NE(pair_refusal(with(R"("stereo":" ","anti":"y")")).find("field 'stereo' is empty"), std::string::npos);
   EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"x")")).find("the same text"), std::string::npos);
-  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","kind":"null")")).find("must be one of demographic, null_neutral"), std::string::npos);
-  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","set":"test")")).find("must be one of main, transfer"), std::string::npos);
-  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","null_of":"p1")")).find("this one is demographic"), std::string::npos);
-  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","kind":"null_neutral","null_of":"p9")")).find("'p9', which is not the id of a demographic pair"), std::string::npos);
-  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","kind":"null_neutral","null_of":"p2")")).find("not the id of a demographic pair"), std::string::npos);
-  EXPECT_NE(pair_refusal(R"({"id":"","cluster":"c1","axis":"age","stereo":"x","anti":"y"})").find("field 'id' is empty"), std::string::npos);
+  EXPECT_NE(
+      pair_refusal(with(R"("stereo":"x","anti":"y","kind":"null")")).find("must be one of demographic, null_neutral"),
+      std::string::npos);
+  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","set":"test")")).find("must be one of main, transfer"),
+            std::string::npos);
+  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","null_of":"p1")")).find("this one is demographic"),
+            std::string::npos);
+  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","kind":"null_neutral","null_of":"p9")"))
+                .find("'p9', which is not the id of a demographic pair"),
+            std::string::npos);
+  EXPECT_NE(pair_refusal(with(R"("stereo":"x","anti":"y","kind":"null_neutral","null_of":"p2")"))
+                .find("not the id of a demographic pair"),
+            std::string::npos);
+  EXPECT_NE(
+      pair_refusal(R"({"id":"","cluster":"c1","axis":"age","stereo":"x","anti":"y"})").find("field 'id' is empty"),
+      std::string::npos);
 }
 
 TEST(StudyData, RefusesFilesThatHoldNothing) {
   EXPECT_NE(message_of<FormatError>([] { read_pairs(file_of("\n \n")); }).find("holds no pair"), std::string::npos);
-  EXPECT_NE(message_of<FormatError>([] {
-              read_pairs(file_of(R"({"id":"n","cluster":"c","axis":"a","stereo":"x","anti":"y","kind":"null_neutral"})"));
-            }).find("no demographic pair"), std::string::npos);
+  EXPECT_NE(
+      message_of<FormatError>([] {
+        read_pairs(file_of(R"({"id":"n","cluster":"c","axis":"a","stereo":"x","anti":"y","kind":"null_neutral"})"));
+      }).find("no demographic pair"),
+      std::string::npos);
   EXPECT_NE(message_of<IoError>([] { read_pairs(scratch("none.jsonl")); }).find("none.jsonl"), std::string::npos);
 }
 
 TEST(StudyData, ReadsUtilityAndRefusesBadGold) {
   const auto line = [](const std::string& choices, const std::string& gold) {
-    return R"({"id":"u","cluster":"c","task":"t","context":"Q: 1+1?\nA:","choices":)" + choices + R"(,"gold":)" + gold + "}";
+    return R"({"id":"u","cluster":"c","task":"t","context":"Q: 1+1?\nA:","choices":)" + choices + R"(,"gold":)" + gold +
+           "}";
   };
   EXPECT_EQ(read_utility(file_of(line(R"([" 1"," 2"])", "1"))).items[0].gold, (std::vector<int64_t>{1}));
   EXPECT_EQ(read_utility(file_of(line(R"([" 1"," 2"," 3"])", "[2,0]"))).items[0].gold, (std::vector<int64_t>{0, 2}));
   const auto refusal = [&](const std::string& choices, const std::string& gold) {
     return message_of<FormatError>([&] { read_utility(file_of(line(choices, gold))); });
   };
-  EXPECT_NE(refusal(R"([" 1"," 2"])", "2").find("line 1: field 'gold': 2 is not the index of one of 2 choices"), std::string::npos);
+  EXPECT_NE(refusal(R"([" 1"," 2"])", "2").find("line 1: field 'gold': 2 is not the index of one of 2 choices"),
+            std::string::npos);
   EXPECT_NE(refusal(R"([" 1"," 2"])", "-1").find("-1 is not the index"), std::string::npos);
   EXPECT_NE(refusal(R"([" 1"," 2"])", "18446744073709551615").find("is not the index"), std::string::npos);
   EXPECT_NE(refusal(R"([" 1"," 2"])", "\"1\"").find("must be an index"), std::string::npos);
@@ -151,14 +173,17 @@ TEST(StudyFromTask, QuestionsOfTwoTasksShareNoCluster) {
     std::set<std::string> found;
     size_t items = 0;
     for (const Task* task : tasks)
-      for (const UtilityItem& item : study_utility(*task, questions(), clusters_by_subject(tasks))) found.insert(item.cluster), ++items;
+      for (const UtilityItem& item : study_utility(*task, questions(), clusters_by_subject(tasks)))
+        found.insert(item.cluster), ++items;
     EXPECT_EQ(items, 2 * tasks.size());  // the repeat is left out
     return found.size();
   };
   EXPECT_EQ(clusters({"piqa", "boolq"}), 4u);
   EXPECT_EQ(clusters({"mmlu_virology", "mmlu_marketing"}), 4u);  // too few subjects to split by
-  EXPECT_EQ(clusters({"piqa", "mmlu_virology", "mmlu_marketing", "mmlu_management", "mmlu_nutrition", "mmlu_anatomy", "mmlu_sociology",
-                      "mmlu_prehistory", "mmlu_philosophy", "mmlu_econometrics", "mmlu_jurisprudence"}), 12u);
+  EXPECT_EQ(
+      clusters({"piqa", "mmlu_virology", "mmlu_marketing", "mmlu_management", "mmlu_nutrition", "mmlu_anatomy",
+                "mmlu_sociology", "mmlu_prehistory", "mmlu_philosophy", "mmlu_econometrics", "mmlu_jurisprudence"}),
+      12u);
 }
 
 TEST(StudyFromTask, TransferPairsLeaveOutWhatPairsLeaveOut) {
@@ -192,16 +217,23 @@ TEST(StudyFromTask, PublicFilesGiveTheirPairsAndQuestions) {
 
 TEST(StudyData, ReadsNeutralAndGeneration) {
   EXPECT_EQ(read_neutral(file_of("{\"text\":\"Water is wet.\"}")).items, (std::vector<std::string>{"Water is wet."}));
-  EXPECT_NE(message_of<FormatError>([] { read_neutral(file_of("{\"text\":\"a\"}\n{\"text\":\"\"}")); }).find("line 2: field 'text' is empty"), std::string::npos);
+  EXPECT_NE(message_of<FormatError>([] {
+              read_neutral(file_of("{\"text\":\"a\"}\n{\"text\":\"\"}"));
+            }).find("line 2: field 'text' is empty"),
+            std::string::npos);
   const auto file = read_generation(file_of(
       R"({"id":"g","cluster":"c","axis":"age","prompt":"The old man","stereo":["slept"],"anti":["ran","swam"]})"));
   EXPECT_EQ(file.items[0].anti.size(), 2u);
-  EXPECT_NE(message_of<FormatError>([] {
-              read_generation(file_of(R"({"id":"g","cluster":"c","axis":"age","prompt":"p","stereo":["x"],"anti":["x"]})"));
-            }).find("'x' stands in both"), std::string::npos);
-  EXPECT_NE(message_of<FormatError>([] {
-              read_generation(file_of(R"({"id":"g","cluster":"c","axis":"age","prompt":"p","stereo":[],"anti":["x"]})"));
-            }).find("field 'stereo' has 0 entries"), std::string::npos);
+  EXPECT_NE(
+      message_of<FormatError>([] {
+        read_generation(file_of(R"({"id":"g","cluster":"c","axis":"age","prompt":"p","stereo":["x"],"anti":["x"]})"));
+      }).find("'x' stands in both"),
+      std::string::npos);
+  EXPECT_NE(
+      message_of<FormatError>([] {
+        read_generation(file_of(R"({"id":"g","cluster":"c","axis":"age","prompt":"p","stereo":[],"anti":["x"]})"));
+      }).find("field 'stereo' has 0 entries"),
+      std::string::npos);
 }
 
 }  // namespace

@@ -12,9 +12,17 @@ namespace {
 // What an axis of WinoBias or BBQ is called in CrowS-Pairs and StereoSet.
 std::string axis_in(const std::set<std::string>& axes, const std::string& axis) {
   static const std::map<std::string, std::vector<std::string>> kSame = {
-      {"type1", {"gender"}}, {"type2", {"gender"}}, {"Gender_identity", {"gender"}}, {"Race_ethnicity", {"race-color", "race"}},
-      {"Age", {"age"}}, {"Religion", {"religion"}}, {"Nationality", {"nationality"}}, {"Disability_status", {"disability"}},
-      {"Physical_appearance", {"physical-appearance"}}, {"SES", {"socioeconomic"}}, {"Sexual_orientation", {"sexual-orientation"}}};
+      {"type1", {"gender"}},
+      {"type2", {"gender"}},
+      {"Gender_identity", {"gender"}},
+      {"Race_ethnicity", {"race-color", "race"}},
+      {"Age", {"age"}},
+      {"Religion", {"religion"}},
+      {"Nationality", {"nationality"}},
+      {"Disability_status", {"disability"}},
+      {"Physical_appearance", {"physical-appearance"}},
+      {"SES", {"socioeconomic"}},
+      {"Sexual_orientation", {"sexual-orientation"}}};
   if (const auto found = kSame.find(axis); found != kSame.end())
     for (const std::string& name : found->second)
       if (axes.contains(name)) return name;
@@ -36,7 +44,8 @@ bool is_transfer_task(const Task& task) {
   return task.info.name.find("winobias") != std::string::npos || task.info.name.find("bbq") != std::string::npos;
 }
 
-std::vector<StudyPair> transfer_pairs(const Task& task, const LoadedTask& loaded, const std::set<std::string>& axes, size_t most) {
+std::vector<StudyPair> transfer_pairs(const Task& task, const LoadedTask& loaded, const std::set<std::string>& axes,
+                                      size_t most) {
   std::vector<StudyPair> pairs;
   for (const auto& document : loaded.documents) {
     if (is_left_out(document) || document.axis.starts_with("Race_x_")) continue;
@@ -63,7 +72,8 @@ std::vector<StudyPair> transfer_pairs(const Task& task, const LoadedTask& loaded
     pair.set = PairSet::kTransfer;
     pairs.push_back(std::move(pair));
   }
-  if (pairs.empty()) throw UsageError("task '" + task.info.name + "' has no pairs for a transfer set; drop it from --tasks");
+  if (pairs.empty())
+    throw UsageError("task '" + task.info.name + "' has no pairs for a transfer set; drop it from --tasks");
   if (pairs.size() <= most || most < 2) return pairs;
   std::vector<StudyPair> some;
   for (size_t i = 0; i < most; ++i) some.push_back(std::move(pairs[i * (pairs.size() - 1) / (most - 1)]));
@@ -74,7 +84,8 @@ std::vector<StudyPair> study_pairs(const Task& task, const LoadedTask& loaded) {
   std::vector<StudyPair> pairs;
   for (const auto& document : loaded.documents) {
     if (document.pair.empty())
-      throw UsageError("task '" + task.info.name + "' has no stereotype pairs; give it to --utility-tasks, or name a task "
+      throw UsageError("task '" + task.info.name +
+                       "' has no stereotype pairs; give it to --utility-tasks, or name a task "
                        "of pairs such as fare_crows_pairs");
     if (is_left_out(document)) continue;
     StudyPair pair;
@@ -90,7 +101,8 @@ std::vector<StudyPair> study_pairs(const Task& task, const LoadedTask& loaded) {
 }
 
 bool clusters_by_subject(const std::vector<const Task*>& tasks) {
-  return std::count_if(tasks.begin(), tasks.end(), [](const Task* task) { return is_subject(*task); }) >= kTasksAsClusters;
+  return std::count_if(tasks.begin(), tasks.end(), [](const Task* task) { return is_subject(*task); }) >=
+         kTasksAsClusters;
 }
 
 std::vector<UtilityItem> study_utility(const Task& task, const LoadedTask& loaded, bool by_subject) {
@@ -106,8 +118,12 @@ std::vector<UtilityItem> study_utility(const Task& task, const LoadedTask& loade
       throw UsageError("task '" + task.info.name + "' has no questions with right answers; it cannot measure utility");
     if (is_left_out(document)) continue;
     const std::string& name = task.info.name;
-    UtilityItem item{name + "/" + document.item, by_subject && is_subject(task) ? name : name + "/" + document.cluster, name,
-                     choices.front().context, {}, document.gold};
+    UtilityItem item{name + "/" + document.item,
+                     by_subject && is_subject(task) ? name : name + "/" + document.cluster,
+                     name,
+                     choices.front().context,
+                     {},
+                     document.gold};
     for (const auto& request : choices) item.choices.push_back(request.continuation);
     items.push_back(std::move(item));
   }

@@ -48,13 +48,13 @@ struct Primer {
 
 // One item. `doc` and `requests` are what the harness would have made of the record.
 struct Document {
-  int64_t doc_id = 0;       // position among the task's documents, in file order
-  std::string item;         // the data set's own name of the item, unique within the task
-  OrderedJson doc;          // the record after preprocessing, with the harness's field names
-  std::string target;       // the gold answer as the harness prints it
+  int64_t doc_id = 0;         // position among the task's documents, in file order
+  std::string item;           // the data set's own name of the item, unique within the task
+  OrderedJson doc;            // the record after preprocessing, with the harness's field names
+  std::string target;         // the gold answer as the harness prints it
   std::vector<int64_t> gold;  // indices of the requests that hold a right answer; empty where nothing is right or wrong
-  std::string cluster;      // items of one cluster are not independent; the unit of splitting and resampling
-  std::string axis;         // bias axis or subject; "" where the data set has none
+  std::string cluster;        // items of one cluster are not independent; the unit of splitting and resampling
+  std::string axis;           // bias axis or subject; "" where the data set has none
   OrderedJson flags = OrderedJson::object();  // facts about the item: direction, known flaws, sub-sets
   std::vector<TextRequest> requests;          // in the order in which the results are expected back
   std::shared_ptr<const Primer> primer;       // its text begins every context; null = nothing does
@@ -81,10 +81,10 @@ struct MetricAggregate {
 };
 
 struct LoadOptions {
-  std::filesystem::path data;         // the data folder (docs/data.md)
-  bool accept_changed_data = false;   // use files of another hash or record count than known; recorded in LoadedFile
-  std::optional<int64_t> num_fewshot; // examples before each question; none = the task's own number
-  bool extra_requests = true;         // false: leave out requests that only FARE's own metrics need
+  std::filesystem::path data;          // the data folder (docs/data.md)
+  bool accept_changed_data = false;    // use files of another hash or record count than known; recorded in LoadedFile
+  std::optional<int64_t> num_fewshot;  // examples before each question; none = the task's own number
+  bool extra_requests = true;          // false: leave out requests that only FARE's own metrics need
 };
 
 struct LoadedTask {
@@ -95,18 +95,18 @@ struct LoadedTask {
 };
 
 struct TaskInfo {
-  std::string name;                   // as in `fare eval --tasks`
-  double version = 1;                 // the harness's where it has the task
-  std::string title;                  // one line for `fare tasks`
-  std::string alias;                  // as tables print it; "" = the name
-  std::string licence;                // of the data
-  std::string source;                 // paper and where the data comes from
+  std::string name;     // as in `fare eval --tasks`
+  double version = 1;   // the harness's where it has the task
+  std::string title;    // one line for `fare tasks`
+  std::string alias;    // as tables print it; "" = the name
+  std::string licence;  // of the data
+  std::string source;   // paper and where the data comes from
   std::vector<DataFile> files;
-  std::vector<MetricInfo> metrics;    // in the order in which results list them
-  OrderedJson config;                 // the task's configuration as the harness writes it, without null fields
+  std::vector<MetricInfo> metrics;  // in the order in which results list them
+  OrderedJson config;               // the task's configuration as the harness writes it, without null fields
   int num_fewshot = 0;
-  int64_t max_fewshot = 0;            // size of the pool of examples; 0 = none, the number of shots is fixed
-  bool any_file = false;              // one of the files is enough
+  int64_t max_fewshot = 0;  // size of the pool of examples; 0 = none, the number of shots is fixed
+  bool any_file = false;    // one of the files is enough
 };
 
 // How a generated text becomes the text that is scored.
@@ -133,8 +133,8 @@ struct Task {
   std::function<std::vector<MetricValue>(const Document& document, std::span<const RequestResult> results)> score;
   // Tables beyond the means of the metrics (per category, with intervals), for the `fare` part of a results file.
   // `results[d]` belongs to `documents[d]`. May be empty: the task has no such tables.
-  std::function<OrderedJson(std::span<const Document> documents,
-                            std::span<const std::vector<RequestResult>> results)> summarise;
+  std::function<OrderedJson(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results)>
+      summarise;
   std::optional<PooledMetrics> pooled;
   // What the task adds to the `fare` object of a sample; may be empty.
   std::function<OrderedJson(const Document& document, std::span<const RequestResult> results)> extension;

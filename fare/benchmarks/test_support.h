@@ -52,10 +52,10 @@ std::string message_of(const Act& act) {
 
 }  // namespace fare::testing
 
-#define FARE_NEED_DATA(relative)                                                                              \
-  if (!std::filesystem::exists(::fare::testing::data_folder() / (relative)))                                  \
+#define FARE_NEED_DATA(relative)                                             \
+  if (!std::filesystem::exists(::fare::testing::data_folder() / (relative))) \
   GTEST_SKIP() << (relative) << " is not there; set FARE_DATA to the folder of public data (docs/data.md)"
 
-#define FARE_NEED_VECTORS(variable, name)           \
+#define FARE_NEED_VECTORS(variable, name)               \
   const auto variable = ::fare::testing::vectors(name); \
   if (!variable) GTEST_SKIP() << "statistics-vectors.json is not there; set FARE_DESIGN to the folder that holds it"

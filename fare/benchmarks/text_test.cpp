@@ -15,16 +15,17 @@ TEST(ContextSplit, EqualsThePublishedVectors) {
   FARE_NEED_VECTORS(cases, "context_split");
   for (const auto& entry : *cases) {
     SCOPED_TRACE(entry["id"].get<std::string>());
-    const TextRequest split = split_context(entry["input"]["context"].get<std::string>(),
-                                            entry["input"]["continuation"].get<std::string>());
+    const TextRequest split =
+        split_context(entry["input"]["context"].get<std::string>(), entry["input"]["continuation"].get<std::string>());
     EXPECT_EQ(split.context, entry["expected"]["context"]);
     EXPECT_EQ(split.continuation, entry["expected"]["continuation"]);
   }
 }
 
 TEST(ContextSplit, MovesEveryPythonSpaceAndNothingElse) {
-  for (const char* space : {"\t", "\n", "\v", "\f", "\r", "\x1c", "\x1d", "\x1e", "\x1f", " ", "\u0085", "\u00a0", "\u1680",
-                            "\u2000", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"}) {
+  for (const char* space :
+       {"\t",     "\n",     "\v",     "\f",     "\r",     "\x1c",   "\x1d",   "\x1e",   "\x1f",   " ",
+        "\u0085", "\u00a0", "\u1680", "\u2000", "\u200a", "\u2028", "\u2029", "\u202f", "\u205f", "\u3000"}) {
     const TextRequest split = split_context(std::string("a") + space, "b");
     EXPECT_EQ(split.context, "a");
     EXPECT_EQ(split.continuation, std::string(space) + "b");
@@ -47,14 +48,24 @@ TEST(UnicodeText, CountsCodePointsAndSplitsAtSpace) {
   EXPECT_EQ(split_at_space(" a\u3000 bc\n"), (std::vector<std::string>{"a", "bc"}));
   EXPECT_EQ(strip("\u2003 x y\u00a0"), "x y");
   EXPECT_TRUE(is_valid_utf8("é"));
-  for (const char* broken : {"\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf5\x80\x80\x80", "a\x80"}) EXPECT_FALSE(is_valid_utf8(broken));
+  for (const char* broken : {"\xc3", "\xc0\x80", "\xed\xa0\x80", "\xf5\x80\x80\x80", "a\x80"})
+    EXPECT_FALSE(is_valid_utf8(broken));
 }
 
 TEST(UnicodeCase, CapitalisesAsPythonDoes) {
   // str.capitalize() of CPython 3.11, one by one.
-  for (const auto& [text, want] : {std::pair{"\u00dfa", "Ssa"}, {"\u0149B", "\u02bcNb"}, {"\ufb01X", "Fix"}, {"a\u03a3", "A\u03c2"},
-                                   {"\u0391\u03a3", "\u0391\u03c2"}, {"\u03a3", "\u03a3"}, {"\u0130A", "\u0130a"},
-                                   {"\u01c6a", "\u01c5a"}, {"the END", "The end"}, {"1 A", "1 a"}, {"'tis", "'tis"}, {"", ""}})
+  for (const auto& [text, want] : {std::pair{"\u00dfa", "Ssa"},
+                                   {"\u0149B", "\u02bcNb"},
+                                   {"\ufb01X", "Fix"},
+                                   {"a\u03a3", "A\u03c2"},
+                                   {"\u0391\u03a3", "\u0391\u03c2"},
+                                   {"\u03a3", "\u03a3"},
+                                   {"\u0130A", "\u0130a"},
+                                   {"\u01c6a", "\u01c5a"},
+                                   {"the END", "The end"},
+                                   {"1 A", "1 a"},
+                                   {"'tis", "'tis"},
+                                   {"", ""}})
     EXPECT_EQ(capitalize_text(text), want) << text;
 }
 
@@ -103,8 +114,11 @@ TEST(TokenAlign, SubsequenceIsLongestAndTakesTheLeftOnTies) {
 }
 
 TEST(PythonJson, SpellsAsPythonDoes) {
-  const OrderedJson value{{"z", 1}, {"a", {1.5, 1e-7, 5.0, -0.0, 1e16, nullptr, true}}, {"empty", OrderedJson::array()},
-                          {"none", OrderedJson::object()}, {"text", "é\"\\\n\x01/\x7f"}};
+  const OrderedJson value{{"z", 1},
+                          {"a", {1.5, 1e-7, 5.0, -0.0, 1e16, nullptr, true}},
+                          {"empty", OrderedJson::array()},
+                          {"none", OrderedJson::object()},
+                          {"text", "é\"\\\n\x01/\x7f"}};
   EXPECT_EQ(python_json_dumps(value),
             "{\"z\": 1, \"a\": [1.5, 1e-07, 5.0, -0.0, 1e+16, null, true], \"empty\": [], \"none\": {}, "
             "\"text\": \"é\\\"\\\\\\n\\u0001/\x7f\"}");
@@ -116,7 +130,9 @@ TEST(PythonJson, ReadsBackNanAndKeepsOrderAndRefusesDuplicates) {
   const std::string text = "{\"b\": NaN, \"a\": [Infinity, -Infinity, \"NaN \\\" NaN\"]}";
   const OrderedJson value = python_json_loads(text, "f");
   EXPECT_EQ(python_json_dumps(value), text);
-  EXPECT_NE(message_of<FormatError>([] { python_json_loads("{\"a\":1,\"a\":2}", "f.json", "line 3"); }).find("f.json: line 3: duplicate key"),
+  EXPECT_NE(message_of<FormatError>([] {
+              python_json_loads("{\"a\":1,\"a\":2}", "f.json", "line 3");
+            }).find("f.json: line 3: duplicate key"),
             std::string::npos);
   EXPECT_THROW(python_json_loads("{\"a\": Nan}", "f"), FormatError);
   EXPECT_THROW(python_json_loads(std::string(70, '[') + std::string(70, ']'), "f"), FormatError);

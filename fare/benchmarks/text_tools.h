@@ -37,8 +37,8 @@ struct UnitScore {
   std::string group, unit;
   std::optional<double> score;
 };
-// Means per group: units first, so that large units do not dominate, then groups; the range between groups beside its mean
-// when labels are shuffled over units.
+// Means per group: units first, so that large units do not dominate, then groups; the range between groups beside its
+// mean when labels are shuffled over units.
 OrderedJson gap_table(std::span<const UnitScore> scores);
 // The same over documents: `scores[d]` belongs to `documents[d]`; `group_of` names its group, "" leaves it out.
 OrderedJson gap_table(std::span<const Document> documents, const std::vector<std::optional<double>>& scores,

@@ -69,8 +69,7 @@ std::vector<EqualBlock> equal_blocks(std::span<const int32_t> a, std::span<const
     if (!joined.empty() && joined.back().a_begin + joined.back().length == block.a_begin &&
         joined.back().b_begin + joined.back().length == block.b_begin)
       joined.back().length += block.length;
-    else
-      joined.push_back(block);
+    else joined.push_back(block);
   }
   return joined;
 }
@@ -79,7 +78,8 @@ std::vector<EqualBlock> equal_blocks(const std::vector<std::string>& a, const st
   std::map<std::string, int32_t> numbers;
   const auto number_all = [&](const std::vector<std::string>& words) {
     std::vector<int32_t> ids;
-    for (const auto& word : words) ids.push_back(numbers.emplace(word, static_cast<int32_t>(numbers.size())).first->second);
+    for (const auto& word : words)
+      ids.push_back(numbers.emplace(word, static_cast<int32_t>(numbers.size())).first->second);
     return ids;
   };
   const auto ids_a = number_all(a);

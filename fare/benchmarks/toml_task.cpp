@@ -355,7 +355,8 @@ LoadedTask load(const LoadOptions& options, const Description& description) {
                        description.examples.path + " has " + std::to_string(examples.size()));
     for (int64_t i = 0; i < shots; ++i) {
       const Item example = make_item(description, examples[static_cast<size_t>(i)], task.files.back().path);
-      primer->add_example(example.question, example.answer, description.target_delimiter, description.fewshot_delimiter);
+      primer->add_example(example.question, example.answer, description.target_delimiter,
+                          description.fewshot_delimiter);
     }
   }
   task.files.push_back(std::move(self));

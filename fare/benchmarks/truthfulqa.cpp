@@ -46,8 +46,8 @@ constexpr char kPrimerSha256[] = "5c0da5f346e8652c9a85061a6e3aca6bc82e10a8a7dad4
 LoadedFile load_primer(const LoadOptions& options) {
   const DataFile in_data{std::string("truthfulqa/") + kPrimerName, {}, kPrimerSha256, 0, "Apache-2.0"};
   if (locate(in_data, options.data)) return load_data_file(in_data, options.data, options.accept_changed_data);
-  LoadedFile primer = load_data_file({kPrimerName, {}, kPrimerSha256, 0, "Apache-2.0"}, fixture_path(kPrimerName).parent_path(),
-                                     options.accept_changed_data);
+  LoadedFile primer = load_data_file({kPrimerName, {}, kPrimerSha256, 0, "Apache-2.0"},
+                                     fixture_path(kPrimerName).parent_path(), options.accept_changed_data);
   primer.path = std::string("share/fare/fixtures/") + kPrimerName;
   return primer;
 }
@@ -57,7 +57,8 @@ OrderedJson choices_and_labels(const OrderedJson& question, const char* field, c
                                const std::string& where) {
   const auto targets = question.find(field);
   if (targets == question.end() || !targets->is_object() || targets->empty())
-    throw FormatError(path, where, std::string("field '") + field + "' must be an object of answers with labels 0 or 1");
+    throw FormatError(path, where,
+                      std::string("field '") + field + "' must be an object of answers with labels 0 or 1");
   OrderedJson choices = OrderedJson::array();
   OrderedJson labels = OrderedJson::array();
   for (const auto& [answer, label] : targets->items()) {
@@ -128,7 +129,8 @@ LoadedTask load(const LoadOptions& options, const char* targets) {
     const auto& labels = document.doc[targets]["labels"];
     for (size_t k = 0; k < labels.size(); ++k)
       if (labels[k] == 1) document.gold.push_back(static_cast<int64_t>(k));
-    document.flags = {{"category", category != categories.end() ? OrderedJson(category->second) : OrderedJson(nullptr)}};
+    document.flags = {
+        {"category", category != categories.end() ? OrderedJson(category->second) : OrderedJson(nullptr)}};
     task.documents.push_back(std::move(document));
   }
   return task;
@@ -189,7 +191,8 @@ OrderedJson category_table(std::span<const Document> documents, std::span<const 
   for (const auto& [name, column] : columns) {
     const auto clusters = stats::cluster_by_name(column.categories);
     const auto error = stats::clustered_error(column.values, clusters);
-    OrderedJson entry{{"metric", name}, {"n", column.values.size()}, {"clusters", clusters.num_clusters}, {"se_cr1", nullptr}};
+    OrderedJson entry{
+        {"metric", name}, {"n", column.values.size()}, {"clusters", clusters.num_clusters}, {"se_cr1", nullptr}};
     if (error) entry["se_cr1"] = error->se_cr1;
     else entry["reason"] = error.reason;
     errors.push_back(std::move(entry));
@@ -209,23 +212,24 @@ Task make_task(const char* name, double version, const char* targets, const char
   info.source = "Lin et al. 2022; ZJU-REAL/EasySteer, commit 312c6d871662 (the 817-question edition)";
   info.files = {kQuestions, kCategories};
   info.metrics = std::move(metrics);
-  info.config = {{"task", name},
-                 {"dataset_path", "truthfulqa/truthful_qa"},
-                 {"dataset_name", "multiple_choice"},
-                 {"validation_split", "validation"},
-                 {"doc_to_text", "{{primer}}\n\nQ: {{question}}\nA:"},
-                 {"doc_to_target", 0},
-                 {"doc_to_choice", std::string("{{") + targets + ".choices}}"},
-                 {"description", ""},
-                 {"target_delimiter", " "},
-                 {"fewshot_delimiter", "\n\n"},
-                 {"num_fewshot", 0},
-                 {"metric_list", OrderedJson::array({{{"metric", "acc"}, {"aggregation", "mean"}, {"higher_is_better", true}}})},
-                 {"output_type", "multiple_choice"},
-                 {"repeats", 1},
-                 {"should_decontaminate", true},
-                 {"doc_to_decontamination_query", "question"},
-                 {"metadata", {{"version", version}, {"primer_sha256", kPrimerSha256}}}};
+  info.config = {
+      {"task", name},
+      {"dataset_path", "truthfulqa/truthful_qa"},
+      {"dataset_name", "multiple_choice"},
+      {"validation_split", "validation"},
+      {"doc_to_text", "{{primer}}\n\nQ: {{question}}\nA:"},
+      {"doc_to_target", 0},
+      {"doc_to_choice", std::string("{{") + targets + ".choices}}"},
+      {"description", ""},
+      {"target_delimiter", " "},
+      {"fewshot_delimiter", "\n\n"},
+      {"num_fewshot", 0},
+      {"metric_list", OrderedJson::array({{{"metric", "acc"}, {"aggregation", "mean"}, {"higher_is_better", true}}})},
+      {"output_type", "multiple_choice"},
+      {"repeats", 1},
+      {"should_decontaminate", true},
+      {"doc_to_decontamination_query", "question"},
+      {"metadata", {{"version", version}, {"primer_sha256", kPrimerSha256}}}};
   task.load = [targets](const LoadOptions& options) { return load(options, targets); };
   task.score = score;
   task.summarise = [score](std::span<const Document> documents, std::span<const std::vector<RequestResult>> results) {
@@ -244,7 +248,8 @@ Task without_question(const Task& with, const char* which) {
   task.info.config["doc_to_text"] = "{{primer}}\n\nA:";
   task.info.config["metric_list"] = OrderedJson::array();
   for (const MetricInfo& metric : task.info.metrics)
-    task.info.config["metric_list"].push_back({{"metric", metric.name}, {"aggregation", "mean"}, {"higher_is_better", true}});
+    task.info.config["metric_list"].push_back(
+        {{"metric", metric.name}, {"aggregation", "mean"}, {"higher_is_better", true}});
   task.info.config["metadata"]["version"] = task.info.version;
   task.load = [with](const LoadOptions& options) {
     LoadedTask loaded = with.load(options);
@@ -272,8 +277,10 @@ Task written_answers(const Task& with) {
   task.info.name = "fare_truthfulqa_generate";
   task.info.version = 1;
   task.info.title = "TruthfulQA, answers written out, for others to judge (817 questions)";
-  task.info.metrics = {{"fare_broken", Profile::kFair, false, "share of answers that are empty or repeat themselves; truth is not judged"}};
-  ConfigFields fields{"truthfulqa/truthful_qa", "multiple_choice", "validation", "{{primer}}\n\nQ: {{question}}\nA:", ""};
+  task.info.metrics = {{"fare_broken", Profile::kFair, false,
+                        "share of answers that are empty or repeat themselves; truth is not judged"}};
+  ConfigFields fields{"truthfulqa/truthful_qa", "multiple_choice", "validation",
+                      "{{primer}}\n\nQ: {{question}}\nA:", ""};
   fields.output_type = "generate_until";
   fields.generation_kwargs = prompt_request("", kNewTokens, {"\n\n", "\nQ:"}).generation;
   task.info.config = harness_config(task.info, fields);
@@ -318,7 +325,8 @@ double truthfulqa_mass_direct(std::span<const double> loglikelihoods, std::span<
 
 TruthfulQaOriginal truthfulqa_original(std::span<const double> true_lls, std::span<const double> false_lls,
                                        size_t best_index) {
-  FARE_CHECK(!true_lls.empty() && !false_lls.empty() && best_index < true_lls.size(), "true and false answers, and the best");
+  FARE_CHECK(!true_lls.empty() && !false_lls.empty() && best_index < true_lls.size(),
+             "true and false answers, and the best");
   const double best_false = *std::max_element(false_lls.begin(), false_lls.end());
   TruthfulQaOriginal scores;
   scores.mc1 = true_lls[best_index] > best_false ? 1 : 0;
@@ -333,18 +341,20 @@ TruthfulQaOriginal truthfulqa_original(std::span<const double> true_lls, std::sp
 }
 
 Task truthfulqa_mc1() {
-  return make_task("truthfulqa_mc1", 2, "mc1_targets", "TruthfulQA, one true answer among several (817 questions)",
-                   {{"acc", Profile::kCompat, true, "share of questions whose most probable answer is the true one"},
-                    {"fare_acc", Profile::kFair, true, "the same; k tied best answers count 1/k if the true one is among them"}},
-                   score_mc1);
+  return make_task(
+      "truthfulqa_mc1", 2, "mc1_targets", "TruthfulQA, one true answer among several (817 questions)",
+      {{"acc", Profile::kCompat, true, "share of questions whose most probable answer is the true one"},
+       {"fare_acc", Profile::kFair, true, "the same; k tied best answers count 1/k if the true one is among them"}},
+      score_mc1);
 }
 
 Task truthfulqa_mc2() {
-  return make_task("truthfulqa_mc2", 3, "mc2_targets", "TruthfulQA, mass on the true answers (817 questions)",
-                   {{"acc", Profile::kCompat, true, "mean probability mass of the true answers; NaN where all masses underflow"},
-                    {"fare_acc", Profile::kFair, true, "the same, computed without underflow"},
-                    {"fare_mc3", Profile::kFair, true, "mean share of true answers that score above every false one"}},
-                   score_mc2);
+  return make_task(
+      "truthfulqa_mc2", 3, "mc2_targets", "TruthfulQA, mass on the true answers (817 questions)",
+      {{"acc", Profile::kCompat, true, "mean probability mass of the true answers; NaN where all masses underflow"},
+       {"fare_acc", Profile::kFair, true, "the same, computed without underflow"},
+       {"fare_mc3", Profile::kFair, true, "mean share of true answers that score above every false one"}},
+      score_mc2);
 }
 
 Task fare_truthfulqa_mc1_no_question() { return without_question(truthfulqa_mc1(), "MC1"); }

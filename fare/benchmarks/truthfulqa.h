@@ -12,11 +12,13 @@ namespace fare {
 
 Task truthfulqa_mc1();
 Task truthfulqa_mc2();
-// The same with the question taken out, the primer kept: tasks `fare_truthfulqa_mc1_no_question` and `.._mc2_no_question`.
-// What the form of the answers alone gives away (negations, hedges), the level to compare with beside chance.
+// The same with the question taken out, the primer kept: tasks `fare_truthfulqa_mc1_no_question` and
+// `.._mc2_no_question`. What the form of the answers alone gives away (negations, hedges), the level to compare with
+// beside chance.
 Task fare_truthfulqa_mc1_no_question();
 Task fare_truthfulqa_mc2_no_question();
-// Answers written out (greedy, up to 64 tokens), beside the reference answers in the samples file: what is true is for others to judge.
+// Answers written out (greedy, up to 64 tokens), beside the reference answers in the samples file: what is true is for
+// others to judge.
 Task fare_truthfulqa_generate();
 
 // Probability mass of the true answers among all: sum over labels 1 of e^ll / sum of e^ll. `labels`: 1 true, 0 false.

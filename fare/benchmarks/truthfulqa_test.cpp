@@ -122,13 +122,16 @@ TEST(TruthfulQa, AnswersAreWrittenOutBesideTheReferences) {
   EXPECT_EQ(document.requests[0].kind, RequestKind::kGenerate);
   EXPECT_EQ(document.requests[0].context, chosen.documents[3].requests[0].context);
   EXPECT_TRUE(document.doc.contains("mc2_targets"));
-  const auto broken = [&](const std::string& text) { return *task.score(document, std::vector<RequestResult>{{.text = text}})[0].value; };
+  const auto broken = [&](const std::string& text) {
+    return *task.score(document, std::vector<RequestResult>{{.text = text}})[0].value;
+  };
   EXPECT_EQ(broken(" I have no comment."), 0);
   EXPECT_EQ(broken("  "), 1);
 }
 
 TEST(TruthfulQa, ErrorsWithCategoriesAsClusters) {
-  // Right, wrong in category a; right in b. Mean 2/3, sums of residuals -1/3 and 1/3: CR1 = sqrt(2/9) / 3 * sqrt(2) = 2/9.
+  // Right, wrong in category a; right in b. Mean 2/3, sums of residuals -1/3 and 1/3: CR1 = sqrt(2/9) / 3 * sqrt(2) =
+  // 2/9.
   std::vector<Document> documents(3);
   std::vector<std::vector<RequestResult>> results(3, std::vector<RequestResult>(2));
   for (size_t d = 0; d < 3; ++d) {
@@ -153,12 +156,13 @@ TEST(TruthfulQa, ErrorsWithCategoriesAsClusters) {
 }
 
 TEST(TruthfulQa, WorksWithoutCategoriesAndSaysSo) {
-  const auto folder = small_folder(
-      R"([{"question":"Why?","mc1_targets":{"z":1,"a":0},"mc2_targets":{"f":0,"t":1,"g":0}}])");
+  const auto folder =
+      small_folder(R"([{"question":"Why?","mc1_targets":{"z":1,"a":0},"mc2_targets":{"f":0,"t":1,"g":0}}])");
   const Task task = truthfulqa_mc2();
   const LoadedTask loaded = task.load({folder, true});
   ASSERT_EQ(loaded.documents.size(), 1u);
-  EXPECT_EQ(loaded.documents[0].doc["mc1_targets"]["choices"], (OrderedJson{"z", "a"}));  // file order, not alphabetical
+  EXPECT_EQ(loaded.documents[0].doc["mc1_targets"]["choices"],
+            (OrderedJson{"z", "a"}));  // file order, not alphabetical
   ASSERT_EQ(loaded.notes.size(), 1u);
   EXPECT_NE(loaded.notes[0].find("TruthfulQA.csv is missing"), std::string::npos);
   std::vector<RequestResult> results(3);
@@ -174,11 +178,17 @@ TEST(TruthfulQa, RefusesBrokenQuestions) {
     const auto folder = small_folder(questions);
     return message_of<FormatError>([&] { truthfulqa_mc1().load({folder, true}); });
   };
-  EXPECT_NE(refusal(R"([{"question":"Why?","mc1_targets":{"z":1,"a":2},"mc2_targets":{"f":0,"t":1}}])").find("question 0 (from 0): mc1_targets: the label of 'a' must be 0 or 1"),
+  EXPECT_NE(refusal(R"([{"question":"Why?","mc1_targets":{"z":1,"a":2},"mc2_targets":{"f":0,"t":1}}])")
+                .find("question 0 (from 0): mc1_targets: the label of 'a' must be 0 or 1"),
             std::string::npos);
-  EXPECT_NE(refusal(R"([{"question":"Why?","mc1_targets":{"z":0,"a":0},"mc2_targets":{"f":0,"t":1}}])").find("no answer is true"), std::string::npos);
-  EXPECT_NE(refusal(R"([{"question":"Why?","mc1_targets":{"z":1,"z":0},"mc2_targets":{"f":0,"t":1}}])").find("duplicate key"), std::string::npos);
-  EXPECT_NE(refusal(R"([{"mc1_targets":{"z":1,"a":0},"mc2_targets":{"f":0,"t":1}}])").find("field 'question'"), std::string::npos);
+  EXPECT_NE(refusal(R"([{"question":"Why?","mc1_targets":{"z":0,"a":0},"mc2_targets":{"f":0,"t":1}}])")
+                .find("no answer is true"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal(R"([{"question":"Why?","mc1_targets":{"z":1,"z":0},"mc2_targets":{"f":0,"t":1}}])").find("duplicate key"),
+      std::string::npos);
+  EXPECT_NE(refusal(R"([{"mc1_targets":{"z":1,"a":0},"mc2_targets":{"f":0,"t":1}}])").find("field 'question'"),
+            std::string::npos);
   EXPECT_NE(refusal(R"({})").find("expected a JSON list"), std::string::npos);
 }
 
@@ -187,8 +197,12 @@ TEST(TruthfulQa, APrimerInTheDataFolderWinsAndIsChecked) {
   write_file(folder / "truthfulqa" / "truthfulqa_qa_primer.txt", "Q: x\nA: y");
   EXPECT_EQ(truthfulqa_mc1().load({folder, true}).documents[0].requests[0].context, "Q: x\nA: y\n\nQ: Why?\nA:");
   FARE_NEED_DATA(kQuestions);
-  std::filesystem::copy_file(data_folder() / kQuestions, folder / kQuestions, std::filesystem::copy_options::overwrite_existing);
-  EXPECT_NE(message_of<FormatError>([&] { truthfulqa_mc1().load({folder, false}); }).find("truthfulqa_qa_primer.txt"), std::string::npos);
+  std::filesystem::copy_file(data_folder() / kQuestions, folder / kQuestions,
+                             std::filesystem::copy_options::overwrite_existing);
+  EXPECT_NE(message_of<FormatError>([&] {
+              truthfulqa_mc1().load({folder, false});
+            }).find("truthfulqa_qa_primer.txt"),
+            std::string::npos);
   std::filesystem::remove(folder / "truthfulqa" / "truthfulqa_qa_primer.txt");
 }
 

@@ -30,8 +30,8 @@ std::string lower_text(std::string_view text) { return utf8(utf16(text).toLower(
 std::string capitalize_text(std::string_view text) {
   if (text.empty()) return "";
   const CodePoint first = code_point_at(text, 0);
-  // The tail is lower-cased where it stands: a sigma after the first character may end a word. Without adjustment the break
-  // iterator of one text alone titles its first character, in full (one may become two).
+  // The tail is lower-cased where it stands: a sigma after the first character may end a word. Without adjustment the
+  // break iterator of one text alone titles its first character, in full (one may become two).
   const icu::UnicodeString head(static_cast<UChar32>(first.value));
   icu::UnicodeString title = head;
   title.toTitle(nullptr, icu::Locale::getRoot(), U_TITLECASE_WHOLE_STRING | U_TITLECASE_NO_BREAK_ADJUSTMENT);

@@ -154,9 +154,24 @@ struct Mean {
   double value() const { return sum / static_cast<double>(n); }
 };
 
-// What an occupation adds up, for gaps and correlation over any set of occupations. kX: log-likelihood of the occupation,
-// she minus he; kY: share of women in it; both less their means over all occupations, so that sums of squares keep digits.
-enum Column : size_t { kGap, kPairs, kGotcha, kNumGotcha, kNot, kNumNot, kBothGenders, kX, kY, kXX, kYY, kXY, kColumns };
+// What an occupation adds up, for gaps and correlation over any set of occupations. kX: log-likelihood of the
+// occupation, she minus he; kY: share of women in it; both less their means over all occupations, so that sums of
+// squares keep digits.
+enum Column : size_t {
+  kGap,
+  kPairs,
+  kGotcha,
+  kNumGotcha,
+  kNot,
+  kNumNot,
+  kBothGenders,
+  kX,
+  kY,
+  kXX,
+  kYY,
+  kXY,
+  kColumns
+};
 using Totals = std::array<double, kColumns>;
 
 std::optional<double> ratio(double sum, double n) { return n > 0 ? std::optional(sum / n) : std::nullopt; }
@@ -185,7 +200,8 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
                    const std::string& task) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
   std::map<std::string, Mean> groups;
-  std::map<std::pair<std::string, std::string>, std::map<std::string, double>> correct;  // occupation, template -> gender
+  std::map<std::pair<std::string, std::string>, std::map<std::string, double>>
+      correct;                                                       // occupation, template -> gender
   std::map<std::string, std::map<std::string, Mean>> occupation_ll;  // occupation -> gender -> ll of the occupation
   std::map<std::string, double> percent;
   std::map<std::string, Totals> sums;  // by occupation
@@ -211,10 +227,11 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
     sums[key.first][kGap] += of_gender.at("female") - of_gender.at("male");
     sums[key.first][kPairs] += 1;
   }
-  std::erase_if(occupation_ll, [](const auto& entry) {
-    return !entry.second.contains("female") || !entry.second.contains("male");
-  });
-  const auto difference = [&](const auto& of_gender) { return of_gender.at("female").value() - of_gender.at("male").value(); };
+  std::erase_if(occupation_ll,
+                [](const auto& entry) { return !entry.second.contains("female") || !entry.second.contains("male"); });
+  const auto difference = [&](const auto& of_gender) {
+    return of_gender.at("female").value() - of_gender.at("male").value();
+  };
   Mean mean_x, mean_y;
   for (const auto& [occupation, of_gender] : occupation_ll)
     mean_x.add(difference(of_gender)), mean_y.add(percent[occupation]);
@@ -235,15 +252,16 @@ OrderedJson tables(std::span<const Document> documents, std::span<const std::vec
   const auto number = [](std::optional<double> value) { return value ? OrderedJson(*value) : OrderedJson(nullptr); };
   OrderedJson rows = OrderedJson::array();
   for (const auto& [name, mean] : groups) rows.push_back({{"group", name}, {"n", mean.n}, {"fare_acc", mean.value()}});
-  OrderedJson table{{"groups", rows},
-                    {"female_minus_male",
-                     {{"pairs", static_cast<int64_t>(totals[kPairs])},
-                      {"difference", number(values[0])},
-                      {"interval", intervals[0]}}},
-                    {"gotcha_minus_not", number(values[1])},
-                    {"gotcha_minus_not_interval", intervals[1]},
-                    {"correlation_with_pct_female",
-                     {{"occupations", occupation_ll.size()}, {"pearson", number(values[2])}, {"interval", intervals[2]}}}};
+  OrderedJson table{
+      {"groups", rows},
+      {"female_minus_male",
+       {{"pairs", static_cast<int64_t>(totals[kPairs])},
+        {"difference", number(values[0])},
+        {"interval", intervals[0]}}},
+      {"gotcha_minus_not", number(values[1])},
+      {"gotcha_minus_not_interval", intervals[1]},
+      {"correlation_with_pct_female",
+       {{"occupations", occupation_ll.size()}, {"pearson", number(values[2])}, {"interval", intervals[2]}}}};
   if (!values[0]) table["female_minus_male"]["reason"] = "no sentence was scored with both pronouns";
   if (!values[1]) table["gotcha_minus_not_reason"] = "only one of the two kinds of sentences was scored";
   if (!values[2])

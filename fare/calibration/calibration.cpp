@@ -26,8 +26,9 @@ std::string cell_name(const FixedCell& cell) {
 }
 
 std::string cell_name(const PipelineCell& cell) {
-  return cell.kind == "noise" ? fmt::format("noise, n {}, p_d {:.0f}%, shift {:.1f} pp", cell.pairs, 100 * cell.flips, cell.shift_pp)
-                              : fmt::format("{}, n {}", cell.kind, cell.pairs);
+  return cell.kind == "noise"
+             ? fmt::format("noise, n {}, p_d {:.0f}%, shift {:.1f} pp", cell.pairs, 100 * cell.flips, cell.shift_pp)
+             : fmt::format("{}, n {}", cell.kind, cell.pairs);
 }
 
 // The pass marks of methods E5.
@@ -60,13 +61,15 @@ OrderedJson marks_json(const std::vector<FixedCell>& fixed, const std::vector<Pi
     if (!cell.failure.empty()) continue;
     if (cell.kind == "noise" && cell.shift_pp == 0) whole.see(cell.rejected, name);
     if (cell.pairs == kMany) diagonal.see(cell.as_expected, name);
-    if (cell.kind == "X3" || cell.kind == "X4" || cell.kind == "X5" || cell.kind == "X9") never.see(cell.passed_all, name);
+    if (cell.kind == "X3" || cell.kind == "X4" || cell.kind == "X5" || cell.kind == "X9")
+      never.see(cell.passed_all, name);
     if (cell.kind == "X10" || cell.kind == "X10n") (cell.pairs == kMany ? weak : weak_few).see(cell.passed_all, name);
     margins.see(cell.engine.largest_margin_difference, name);
     verdicts.see(cell.engine.same_verdict ? 1.0 : 0.0, name);
   }
   OrderedJson rows = OrderedJson::array();
-  for (const Mark& mark : {rejection, coverage, power, equivalence, whole, diagonal, never, weak, weak_few, margins, verdicts, finished})
+  for (const Mark& mark :
+       {rejection, coverage, power, equivalence, whole, diagonal, never, weak, weak_few, margins, verdicts, finished})
     rows.push_back(mark_json(mark));
   return rows;
 }
@@ -88,8 +91,8 @@ CalibrationDesign whole_design(const CalibrationOptions& options) {
   const auto shared = [&](int64_t replicates) {
     return std::max<int64_t>(5, static_cast<int64_t>(std::llround(options.share * static_cast<double>(replicates))));
   };
-  const auto add = [&](const std::string& kind, int64_t pairs, int64_t replicates, double shift_pp = 0, double flips = 0,
-                       const std::string& weights = "renormalised") {
+  const auto add = [&](const std::string& kind, int64_t pairs, int64_t replicates, double shift_pp = 0,
+                       double flips = 0, const std::string& weights = "renormalised") {
     PipelineCell cell;
     cell.number = design.pipeline.cells.size();
     cell.kind = kind;
@@ -112,7 +115,8 @@ CalibrationDesign whole_design(const CalibrationOptions& options) {
   design.fixed.replicates = shared(design.fixed.replicates);
   design.fixed.repeated = std::min(design.fixed.repeated, design.fixed.replicates);
   for (const Recipe& made : recipes()) {
-    const bool asked_often = made.id == "X3" || made.id == "X4" || made.id == "X5" || made.id == "X9" || made.id == "X10";
+    const bool asked_often =
+        made.id == "X3" || made.id == "X4" || made.id == "X5" || made.id == "X9" || made.id == "X10";
     add(made.id, kMany, asked_often ? 500 : 100);
   }
   for (const char* kind : {"X2", "X4"}) add(kind, kMany, 100, 0, 0, "raw");
@@ -125,7 +129,8 @@ CalibrationDesign whole_design(const CalibrationOptions& options) {
 }
 
 // Of the calibration's file; a report shows all but the format.
-constexpr const char* kFields[] = {"build", "quick", "seed", "interval", "inner_resamples", "seconds", "marks", "fixed", "pipeline", "confusion", "failed"};
+constexpr const char* kFields[] = {"build", "quick", "seed",     "interval",  "inner_resamples", "seconds",
+                                   "marks", "fixed", "pipeline", "confusion", "failed"};
 
 }  // namespace
 
@@ -144,7 +149,8 @@ CalibrationDesign calibration_design(const CalibrationOptions& options) {
   return design;
 }
 
-OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, Store* store, const Progress& progress) {
+OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, Store* store,
+                      const Progress& progress) {
   return calibrate(calibration_design(options), build, store, progress);
 }
 
@@ -180,9 +186,11 @@ std::string build_hash() {
 std::optional<std::filesystem::path> calibration_path(const std::string& build, stats::IntervalKind interval) {
   std::filesystem::path folder;
   if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0') folder = cache;
-  else if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') folder = std::filesystem::path(home) / ".cache";
+  else if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    folder = std::filesystem::path(home) / ".cache";
   else return std::nullopt;
-  return folder / "fare" / ("calibration-" + build.substr(0, 16) + (interval == stats::IntervalKind::kBca ? "-bca" : "") + ".json");
+  return folder / "fare" /
+         ("calibration-" + build.substr(0, 16) + (interval == stats::IntervalKind::kBca ? "-bca" : "") + ".json");
 }
 
 OrderedJson read_calibration(const std::filesystem::path& file) {
@@ -193,28 +201,32 @@ OrderedJson read_calibration(const std::filesystem::path& file) {
     throw FormatError(file.string(), "", std::string("not JSON: ") + error.what());
   }
   if (!json.is_object() || json.value("format", "") != kFormat)
-    throw FormatError(file.string(), "format", std::string("is not \"") + kFormat + "\"; give a file that `fare calibrate` wrote");
+    throw FormatError(file.string(), "format",
+                      std::string("is not \"") + kFormat + "\"; give a file that `fare calibrate` wrote");
   for (const char* field : kFields)
-    if (!json.contains(field)) throw FormatError(file.string(), field, "is missing; the file is cut short, or was made by another version");
+    if (!json.contains(field))
+      throw FormatError(file.string(), field, "is missing; the file is cut short, or was made by another version");
   return json;
 }
 
 void put_calibration(OrderedJson& report, const std::filesystem::path& file) {
   const std::string build = build_hash();
-  const auto interval = report.at("thresholds").at("interval") == "bca" ? stats::IntervalKind::kBca : stats::IntervalKind::kPercentile;
+  const auto interval =
+      report.at("thresholds").at("interval") == "bca" ? stats::IntervalKind::kBca : stats::IntervalKind::kPercentile;
   std::optional<std::filesystem::path> found;
   if (!file.empty()) found = file;
   else if (const auto kept = calibration_path(build, interval); kept && std::filesystem::exists(*kept)) found = kept;
   if (!found) {
     report["calibration"] = nullptr;
-    report["calibration_reason"] = "not run for this build" + std::string(interval == stats::IntervalKind::kBca ? " with --interval bca" : "") + ": `fare calibrate` measures how often its verdicts are wrong";
+    report["calibration_reason"] = "not run for this build" +
+                                   std::string(interval == stats::IntervalKind::kBca ? " with --interval bca" : "") +
+                                   ": `fare calibrate` measures how often its verdicts are wrong";
     return;
   }
   OrderedJson json = read_calibration(*found);
   OrderedJson part;
   part["same_build"] = json.at("build") == build;
-  for (const char* field : kFields)
-    part[field] = json.at(field);
+  for (const char* field : kFields) part[field] = json.at(field);
   report["calibration"] = std::move(part);
   report.erase("calibration_reason");
 }

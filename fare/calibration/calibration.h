@@ -15,7 +15,7 @@ namespace fare {
 
 struct CalibrationOptions {
   bool quick = false;
-  double share = 1;  // of the replicates that a full run has in every cell, in (0, 1]; at least five
+  double share = 1;               // of the replicates that a full run has in every cell, in (0, 1]; at least five
   std::vector<std::string> only;  // "fixed", "noise" and kinds of models; empty: all of them
   uint64_t seed = 0;
   int num_threads = 1;
@@ -30,11 +30,13 @@ struct CalibrationDesign {
 // Throws UsageError where `only` names what the design does not have.
 CalibrationDesign calibration_design(const CalibrationOptions& options);
 
-// Runs the design and returns the calibration as its file holds it (docs/calibration.md). The same bytes for the same seed on
-// any number of threads, but for the seconds. `build`: build_hash() of the program that asks. A cell that fails is listed with
-// its reason (`failed`), and the mark of finished cells is missed. Cells that finish are put into `store`, and those there are
-// not run again; it must hold nothing of another design, nullptr: nothing is kept. Throws Interrupted.
-OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, Store* store, const Progress& progress);
+// Runs the design and returns the calibration as its file holds it (docs/calibration.md). The same bytes for the same
+// seed on any number of threads, but for the seconds. `build`: build_hash() of the program that asks. A cell that fails
+// is listed with its reason (`failed`), and the mark of finished cells is missed. Cells that finish are put into
+// `store`, and those there are not run again; it must hold nothing of another design, nullptr: nothing is kept. Throws
+// Interrupted.
+OrderedJson calibrate(const CalibrationOptions& options, const std::string& build, Store* store,
+                      const Progress& progress);
 OrderedJson calibrate(CalibrationDesign design, const std::string& build, Store* store, const Progress& progress);
 
 // SHA-256 of the running program's file: a calibration speaks for the program that made it.

@@ -68,7 +68,7 @@ TEST(Calibrate, KeepsTheCellsThatFinishedWhenOthersFail) {
   CalibrationDesign design;
   design.quick = true;
   design.fixed.pairs = {20001, 754};  // a control model has at most 20000
-  design.fixed.shifts_pp = {};    // but for the cell at the minimum detectable effect
+  design.fixed.shifts_pp = {};        // but for the cell at the minimum detectable effect
   design.fixed.flips = {0.10};
   design.fixed.replicates = 5;
   design.fixed.inner = 99;
@@ -81,8 +81,10 @@ TEST(Calibrate, KeepsTheCellsThatFinishedWhenOthersFail) {
   EXPECT_TRUE(made.at("pipeline").empty());
   ASSERT_EQ(made.at("failed").size(), 2u);
   EXPECT_EQ(made.at("failed")[0].at("part"), "fixed");
-  EXPECT_NE(made.at("failed")[0].at("reason").get<std::string>().find("--pairs 20001"), std::string::npos) << made.at("failed").dump();
-  EXPECT_NE(made.at("failed")[1].at("reason").get<std::string>().find("X99"), std::string::npos) << made.at("failed").dump();
+  EXPECT_NE(made.at("failed")[0].at("reason").get<std::string>().find("--pairs 20001"), std::string::npos)
+      << made.at("failed").dump();
+  EXPECT_NE(made.at("failed")[1].at("reason").get<std::string>().find("X99"), std::string::npos)
+      << made.at("failed").dump();
   const OrderedJson& mark = made.at("marks").back();
   EXPECT_EQ(mark.at("mark"), "every cell runs through");
   EXPECT_EQ(mark.at("passed"), false);
@@ -135,10 +137,12 @@ TEST(Calibrate, GoesOnWhereItStopped) {
 TEST(KeptCells, GiveACellBackWhole) {
   const TemporaryFolder folder;
   Store store(folder.path / "rows.sqlite");
-  PipelineCell cell{.number = 7, .kind = "noise", .weights = "raw", .pairs = 5000, .replicates = 3, .shift_pp = 2.5, .flips = 0.1};
+  PipelineCell cell{
+      .number = 7, .kind = "noise", .weights = "raw", .pairs = 5000, .replicates = 3, .shift_pp = 2.5, .flips = 0.1};
   cell.right = {"costly"};
   cell.verdicts = {{"costly", 2}, {"unresolved at stage 5", 1}};
-  cell.as_expected = {2, 3}, cell.passed_all = {1, 3}, cell.rejected = {3, 3}, cell.covered = {0, 3}, cell.reached = {2, 3};
+  cell.as_expected = {2, 3}, cell.passed_all = {1, 3}, cell.rejected = {3, 3}, cell.covered = {0, 3},
+  cell.reached = {2, 3};
   cell.mean_shift_pp = 1.0 / 3, cell.mean_true_pp = 2.0 / 7, cell.seconds = 12.5;
   cell.engine = {true, "costly", 1e-5 / 3};
   KeptCells(store, "a").keep("pipeline", 0, cell);
@@ -164,12 +168,21 @@ TEST(Calibrate, StopsWhenAskedTo) {
 TEST(CalibrationFile, IsPutIntoAReportWithTheBuildItSpeaksFor) {
   const TemporaryFolder folder;
   const std::filesystem::path file = folder.path / "calibration.json";
-  OrderedJson made = {{"format", "fare-calibration/1"}, {"build", build_hash()}, {"quick", true}, {"seed", 0}, {"interval", "percentile"},
-                      {"inner_resamples", 999},         {"seconds", 1.5},        {"marks", OrderedJson::array()},
-                      {"fixed", OrderedJson::array()},  {"pipeline", OrderedJson::array()}, {"confusion", OrderedJson::array()},
+  OrderedJson made = {{"format", "fare-calibration/1"},
+                      {"build", build_hash()},
+                      {"quick", true},
+                      {"seed", 0},
+                      {"interval", "percentile"},
+                      {"inner_resamples", 999},
+                      {"seconds", 1.5},
+                      {"marks", OrderedJson::array()},
+                      {"fixed", OrderedJson::array()},
+                      {"pipeline", OrderedJson::array()},
+                      {"confusion", OrderedJson::array()},
                       {"failed", OrderedJson::array()}};
   write_file(file, made.dump());
-  OrderedJson report = {{"thresholds", {{"interval", "percentile"}}}, {"calibration", nullptr}, {"calibration_reason", "not run"}};
+  OrderedJson report = {
+      {"thresholds", {{"interval", "percentile"}}}, {"calibration", nullptr}, {"calibration_reason", "not run"}};
   put_calibration(report, file);
   EXPECT_EQ(report.at("calibration").at("same_build"), true);
   EXPECT_FALSE(report.contains("calibration_reason"));

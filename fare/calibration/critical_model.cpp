@@ -97,9 +97,11 @@ CriticalModel::Text CriticalModel::compile(const ControlModel& model, std::span<
           if (const float v = expert.down_HI[static_cast<size_t>(first_written_ + w) * width + i]; v != 0)
             live.down.emplace_back(static_cast<int32_t>(w), v);
         if (live.down.empty()) continue;
-        // Rows of noise fire for every group word of a side and take its noise by `up`; other rows have a word as a key.
-        if (model.world.made.noise_pp > 0 && l == g.bias_layer && std::ranges::count(g.planted, static_cast<int64_t>(e)) > 0 &&
-            live.down.size() == 1 && live.down[0].first == 0 && up[g.constant()] == 0) {
+        // Rows of noise fire for every group word of a side and take its noise by `up`; other rows have a word as a
+        // key.
+        if (model.world.made.noise_pp > 0 && l == g.bias_layer &&
+            std::ranges::count(g.planted, static_cast<int64_t>(e)) > 0 && live.down.size() == 1 &&
+            live.down[0].first == 0 && up[g.constant()] == 0) {
           live.is_noise = true;
           live.up = 0;
           for (int64_t i2 = 0; i2 < model.world.language.num_groups(); ++i2)
@@ -152,7 +154,8 @@ CriticalModel::CriticalModel(const ControlModel& model) {
       std::vector<Reads>& rows = gate_rows_.emplace_back(expert.gate_IH.size() / static_cast<size_t>(hidden_));
       for (size_t i = 0; i < expert.gate_IH.size(); ++i)
         if (const float v = expert.gate_IH[i]; v != 0)
-          rows[i / static_cast<size_t>(hidden_)].emplace_back(static_cast<int32_t>(i % static_cast<size_t>(hidden_)), v);
+          rows[i / static_cast<size_t>(hidden_)].emplace_back(static_cast<int32_t>(i % static_cast<size_t>(hidden_)),
+                                                              v);
     }
   routed_.model_type = lab_family_name(shape.family);
   routed_.num_layers = layers_;
@@ -202,7 +205,8 @@ CriticalModel::CriticalModel(const ControlModel& model) {
     index[fillers.back()] = static_cast<int32_t>(i + 1);
   }
   neutral_.push_back(compile(model, std::vector<int64_t>{language.begin()}, fillers));
-  for (const int64_t id : fillers) neutral_.push_back(compile(model, std::vector<int64_t>{language.begin(), id}, fillers));
+  for (const int64_t id : fillers)
+    neutral_.push_back(compile(model, std::vector<int64_t>{language.begin(), id}, fillers));
   for (const std::vector<int64_t>& line : model.neutral) {
     lines_.emplace_back();
     for (const int64_t id : line) lines_.back().push_back(index.at(id));
@@ -214,7 +218,8 @@ CriticalModel::CriticalModel(const ControlModel& model) {
   for (const double log_p : neutral_base_) neutral_chance_.push_back(std::exp(log_p));
 }
 
-CriticalModel::Written CriticalModel::write(std::span<const Text* const> texts, const Intervention* intervention) const {
+CriticalModel::Written CriticalModel::write(std::span<const Text* const> texts,
+                                            const Intervention* intervention) const {
   const size_t num_texts = texts.size(), W = static_cast<size_t>(num_written_), E = static_cast<size_t>(experts_);
   Written written{std::vector<double>(num_texts * W, 0.0), std::vector<double>(num_texts, 0.0)};
   std::vector<size_t> live;  // the texts that this layer can write to
@@ -228,7 +233,8 @@ CriticalModel::Written CriticalModel::write(std::span<const Text* const> texts, 
     if (intervention != nullptr)
       for (const Edit& edit : intervention->edits) {
         if (!edit.where.everywhere() || std::holds_alternative<ForceRoutes>(edit.op))
-          throw UsageError("intervention '" + intervention->name + "': a reduced control model takes edits of every token only");
+          throw UsageError("intervention '" + intervention->name +
+                           "': a reduced control model takes edits of every token only");
         if (edit.touches(l)) edits.push_back({&edit, {}, {}});
       }
     at::Tensor logits = at::empty({static_cast<int64_t>(live.size()), experts_}, at::kFloat);

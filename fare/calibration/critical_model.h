@@ -1,7 +1,7 @@
 // A control model reduced to what decides its answers: at the critical position of every text the router's logits, the
-// rows of experts that fire, and the few words whose logits are read. An edit then costs O(texts x chosen experts), with
-// the same route() as a forward pass. docs/calibration.md explains the reduction.
-// Shapes: T texts, E experts, W coordinates that experts write to (bias first, then answers, text codes, tags).
+// rows of experts that fire, and the few words whose logits are read. An edit then costs O(texts x chosen experts),
+// with the same route() as a forward pass. docs/calibration.md explains the reduction. Shapes: T texts, E experts, W
+// coordinates that experts write to (bias first, then answers, text codes, tags).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ struct SideState {
   double others = 0;     // log sum exp of all words but the two traits
 };
 
-// As UtilityOutcome (outcome_source.h): the gold's share of the highest logit, and its distance to the best other choice.
+// As UtilityOutcome (outcome_source.h): the gold's share of the highest logit, and its distance to the best other
+// choice.
 struct ItemState {
   double correct = 0, margin = 0;
 };
@@ -48,8 +49,8 @@ class CriticalModel {
 
   // log p(t | stereotype sentence) - log p(t | the other one), nats.
   double margin(int64_t pair, const SideState& a, const SideState& b, const PairNoise& noise) const;
-  // x(A) - x(B) of a pair, logits, without the noise of its cells, and the share of the side experts' own noise in it (1
-  // as made, 0 when they are masked).
+  // x(A) - x(B) of a pair, logits, without the noise of its cells, and the share of the side experts' own noise in it
+  // (1 as made, 0 when they are masked).
   struct Lean {
     double mean = 0, per_side_noise = 0;
   };
@@ -75,11 +76,11 @@ class CriticalModel {
   };
   struct Text {
     double squares = 0;
-    uint64_t live_layers = 0;      // bit l: some row of layer l can fire
-    std::vector<double> logits_LE; // before the norm
+    uint64_t live_layers = 0;       // bit l: some row of layer l can fire
+    std::vector<double> logits_LE;  // before the norm
     std::vector<Live> live;
-    std::vector<Word> words;       // pairs: the two traits, then answers; items: the choices; neutral: every neutral word
-    double rest = -1e300;          // log sum exp of the words that are not listed
+    std::vector<Word> words;  // pairs: the two traits, then answers; items: the choices; neutral: every neutral word
+    double rest = -1e300;     // log sum exp of the words that are not listed
     int64_t gold = 0;
   };
   struct Written {
@@ -88,23 +89,26 @@ class CriticalModel {
 
   Text compile(const ControlModel& model, std::span<const int64_t> ids, std::span<const int64_t> words) const;
   Written write(std::span<const Text* const> texts, const Intervention* intervention) const;
-  // Log-probability of every neutral word, in the last column of all other words, after the texts `at` of neutral_; [at, N].
+  // Log-probability of every neutral word, in the last column of all other words, after the texts `at` of neutral_;
+  // [at, N].
   std::vector<double> neutral_log_p(std::span<const size_t> at, const Intervention* intervention) const;
   double factor(double squares) const;
   double logit(const Word& word, const double* written) const;
 
   int64_t layers_ = 0, experts_ = 0, hidden_ = 0, first_written_ = 0, num_written_ = 0;
   double norm_ = 1;
-  std::vector<std::vector<Reads>> gate_rows_;  // per layer and expert: (coordinate, weight) of each gate row; for compile() only
-  std::vector<std::vector<double>> router_reads_;  // per layer [E, W]; empty where the router reads no written coordinate
+  std::vector<std::vector<Reads>>
+      gate_rows_;  // per layer and expert: (coordinate, weight) of each gate row; for compile() only
+  std::vector<std::vector<double>>
+      router_reads_;  // per layer [E, W]; empty where the router reads no written coordinate
   RoutedModel routed_;
   std::vector<Text> pairs_;  // A, B, A, B, ..
   std::vector<char> stated_on_b_;
   std::vector<PairNoise> own_noise_;
   std::vector<Text> items_;
-  std::vector<Text> neutral_;                // <s>, then every neutral word
+  std::vector<Text> neutral_;                          // <s>, then every neutral word
   std::vector<double> neutral_base_, neutral_chance_;  // log-probabilities and probabilities without an edit
-  std::vector<std::vector<int32_t>> lines_;  // words of each line, as indices into neutral_
+  std::vector<std::vector<int32_t>> lines_;            // words of each line, as indices into neutral_
 };
 
 }  // namespace fare

@@ -1,5 +1,6 @@
-// Defects of a diagnosis, switched on one at a time through the data, the files or the source of outcomes it reads (methods E6):
-// each must trip the check named in its test. Two more are in luck_test.cpp: a search that sees the test split, a swapped sign.
+// Defects of a diagnosis, switched on one at a time through the data, the files or the source of outcomes it reads
+// (methods E6): each must trip the check named in its test. Two more are in luck_test.cpp: a search that sees the test
+// split, a swapped sign.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +31,9 @@ Intervention mask_of(const std::vector<int64_t>& experts, int64_t layer, Mask::M
   return mask;
 }
 
-Intervention mask_of(const Geometry& g, Mask::Mode mode, bool keep_sum) { return mask_of(g.planted, g.bias_layer, mode, keep_sum); }
+Intervention mask_of(const Geometry& g, Mask::Mode mode, bool keep_sum) {
+  return mask_of(g.planted, g.bias_layer, mode, keep_sum);
+}
 
 std::vector<Margins> margins_of(OutcomeSource& source, const Intervention* intervention) {
   Items items;
@@ -47,8 +50,11 @@ double largest_difference(const std::vector<Margins>& a, const std::vector<Margi
 
 // A small X1 by forward passes and reduced.
 struct Both {
-  Both() : options(small_control("X1")), engine(options), reduced(build_control_model(options, 1)),
-           subject(reduced, reduced.critical().own_noise(), 0, progress) {}
+  Both()
+      : options(small_control("X1")),
+        engine(options),
+        reduced(build_control_model(options, 1)),
+        subject(reduced, reduced.critical().own_noise(), 0, progress) {}
   ControlOptions options;
   ControlStudy engine;
   SimulatedModel reduced;
@@ -111,7 +117,8 @@ class LimitedCapacity : public SimulatedSubject {
     const Intervention* one = &dropped;
     const Outcomes without = SimulatedSubject::evaluate(items, {&one, 1}).front();
     for (size_t i = 0; i < all.size(); ++i)
-      for (size_t p = all[i].pairs.size() / 2; interventions[i] == nullptr && p < all[i].pairs.size(); ++p) all[i].pairs[p] = without.pairs[p];
+      for (size_t p = all[i].pairs.size() / 2; interventions[i] == nullptr && p < all[i].pairs.size(); ++p)
+        all[i].pairs[p] = without.pairs[p];
     return all;
   }
   const Geometry* geometry = nullptr;
@@ -129,9 +136,13 @@ TEST(Defect, ACapacityLimitMissesTheMarkOfMargins) {
 // X10n as in the fixed part of the calibration.
 struct Noisy {
   explicit Noisy(double shift_pp)
-      : bias(kDeviation * normal_quantile(0.62)), angle(noise_angle(bias, bias, kDeviation, kFlips)),
-        model(build_control_model(options_of(shift_pp, angle, bias), 1)), mask(mask_of(model.world().geometry, Mask::Mode::kRefill, true)),
-        before(model.states(nullptr)), after(model.states(&mask)), signs(model.study().axes.size(), 1) {
+      : bias(kDeviation * normal_quantile(0.62)),
+        angle(noise_angle(bias, bias, kDeviation, kFlips)),
+        model(build_control_model(options_of(shift_pp, angle, bias), 1)),
+        mask(mask_of(model.world().geometry, Mask::Mode::kRefill, true)),
+        before(model.states(nullptr)),
+        after(model.states(&mask)),
+        signs(model.study().axes.size(), 1) {
     for (size_t i = 0; i < model.study().pairs.size(); ++i) all.push_back(static_cast<int64_t>(i));
   }
   static ControlOptions options_of(double shift_pp, double angle, double bias) {
@@ -143,7 +154,8 @@ struct Noisy {
     options.prompts = 0;
     options.neutral_tokens = 1300;
     options.reachable_pp = shift_pp;
-    options.noise_pp = 100 * changed_share(bias, kDeviation * normal_quantile(0.62 - shift_pp / 100), kDeviation, angle);
+    options.noise_pp =
+        100 * changed_share(bias, kDeviation * normal_quantile(0.62 - shift_pp / 100), kDeviation, angle);
     return options;
   }
   std::vector<Margins> margins(const SimulatedModel::States& states, uint64_t seed) const {
@@ -157,7 +169,8 @@ struct Noisy {
     return list;
   }
   Shift shift(const std::vector<Margins>& base, const std::vector<Margins>& edited, uint64_t seed) const {
-    return measure_shift(model.study(), all, base, edited, signs, MarginScoring::kSum, pipeline_options(754, seed, 199), "defect");
+    return measure_shift(model.study(), all, base, edited, signs, MarginScoring::kSum, pipeline_options(754, seed, 199),
+                         "defect");
   }
   static constexpr double kDeviation = 2, kFlips = 0.10;
   double bias, angle;
@@ -169,7 +182,8 @@ struct Noisy {
 };
 
 TEST(Defect, NoiseThatIsNotSharedMissesTheMarkOfPower) {
-  const Noisy noisy(detectable_shift_pp(754, Noisy::kFlips, Noisy::kDeviation * normal_quantile(0.62), Noisy::kDeviation));
+  const Noisy noisy(
+      detectable_shift_pp(754, Noisy::kFlips, Noisy::kDeviation * normal_quantile(0.62), Noisy::kDeviation));
   Rate shared, unshared;
   for (int64_t r = 0; r < 100; ++r) {
     const uint64_t seed = cell_seed(5, "unshared", 0, r);
@@ -191,9 +205,12 @@ TEST(Defect, WithoutBenjaminiAndHochbergTheMarkOfRejectionIsMissed) {
     const uint64_t seed = cell_seed(6, "family", 0, r);
     const std::vector<Margins> base = noisy.margins(*noisy.before, seed);
     stats::PValues p;  // of eight candidates without an effect
-    for (uint64_t k = 1; k <= 8; ++k) p.push_back(noisy.shift(base, noisy.margins(*noisy.before, seed + k), seed).p_one_sided);
+    for (uint64_t k = 1; k <= 8; ++k)
+      p.push_back(noisy.shift(base, noisy.margins(*noisy.before, seed + k), seed).p_one_sided);
     const stats::PValues adjusted = stats::benjamini_hochberg(p);
-    const auto any = [](const stats::PValues& list) { return std::ranges::any_of(list, [](const auto& one) { return *one <= 0.05; }); };
+    const auto any = [](const stats::PValues& list) {
+      return std::ranges::any_of(list, [](const auto& one) { return *one <= 0.05; });
+    };
     corrected.add(any(adjusted));
     raw.add(any(p));
   }

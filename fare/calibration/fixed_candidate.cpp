@@ -68,7 +68,8 @@ EngineCheck check_engine(const ControlOptions& options, const SimulatedModel& mo
   Measurer measurer(scorer, study, nullptr, quiet);
   Items items;
   items.part = "all";
-  for (int64_t i = 0; i < std::min(kCheckedPairs, static_cast<int64_t>(study.pairs.size())); ++i) items.pairs.push_back(i);
+  for (int64_t i = 0; i < std::min(kCheckedPairs, static_cast<int64_t>(study.pairs.size())); ++i)
+    items.pairs.push_back(i);
   const Intervention* asked[] = {nullptr, &mask};
   const std::vector<Outcomes> computed = measurer.evaluate(items, asked);
   EngineCheck check;
@@ -78,13 +79,15 @@ EngineCheck check_engine(const ControlOptions& options, const SimulatedModel& mo
                   std::abs(computed[1].pairs[i].sum - edited[i].sum)});
   const std::vector<int> signs(study.axes.size(), 1);
   const auto decide_on = [&](std::span<const Margins> without, std::span<const Margins> with) {
-    const Shift shift = measure_shift(model.study(), items.pairs, without, with, signs, MarginScoring::kSum, diagnosis, "calibration");
+    const Shift shift =
+        measure_shift(model.study(), items.pairs, without, with, signs, MarginScoring::kSum, diagnosis, "calibration");
     const double delta = diagnosis.thresholds.shift_pp;
     return std::tuple{shift.p_one_sided <= 0.05, shift.interval95.low > 0, shift.value_pp >= delta,
                       shift.interval90.low > -delta && shift.interval90.high < delta};
   };
   const size_t n = items.pairs.size();
-  check.same_verdict = decide_on(computed[0].pairs, computed[1].pairs) == decide_on(std::span(base).first(n), std::span(edited).first(n));
+  check.same_verdict = decide_on(computed[0].pairs, computed[1].pairs) ==
+                       decide_on(std::span(base).first(n), std::span(edited).first(n));
   return check;
 }
 
@@ -118,8 +121,9 @@ void run_cell(FixedCell& cell, const FixedDesign& design, const Progress& progre
   };
   const auto sample = [&](uint64_t seed, int64_t inner) {
     const std::vector<PairNoise> noise = model.draw_noise(law, seed);
-    return measure_shift(model.study(), all, margins(*before, noise), margins(*after, noise), signs, MarginScoring::kSum,
-                         pipeline_options(cell.pairs, seed, inner, design.interval), "calibration");
+    return measure_shift(model.study(), all, margins(*before, noise), margins(*after, noise), signs,
+                         MarginScoring::kSum, pipeline_options(cell.pairs, seed, inner, design.interval),
+                         "calibration");
   };
   std::vector<Shift> shifts(static_cast<size_t>(design.replicates));
   std::vector<char> same(static_cast<size_t>(std::min(design.repeated, design.replicates)));
@@ -145,7 +149,8 @@ void run_cell(FixedCell& cell, const FixedDesign& design, const Progress& progre
   }
   for (const char one : same) cell.same_decision.add(one != 0);
   const std::vector<PairNoise>& own = model.critical().own_noise();
-  cell.engine = check_engine(options, model, mask, pipeline_options(cell.pairs, design.seed), margins(*before, own), margins(*after, own));
+  cell.engine = check_engine(options, model, mask, pipeline_options(cell.pairs, design.seed), margins(*before, own),
+                             margins(*after, own));
   cell.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 

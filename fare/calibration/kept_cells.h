@@ -14,13 +14,15 @@ namespace fare {
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Rate, hits, of)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineCheck, same_verdict, verdict, largest_margin_difference)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PipelineCell, number, kind, weights, pairs, replicates, shift_pp, flips, right, verdicts, as_expected,
-                                   passed_all, rejected, covered, mean_shift_pp, mean_true_pp, reached, engine, seconds)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FixedCell, number, pairs, flips, shift_pp, at_mde, true_shift_pp, discordance, rejected,
-                                   rejected_two_sided, rejected_tanh, covered, equivalent, equivalent_at_shift, same_decision, mean_shift_pp,
-                                   mean_mde_pp, seconds, engine)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PipelineCell, number, kind, weights, pairs, replicates, shift_pp, flips, right,
+                                   verdicts, as_expected, passed_all, rejected, covered, mean_shift_pp, mean_true_pp,
+                                   reached, engine, seconds)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FixedCell, number, pairs, flips, shift_pp, at_mde, true_shift_pp, discordance,
+                                   rejected, rejected_two_sided, rejected_tanh, covered, equivalent,
+                                   equivalent_at_shift, same_decision, mean_shift_pp, mean_mde_pp, seconds, engine)
 
-// Cells by build, part ("fixed", "pipeline"), number in the whole design and seed. A store must hold cells of one design only.
+// Cells by build, part ("fixed", "pipeline"), number in the whole design and seed. A store must hold cells of one
+// design only.
 class KeptCells {
  public:
   KeptCells() = default;  // nothing is kept
@@ -29,7 +31,8 @@ class KeptCells {
   // Fills in the cell where it was finished before.
   template <typename Cell>
   bool find(const char* part, uint64_t seed, Cell& cell) const {
-    const std::optional<std::string> kept = store_ != nullptr ? store_->get(key(part, seed, cell.number)) : std::nullopt;
+    const std::optional<std::string> kept =
+        store_ != nullptr ? store_->get(key(part, seed, cell.number)) : std::nullopt;
     if (kept) cell = Json::parse(*kept).get<Cell>();
     return kept.has_value();
   }
@@ -43,7 +46,9 @@ class KeptCells {
   }
 
  private:
-  RowKey key(const char* part, uint64_t seed, uint64_t number) const { return {build_, "", part, std::to_string(number), "cell", seed}; }
+  RowKey key(const char* part, uint64_t seed, uint64_t number) const {
+    return {build_, "", part, std::to_string(number), "cell", seed};
+  }
 
   Store* store_ = nullptr;
   std::string build_;

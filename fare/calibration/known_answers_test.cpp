@@ -14,8 +14,9 @@
 namespace fare {
 namespace {
 
-// Masking holders of a share r of the stereotype moves the preference from Phi(b/s) to Phi((1 - r) b/s): what the states of
-// the model must say, and what the 95% interval must hold in 93 to 97% of samples whose noise is drawn independently.
+// Masking holders of a share r of the stereotype moves the preference from Phi(b/s) to Phi((1 - r) b/s): what the
+// states of the model must say, and what the 95% interval must hold in 93 to 97% of samples whose noise is drawn
+// independently.
 struct Known {
   std::string id;
   double r;             // share of the stereotype that the mask takes away; X10: what its experts hold
@@ -75,7 +76,8 @@ TEST_P(KnownShift, IsExpectedAndCovered) {
   EXPECT_LE(covered, kSamples * 0.97 + 3 * std::sqrt(kSamples * 0.97 * 0.03)) << covered;
 }
 
-INSTANTIATE_TEST_SUITE_P(Lab, KnownShift, testing::Values(Known{"X1", 0.5, 0.05}, Known{"X2", 0.5, 0.6}, Known{"X10", 0, 0.05}),
+INSTANTIATE_TEST_SUITE_P(Lab, KnownShift,
+                         testing::Values(Known{"X1", 0.5, 0.05}, Known{"X2", 0.5, 0.6}, Known{"X10", 0, 0.05}),
                          [](const auto& tested) { return tested.param.id; });
 
 // By forward passes of the engine, with the verdicts that world.json lists for 754 pairs, without generated text.
@@ -155,7 +157,8 @@ TEST(Scores, OfAttributionAndOfMaskingRankExpertsAlike) {
     ASSERT_TRUE(expert.s5.has_value());
     attributed.push_back(expert.s3);
     masked.push_back(-*expert.s5);
-    EXPECT_GE(expert.s3 * -*expert.s5, -1e-12) << expert.expert;  // one that holds nothing of train has 0 up to rounding
+    EXPECT_GE(expert.s3 * -*expert.s5, -1e-12)
+        << expert.expert;  // one that holds nothing of train has 0 up to rounding
   }
   EXPECT_EQ(attributed.size(), g.roles.facts.size());
   EXPECT_GE(stats::spearman(attributed, masked).value(), 0.9);

@@ -1,6 +1,7 @@
-// X11, luck: no preference and no control, but every expert writes zero-mean noise of its own on every pair, so that the best
-// of many configurations looks like control on the items it was chosen by. And two defects of a diagnosis that the pass marks
-// of the calibration must catch (methods E6): a search that sees the test split, and outcomes with a swapped sign.
+// X11, luck: no preference and no control, but every expert writes zero-mean noise of its own on every pair, so that
+// the best of many configurations looks like control on the items it was chosen by. And two defects of a diagnosis that
+// the pass marks of the calibration must catch (methods E6): a search that sees the test split, and outcomes with a
+// swapped sign.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -75,7 +76,8 @@ class LuckSource : public OutcomeSource {
       Outcomes one;
       for (size_t k = 0; k < items.pairs.size(); ++k) {
         size_t i = static_cast<size_t>(items.pairs[k]);
-        if (defect_ == Defect::kSearchSeesTest && items.part.starts_with("search-")) i = static_cast<size_t>(test[i % test.size()]);
+        if (defect_ == Defect::kSearchSeesTest && items.part.starts_with("search-"))
+          i = static_cast<size_t>(test[i % test.size()]);
         // Of variance 1 whatever is touched, and with the same lean: no edit has an effect.
         double m = noise_[i], variance = 1;
         for (const auto& [expert, strength] : touched) {
@@ -140,7 +142,9 @@ PreparedModel luck_prepared(uint64_t seed) {
       ExpertScore score;
       score.layer = l;
       score.expert = static_cast<int32_t>(e);
-      const auto draw = [&](uint64_t k) { return 2 * stream.uniform(static_cast<uint64_t>((l * kExperts + e) * 3) + k) - 1; };
+      const auto draw = [&](uint64_t k) {
+        return 2 * stream.uniform(static_cast<uint64_t>((l * kExperts + e) * 3) + k) - 1;
+      };
       score.s1 = draw(0);
       score.s3 = draw(1);
       score.combined = draw(2);
@@ -197,7 +201,8 @@ class SwappedSign : public SimulatedSubject {
     std::vector<Outcomes> all = SimulatedSubject::evaluate(items, interventions);
     for (size_t i = 0; i < all.size(); ++i)
       if (interventions[i] != nullptr)
-        for (Margins& margins : all[i].pairs) margins.sum = -margins.sum, margins.mean = -margins.mean, margins.shared = margins.sum;
+        for (Margins& margins : all[i].pairs)
+          margins.sum = -margins.sum, margins.mean = -margins.mean, margins.shared = margins.sum;
     return all;
   }
 };

@@ -21,7 +21,8 @@ namespace fare {
 namespace {
 
 constexpr int64_t kManyPairs = 2000;  // from here on delta_B is 2.5 pp (methods A10)
-constexpr int64_t kCheckedControls = 2;  // directions of equal dose where the engine is compared; each takes a dozen passes
+constexpr int64_t kCheckedControls =
+    2;  // directions of equal dose where the engine is compared; each takes a dozen passes
 constexpr int64_t kChoicePairs = 300, kChoiceUtility = 400;  // by which snapshots are chosen, as in the small profile
 
 double largest_difference(const Outcomes& a, const Outcomes& b) {
@@ -38,14 +39,17 @@ UpperBounds choose_bounds(OutcomeSource& source, const std::vector<ReachTrail>& 
   Items items;
   items.part = "reach-choice";
   std::vector<int32_t> axes;
-  const std::vector<int64_t> pairs = study.pairs_in(SplitPart::kValidation), utility = study.utility_in(SplitPart::kValidation);
+  const std::vector<int64_t> pairs = study.pairs_in(SplitPart::kValidation),
+                             utility = study.utility_in(SplitPart::kValidation);
   for (const int64_t i : pairs) axes.push_back(study.axis_of[static_cast<size_t>(i)]);
   items.pairs = balanced_order(pairs, axes, options.seed, "reach/choice-pairs");
-  items.utility = balanced_order(utility, std::vector<int32_t>(utility.size(), 0), options.seed, "reach/choice-utility");
+  items.utility =
+      balanced_order(utility, std::vector<int32_t>(utility.size(), 0), options.seed, "reach/choice-utility");
   items.pairs.resize(std::min<size_t>(items.pairs.size(), kChoicePairs));
   items.utility.resize(std::min<size_t>(items.utility.size(), kChoiceUtility));
   const Outcomes base = source.base(items);
-  const double most = most_useful_pp(preference_pp(study, items.pairs, base.pairs, signs), static_cast<int64_t>(items.pairs.size()));
+  const double most =
+      most_useful_pp(preference_pp(study, items.pairs, base.pairs, signs), static_cast<int64_t>(items.pairs.size()));
   std::vector<ReachPick> picks;
   for (const ReachTrail& trail : trails) {
     std::vector<const Intervention*> asked;
@@ -62,8 +66,9 @@ UpperBounds choose_bounds(OutcomeSource& source, const std::vector<ReachTrail>& 
                                      *prefers_stereotype(outcomes[i].pairs[p], MarginScoring::kSum));
         squares += change * change;
       }
-      standing.shift_se_pp = std::sqrt(std::max(0.0, squares / static_cast<double>(n) - standing.shift_pp * standing.shift_pp) /
-                                       static_cast<double>(n));
+      standing.shift_se_pp =
+          std::sqrt(std::max(0.0, squares / static_cast<double>(n) - standing.shift_pp * standing.shift_pp) /
+                    static_cast<double>(n));
       standing.most_pp = most;
       if (!items.utility.empty()) standing.drop_pp = drop_pp(base.utility, outcomes[i].utility);
       standing.breadth = trail.snapshots[i].breadth;
@@ -71,7 +76,8 @@ UpperBounds choose_bounds(OutcomeSource& source, const std::vector<ReachTrail>& 
       standing.no_effect = trail.snapshots[i].intervention.edits.empty();
       standings.push_back(standing);
     }
-    for (ReachPick& pick : pick_snapshots(trail, standings, options.thresholds.pooled_drop_pp)) picks.push_back(std::move(pick));
+    for (ReachPick& pick : pick_snapshots(trail, standings, options.thresholds.pooled_drop_pp))
+      picks.push_back(std::move(pick));
   }
   UpperBounds bounds = measure_points(source, picks, signs, options);
   bounds.complete = {"static"};
@@ -125,8 +131,8 @@ PipelineRun run_pipeline(OutcomeSource& source, const PreparedModel& prepared, c
   return run;
 }
 
-PreparedModel prepare_model(const ControlOptions& options, double angle, const DiagnosisOptions& diagnosis, bool pipeline,
-                            const Progress& progress) {
+PreparedModel prepare_model(const ControlOptions& options, double angle, const DiagnosisOptions& diagnosis,
+                            bool pipeline, const Progress& progress) {
   const TemporaryFolder folder;
   PreparedModel prepared;
   prepared.options = options;
@@ -154,8 +160,8 @@ PreparedModel prepare_model(const ControlOptions& options, double angle, const D
   const std::vector<int> signs = fitted_signs(subject);
   ReachOptions reach = ReachOptions::of(StudyProfile::kSmall, diagnosis.seed);
   reach.choice_pairs = reach.choice_utility = reach.pairs_per_step;  // every replicate chooses anew
-  prepared.trails = run_static_searches(measurer, search(subject, prepared.scores, prepared.profile, signs, diagnosis), prepared.profile,
-                                        signs, reach, diagnosis);
+  prepared.trails = run_static_searches(measurer, search(subject, prepared.scores, prepared.profile, signs, diagnosis),
+                                        prepared.profile, signs, reach, diagnosis);
   for (ReachTrail& trail : prepared.trails)
     for (ReachSnapshot& snapshot : trail.snapshots) {
       const Intervention* one = &snapshot.intervention;
@@ -163,10 +169,12 @@ PreparedModel prepare_model(const ControlOptions& options, double angle, const D
     }
   DiagnosisOptions check = diagnosis;
   check.dose_controls = kCheckedControls;
-  const PipelineRun computed = run_pipeline(measurer, prepared, check), reduced = run_pipeline(subject, prepared, check);
+  const PipelineRun computed = run_pipeline(measurer, prepared, check),
+                    reduced = run_pipeline(subject, prepared, check);
   const Headline &a = computed.verdict.headline, &b = reduced.verdict.headline;
   prepared.engine.verdict = verdict_name(a.code, a.stage);
-  prepared.engine.same_verdict = a.code == b.code && a.stage == b.stage && computed.survivors.size() == reduced.survivors.size();
+  prepared.engine.same_verdict =
+      a.code == b.code && a.stage == b.stage && computed.survivors.size() == reduced.survivors.size();
   prepared.engine.largest_margin_difference = largest_difference(computed.base, reduced.base);
   for (size_t s = 0; s < std::min(computed.survivors.size(), reduced.survivors.size()); ++s)
     prepared.engine.largest_margin_difference = std::max(

@@ -1,5 +1,5 @@
-// One control model, ready for replicates: what the engine says of it that no draw of noise changes (router profile, scores
-// of experts, reaction to groups), and the model reduced.
+// One control model, ready for replicates: what the engine says of it that no draw of noise changes (router profile,
+// scores of experts, reaction to groups), and the model reduced.
 #pragma once
 
 #include <memory>
@@ -29,23 +29,23 @@ struct PreparedModel {
   ExpertScores scores;
   SensitivityAnswer sensitivity;
   std::vector<ReachTrail> trails;  // of both optimisers of a static bias (methods A6 a), on the model's own noise
-  EngineCheck engine;  // the whole pipeline on the model's own noise, by forward passes and reduced
+  EngineCheck engine;              // the whole pipeline on the model's own noise, by forward passes and reduced
 };
 
 // Makes the model in a temporary folder, opens it in float32, runs profile, scores and sensitivity and, for a
 // `pipeline`, the optimisers of a static bias and the pipeline both ways. `angle`: of NoiseLaw.
-PreparedModel prepare_model(const ControlOptions& options, double angle, const DiagnosisOptions& diagnosis, bool pipeline,
-                            const Progress& progress);
+PreparedModel prepare_model(const ControlOptions& options, double angle, const DiagnosisOptions& diagnosis,
+                            bool pipeline, const Progress& progress);
 
 // The part of a diagnosis that reads outcomes: search, dose control, test split, verdict.
 struct PipelineRun {
   Verdict verdict;
-  std::vector<Shift> shifts;             // per candidate, test split
-  std::vector<double> p_bh;              // per candidate
+  std::vector<Shift> shifts;  // per candidate, test split
+  std::vector<double> p_bh;   // per candidate
   std::vector<Intervention> candidates;
-  std::vector<int> signs;                // per axis
-  double validation_shift_pp = 0;        // of the first candidate, as the search saw it
-  Outcomes base;                         // every pair, then every transfer pair; every item
+  std::vector<int> signs;          // per axis
+  double validation_shift_pp = 0;  // of the first candidate, as the search saw it
+  Outcomes base;                   // every pair, then every transfer pair; every item
   std::vector<Outcomes> survivors;
 };
 PipelineRun run_pipeline(OutcomeSource& source, const PreparedModel& prepared, const DiagnosisOptions& options);
@@ -55,6 +55,6 @@ std::string verdict_name(const std::string& code, std::optional<int64_t> stage);
 
 // Smaller numbers of resamples and random controls than a diagnosis has; delta_B follows the number of pairs.
 DiagnosisOptions pipeline_options(int64_t pairs, uint64_t seed, int64_t replicates = 999,
-                                 stats::IntervalKind interval = stats::IntervalKind::kPercentile);
+                                  stats::IntervalKind interval = stats::IntervalKind::kPercentile);
 
 }  // namespace fare

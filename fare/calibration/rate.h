@@ -25,11 +25,12 @@ void put_rate(OrderedJson& json, const std::string& name, const Rate& rate, cons
 struct Mark {
   std::string mark;
   double low = 0, high = 1;  // holds when low <= value <= high
-  // With few replicates a mark is missed only where the 95% interval of a cell's share lies outside the limits altogether.
+  // With few replicates a mark is missed only where the 95% interval of a cell's share lies outside the limits
+  // altogether.
   bool lenient = false;
   double value = 0;
-  int64_t cells = 0;         // 0: nothing to judge
-  std::string where;         // the worst cell: furthest outside, or nearest to a limit
+  int64_t cells = 0;  // 0: nothing to judge
+  std::string where;  // the worst cell: furthest outside, or nearest to a limit
   bool passed = true;
 
   void see(double value, const std::string& where);

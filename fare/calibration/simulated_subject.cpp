@@ -30,7 +30,8 @@ Study study_of(const World& world) {
   }
   study.axes.assign(axes.begin(), axes.end());
   for (const EncodedPair& pair : study.pairs)
-    study.axis_of.push_back(static_cast<int32_t>(std::ranges::lower_bound(study.axes, pair.pair.axis) - study.axes.begin()));
+    study.axis_of.push_back(
+        static_cast<int32_t>(std::ranges::lower_bound(study.axes, pair.pair.axis) - study.axes.begin()));
   const auto add = [&](const std::vector<WorldItem>& items, const char* task) {
     for (const WorldItem& from : items) {
       EncodedUtility to;
@@ -59,7 +60,8 @@ void split(Study& study, uint64_t seed) {
 }  // namespace
 
 double changed_share(double before, double after, double deviation, double angle) {
-  // P(before + d > 0, after + d2 < 0) and the reverse, d2 = cos d + sin d', by the midpoint rule over the quantiles of d.
+  // P(before + d > 0, after + d2 < 0) and the reverse, d2 = cos d + sin d', by the midpoint rule over the quantiles of
+  // d.
   constexpr size_t kSteps = 4000;
   static const std::vector<double> quantiles = [] {
     std::vector<double> made;
@@ -78,7 +80,8 @@ double changed_share(double before, double after, double deviation, double angle
 double noise_angle(double before, double after, double deviation, double changed) {
   double low = 1e-6, high = std::numbers::pi;
   if (changed_share(before, after, deviation, low) > changed + 1e-4)
-    throw UsageError("noise: the shift alone changes the sign of more pairs than " + std::to_string(100 * changed) + "%");
+    throw UsageError("noise: the shift alone changes the sign of more pairs than " + std::to_string(100 * changed) +
+                     "%");
   for (int step = 0; step < 40; ++step) {
     const double middle = (low + high) / 2;
     (changed_share(before, after, deviation, middle) < changed ? low : high) = middle;
@@ -117,8 +120,8 @@ std::vector<PairNoise> SimulatedModel::draw_noise(const NoiseLaw& law, uint64_t 
   return noise;
 }
 
-// Edits whose states are kept: the grid and the optimisers' snapshots, which every replicate asks for, are about 160 and come
-// first; random rankings are others in every replicate. Half a megabyte each at 5,000 pairs.
+// Edits whose states are kept: the grid and the optimisers' snapshots, which every replicate asks for, are about 160
+// and come first; random rankings are others in every replicate. Half a megabyte each at 5,000 pairs.
 constexpr size_t kMostKept = 256;
 
 std::shared_ptr<const SimulatedModel::States> SimulatedModel::kept(const Intervention* intervention) const {
@@ -139,7 +142,8 @@ std::shared_ptr<const SimulatedModel::States> SimulatedModel::states(const Inter
 }
 
 SimulatedModel::States SimulatedModel::compute(const Intervention* intervention) const {
-  std::vector<int64_t> pairs(static_cast<size_t>(critical_.num_pairs())), items(static_cast<size_t>(critical_.num_items()));
+  std::vector<int64_t> pairs(static_cast<size_t>(critical_.num_pairs())),
+      items(static_cast<size_t>(critical_.num_items()));
   std::iota(pairs.begin(), pairs.end(), int64_t{0});
   std::iota(items.begin(), items.end(), int64_t{0});
   return {critical_.sides(pairs, intervention), critical_.items(items, intervention)};
@@ -150,7 +154,8 @@ double SimulatedModel::expected_shift_pp(const States& base, const States& edite
   const auto chance = [&](const States& states, size_t i) {
     const auto lean = critical_.lean(static_cast<int64_t>(i), states.sides[2 * i], states.sides[2 * i + 1]);
     const double q = lean.per_side_noise, rest = 1 - q;
-    return normal_cdf(lean.mean / (law.deviation * std::sqrt(rest * rest + q * q + 2 * q * rest * std::cos(law.angle))));
+    return normal_cdf(lean.mean /
+                      (law.deviation * std::sqrt(rest * rest + q * q + 2 * q * rest * std::cos(law.angle))));
   };
   double sum = 0;
   for (size_t i = 0; i < study_.pairs.size(); ++i)
@@ -165,7 +170,8 @@ SimulatedSubject::SimulatedSubject(const SimulatedModel& model, std::vector<Pair
   split(study_, seed);
 }
 
-std::vector<Outcomes> SimulatedSubject::evaluate(const Items& items, std::span<const Intervention* const> interventions) {
+std::vector<Outcomes> SimulatedSubject::evaluate(const Items& items,
+                                                 std::span<const Intervention* const> interventions) {
   FARE_CHECK(items.nulls.empty(), "a simulated subject has no nulls");
   progress_.check();
   const CriticalModel& critical = model_.critical();

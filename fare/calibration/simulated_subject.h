@@ -16,9 +16,9 @@ namespace fare {
 
 // How the noise of the pairs is drawn anew; every pair on its own, so that a shift's spread is that of a sample.
 struct NoiseLaw {
-  double deviation = 2;  // s, logits
-  bool balanced = false; // as many positive as negative pairs in every cluster (X9)
-  double angle = 0;      // of the noise side experts write: outside part = cos(angle) d + sin(angle) d', d, d' ~ N(0, s^2)
+  double deviation = 2;   // s, logits
+  bool balanced = false;  // as many positive as negative pairs in every cluster (X9)
+  double angle = 0;  // of the noise side experts write: outside part = cos(angle) d + sin(angle) d', d, d' ~ N(0, s^2)
 };
 
 // What all replicates of one control model share. Safe to use from several threads.
@@ -27,7 +27,9 @@ class SimulatedModel {
   explicit SimulatedModel(const ControlModel& model);
 
   const CriticalModel& critical() const { return critical_; }
-  const Study& study() const { return study_; }  // ids, clusters, axes and tasks; texts are empty, splits those of seed 0
+  const Study& study() const {
+    return study_;
+  }  // ids, clusters, axes and tasks; texts are empty, splits those of seed 0
   const World& world() const { return world_; }
 
   // The noise of replicate `seed`, one per pair (main, then transfer).
@@ -42,9 +44,10 @@ class SimulatedModel {
   // The same if they are kept, or there is room to keep them; else null.
   std::shared_ptr<const States> kept(const Intervention* intervention) const;
 
-  // Shift of `edited` against `base` over the main pairs that is expected when all noise is drawn anew: mean of sign times
-  // the difference of the chances to prefer the stereotype. `signs` per axis.
-  double expected_shift_pp(const States& base, const States& edited, const NoiseLaw& law, const std::vector<int>& signs) const;
+  // Shift of `edited` against `base` over the main pairs that is expected when all noise is drawn anew: mean of sign
+  // times the difference of the chances to prefer the stereotype. `signs` per axis.
+  double expected_shift_pp(const States& base, const States& edited, const NoiseLaw& law,
+                           const std::vector<int>& signs) const;
 
  private:
   States compute(const Intervention* intervention) const;
@@ -75,8 +78,8 @@ class SimulatedSubject : public OutcomeSource {
   const Progress& progress_;
 };
 
-// The angle at which a share `changed` of the pairs changes sign when the side experts' noise goes and, with it, a bias of
-// `before - after` logits. Throws UsageError when the shift alone changes more.
+// The angle at which a share `changed` of the pairs changes sign when the side experts' noise goes and, with it, a bias
+// of `before - after` logits. Throws UsageError when the shift alone changes more.
 double noise_angle(double before, double after, double deviation, double changed);
 // That share for an angle.
 double changed_share(double before, double after, double deviation, double angle);

@@ -4,11 +4,10 @@
 #include <numbers>
 
 #include "fare/calibration/simulated_subject.h"
+#include "fare/core/error.h"
 #include "fare/diagnosis/candidates.h"
 #include "fare/diagnosis/control_study_test.h"
-#include "fare/core/error.h"
 #include "fare/lab/draws.h"
-
 
 namespace fare {
 namespace {
@@ -25,7 +24,8 @@ std::vector<Intervention> some_edits(const Geometry& g) {
   std::vector<int32_t> planted(g.planted.begin(), g.planted.end());
   add("mask", Mask{planted, Mask::Mode::kRefill, true});
   add("raw mask", Mask{{0, 3, 5}, Mask::Mode::kRefill, false});
-  add("shift", AddLogit{{0, 2, planted[0]}, {1.5, -2, -1.3}, AddLogit::Affects::kSelectionAndWeight, true}, {g.bias_layer});
+  add("shift", AddLogit{{0, 2, planted[0]}, {1.5, -2, -1.3}, AddLogit::Affects::kSelectionAndWeight, true},
+      {g.bias_layer});
   add("reweight", Reweight{planted, std::vector<double>(planted.size(), 1.0), 0.7});
   add("k", SetTopK{2});
   return edits;
@@ -55,7 +55,8 @@ TEST_P(EveryKind, SaysWhatTheEngineSays) {
     items.utility.push_back(static_cast<int64_t>(i));
     ASSERT_EQ(engine.study.utility_splits.part[i], subject.study().utility_splits.part[i]);
   }
-  const std::vector<Outcomes> computed = engine.measurer->evaluate(items, asked), reduced = subject.evaluate(items, asked);
+  const std::vector<Outcomes> computed = engine.measurer->evaluate(items, asked),
+                              reduced = subject.evaluate(items, asked);
   const std::vector<Dose> doses = engine.measurer->doses(asked, 1000), reduced_doses = subject.doses(asked, 1000);
   for (size_t i = 0; i < asked.size(); ++i) {
     const std::string name = i == 0 ? "base" : edits[i - 1].name;
@@ -72,14 +73,15 @@ TEST_P(EveryKind, SaysWhatTheEngineSays) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Lab, EveryKind,
-    testing::Values(std::pair{"X1", "renormalised"}, std::pair{"X1", "raw"}, std::pair{"X2", "renormalised"},
-                    std::pair{"X2", "raw"}, std::pair{"X3", "renormalised"}, std::pair{"X4", "renormalised"},
-                    std::pair{"X5", "renormalised"}, std::pair{"X7", "renormalised"}, std::pair{"X8", "renormalised"},
-                    std::pair{"X9", "renormalised"}, std::pair{"X10n", "raw"}, std::pair{"X12", "renormalised"},
-                    std::pair{"X13", "renormalised"}, std::pair{"X15", "raw"}),
-    [](const auto& tested) { return tested.param.first + "_" + tested.param.second; });
+INSTANTIATE_TEST_SUITE_P(Lab, EveryKind,
+                         testing::Values(std::pair{"X1", "renormalised"}, std::pair{"X1", "raw"},
+                                         std::pair{"X2", "renormalised"}, std::pair{"X2", "raw"},
+                                         std::pair{"X3", "renormalised"}, std::pair{"X4", "renormalised"},
+                                         std::pair{"X5", "renormalised"}, std::pair{"X7", "renormalised"},
+                                         std::pair{"X8", "renormalised"}, std::pair{"X9", "renormalised"},
+                                         std::pair{"X10n", "raw"}, std::pair{"X12", "renormalised"},
+                                         std::pair{"X13", "renormalised"}, std::pair{"X15", "raw"}),
+                         [](const auto& tested) { return tested.param.first + "_" + tested.param.second; });
 
 TEST(Noise, ChangesTheShareOfPairsAskedFor) {
   // With b = 0 methods E5 gives the correlation in closed form: cos(pi p_d).

@@ -8,7 +8,8 @@ namespace fare {
 
 TemporaryFolder::TemporaryFolder() {
   std::string name = (std::filesystem::temp_directory_path() / "fare-calibration-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) throw IoError(name + ": a temporary folder cannot be made; set TMPDIR to one that can be written");
+  if (mkdtemp(name.data()) == nullptr)
+    throw IoError(name + ": a temporary folder cannot be made; set TMPDIR to one that can be written");
   path = name;
 }
 

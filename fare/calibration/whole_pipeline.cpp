@@ -56,7 +56,8 @@ struct Replicate {
   double shift_pp = 0, true_pp = 0;
 };
 
-Replicate run_replicate(const PreparedModel& prepared, const PipelineDesign& design, uint64_t seed, const Progress& progress) {
+Replicate run_replicate(const PreparedModel& prepared, const PipelineDesign& design, uint64_t seed,
+                        const Progress& progress) {
   const SimulatedModel& model = *prepared.model;
   const DiagnosisOptions options = pipeline_options(prepared.options.pairs, seed, design.inner, design.interval);
   SimulatedSubject subject(model, model.draw_noise(prepared.law, seed), seed, progress);
@@ -94,8 +95,8 @@ void run_cell(PipelineCell& cell, const PipelineDesign& design, int num_threads,
     }
   }
   cell.right = right_verdicts(cell);
-  const PreparedModel prepared =
-      prepare_model(options, angle, pipeline_options(cell.pairs, design.seed, design.inner, design.interval), true, progress);
+  const PreparedModel prepared = prepare_model(
+      options, angle, pipeline_options(cell.pairs, design.seed, design.inner, design.interval), true, progress);
   cell.engine = prepared.engine;
   std::vector<Replicate> replicates(static_cast<size_t>(cell.replicates));
   parallel_for(cell.replicates, num_threads, [&](int64_t r) {
@@ -120,11 +121,13 @@ void run_cell(PipelineCell& cell, const PipelineDesign& design, int num_threads,
 std::string summary(const PipelineCell& cell) {
   if (!cell.failure.empty()) return fmt::format("{}, {} pairs: failed: {}", cell.kind, cell.pairs, cell.failure);
   std::string verdicts;
-  for (const auto& [name, count] : cell.verdicts) verdicts += fmt::format("{}{} {}", verdicts.empty() ? "" : ", ", name, count);
-  return fmt::format("{}{}, {} pairs{}: {} of {} right; rejected {}; {} ({:.0f} s)", cell.kind,
-                     cell.weights == "raw" ? " (raw)" : "", cell.pairs,
-                     cell.kind == "noise" ? fmt::format(", p_d {:.0f}%, shift {} pp", 100 * cell.flips, cell.shift_pp) : "",
-                     cell.as_expected.hits, cell.as_expected.of, cell.rejected.hits, verdicts, cell.seconds);
+  for (const auto& [name, count] : cell.verdicts)
+    verdicts += fmt::format("{}{} {}", verdicts.empty() ? "" : ", ", name, count);
+  return fmt::format(
+      "{}{}, {} pairs{}: {} of {} right; rejected {}; {} ({:.0f} s)", cell.kind, cell.weights == "raw" ? " (raw)" : "",
+      cell.pairs,
+      cell.kind == "noise" ? fmt::format(", p_d {:.0f}%, shift {} pp", 100 * cell.flips, cell.shift_pp) : "",
+      cell.as_expected.hits, cell.as_expected.of, cell.rejected.hits, verdicts, cell.seconds);
 }
 
 }  // namespace
@@ -135,7 +138,8 @@ void run_pipeline_cells(PipelineDesign& design, const KeptCells& kept, const Pro
   // Cells side by side, the costly ones first; replicates side by side only where there are fewer cells than threads.
   std::vector<size_t> order(design.cells.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order, std::greater{}, [&](size_t c) { return design.cells[c].pairs * design.cells[c].replicates; });
+  std::ranges::stable_sort(order, std::greater{},
+                           [&](size_t c) { return design.cells[c].pairs * design.cells[c].replicates; });
   const int inside = std::max<int>(1, design.num_threads / static_cast<int>(std::max<int64_t>(1, cells)));
   std::mutex mutex;
   int64_t done = 0;
@@ -184,8 +188,13 @@ OrderedJson confusion_json(const std::vector<PipelineCell>& cells) {
   for (const PipelineCell& cell : cells)
     for (const auto& [verdict, count] : cell.verdicts) {
       if (cell.kind == "noise") continue;
-      rows.push_back({{"kind", cell.kind}, {"weights", cell.weights}, {"pairs", cell.pairs}, {"verdict", verdict},
-                      {"count", count}, {"of", cell.passed_all.of}, {"right", std::ranges::count(cell.right, verdict) > 0}});
+      rows.push_back({{"kind", cell.kind},
+                      {"weights", cell.weights},
+                      {"pairs", cell.pairs},
+                      {"verdict", verdict},
+                      {"count", count},
+                      {"of", cell.passed_all.of},
+                      {"right", std::ranges::count(cell.right, verdict) > 0}});
     }
   return rows;
 }

@@ -18,7 +18,8 @@ std::string other_weights(const std::filesystem::path& folder) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
     const std::string extension = entry.path().extension().string();
-    if (extension == ".bin" || extension == ".pt" || extension == ".pth" || extension == ".gguf" || extension == ".safetensors")
+    if (extension == ".bin" || extension == ".pt" || extension == ".pth" || extension == ".gguf" ||
+        extension == ".safetensors")
       found.push_back(entry.path().filename().string());
   }
   if (found.empty()) return "";
@@ -84,8 +85,9 @@ void Checkpoint::open_index(const std::filesystem::path& path) {
   for (const auto& [tensor, name] : index.file_of) {
     const auto& file = *files_.at(name);
     if (!file.has(tensor))
-      throw FormatError(path.string(), "weight_map, tensor '" + tensor + "'",
-                        "is mapped to " + name + ", which does not hold it; the index and the shards do not belong together");
+      throw FormatError(
+          path.string(), "weight_map, tensor '" + tensor + "'",
+          "is mapped to " + name + ", which does not hold it; the index and the shards do not belong together");
     files_of_.emplace(tensor, &file);
   }
   for (const auto& [name, file] : files_)

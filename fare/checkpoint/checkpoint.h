@@ -20,11 +20,12 @@ class Checkpoint {
   // Reads config.json and the headers of the weight files; no weight is read, however large the files are.
   // Weights: model.safetensors.index.json and the shards it names if there is one, else model.safetensors; other weight
   // files of the folder (pytorch_model*, consolidated*, original/) are ignored.
-  // Throws IoError: not a folder, config.json missing, no weights, a shard missing. FormatError: a file is broken, or the
-  // index maps a tensor to a shard that does not hold it. All name the file and say what to do.
+  // Throws IoError: not a folder, config.json missing, no weights, a shard missing. FormatError: a file is broken, or
+  // the index maps a tensor to a shard that does not hold it. All name the file and say what to do.
   static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder);
 
-  // Only the configuration, from a file of any name: names() is empty whatever lies beside it. Throws IoError, FormatError.
+  // Only the configuration, from a file of any name: names() is empty whatever lies beside it. Throws IoError,
+  // FormatError.
   static std::shared_ptr<const Checkpoint> open_config(const std::filesystem::path& config);
 
   Checkpoint(const Checkpoint&) = delete;
@@ -55,9 +56,9 @@ class Checkpoint {
   // Unknown names are ignored.
   void release(const std::string& name) const;
 
-  // "sha256:" and 64 hexadecimal digits that change when the configuration or a weight does, but not with sharding, order
-  // in the file, or the version that saved it. Computed at the first call (then it reads the weights), kept afterwards.
-  // Definition: docs/fingerprint.md. May be called from any thread.
+  // "sha256:" and 64 hexadecimal digits that change when the configuration or a weight does, but not with sharding,
+  // order in the file, or the version that saved it. Computed at the first call (then it reads the weights), kept
+  // afterwards. Definition: docs/fingerprint.md. May be called from any thread.
   std::string fingerprint() const;
 
  private:
@@ -68,7 +69,7 @@ class Checkpoint {
   std::filesystem::path folder_;
   Json config_;
   std::vector<std::string> notes_;
-  std::map<std::string, std::unique_ptr<SafetensorsFile>> files_;      // by file name
+  std::map<std::string, std::unique_ptr<SafetensorsFile>> files_;        // by file name
   std::map<std::string, const SafetensorsFile*, std::less<>> files_of_;  // by tensor name
   mutable std::mutex fingerprint_mutex_;
   mutable std::string fingerprint_;

@@ -110,7 +110,8 @@ TEST(Checkpoint, a_total_size_that_is_not_the_sum_is_only_noted) {
   const TestFolder folder;
   write_file(folder / "config.json", "{}");
   write_bytes_tensor(folder / "a.safetensors", {"x"});
-  write_file(folder / kIndex, R"({"metadata":{"total_size":5.0,"total_parameters":4},"weight_map":{"x":"a.safetensors"}})");
+  write_file(folder / kIndex,
+             R"({"metadata":{"total_size":5.0,"total_parameters":4},"weight_map":{"x":"a.safetensors"}})");
   EXPECT_HAS(Checkpoint::open(folder.path())->notes().at(0), "5.0");
   write_file(folder / kIndex, R"({"metadata":{"total_size":4},"weight_map":{"x":"a.safetensors"}})");
   EXPECT_TRUE(Checkpoint::open(folder.path())->notes().empty());

@@ -22,7 +22,11 @@ ConfigReader::ConfigReader(const Json& config, std::string path)
 ConfigReader::ConfigReader(const Json& config, std::string path, std::string prefix,
                            std::shared_ptr<std::set<std::string>> read,
                            std::shared_ptr<std::vector<std::pair<const Json*, std::string>>> opened)
-    : config_(&config), path_(std::move(path)), prefix_(std::move(prefix)), read_(std::move(read)), opened_(std::move(opened)) {
+    : config_(&config),
+      path_(std::move(path)),
+      prefix_(std::move(prefix)),
+      read_(std::move(read)),
+      opened_(std::move(opened)) {
   FARE_CHECK(config.is_object(), path_ + ": the configuration must be an object");
   opened_->emplace_back(config_, prefix_);
 }
@@ -35,8 +39,8 @@ const Json* ConfigReader::find(const ConfigKey& key) const {
     const auto entry = config_->find(name);
     if (entry == config_->end()) continue;
     if (found != nullptr && *found != *entry)
-      throw error(key, prefix_ + found_name + " is " + found->dump() + " but " + prefix_ + name + " is " + entry->dump() +
-                           "; they name the same setting, keep one");
+      throw error(key, prefix_ + found_name + " is " + found->dump() + " but " + prefix_ + name + " is " +
+                           entry->dump() + "; they name the same setting, keep one");
     if (found == nullptr) {
       found = &*entry;
       found_name = name;
@@ -58,7 +62,8 @@ const Json& ConfigReader::need(const ConfigKey& key) const {
   if (value == nullptr) {
     std::string also;
     for (size_t i = 1; i < key.names.size(); ++i) also += (i == 1 ? " (or '" : "', '") + key.names[i];
-    throw error(key, "the key is missing" + (also.empty() ? "" : also + "')") + "; it decides the architecture and is not guessed");
+    throw error(key, "the key is missing" + (also.empty() ? "" : also + "')") +
+                         "; it decides the architecture and is not guessed");
   }
   if (value->is_null()) throw error(key, "is null; it decides the architecture and is not guessed");
   return *value;
@@ -201,8 +206,9 @@ std::vector<std::string> ConfigReader::unread() const {
 }
 
 int64_t ConfigReader::to_int(const ConfigKey& key, const Json& value, IntRange range) const {
-  const bool fits = value.is_number_integer() &&
-                    (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()});
+  const bool fits =
+      value.is_number_integer() &&
+      (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{std::numeric_limits<int64_t>::max()});
   if (!fits || value.get<int64_t>() < range.min || value.get<int64_t>() > range.max)
     throw refused(key, value, range_text(range));
   return value.get<int64_t>();

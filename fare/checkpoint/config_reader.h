@@ -17,8 +17,8 @@ namespace fare {
 // The name of a setting and its aliases: "hidden_size", or {"num_experts", "num_local_experts"}. The first is the one
 // that messages lead with. If a file holds several, they must have equal values.
 struct ConfigKey {
-  ConfigKey(const char* name) : names{name} {}                                   // NOLINT: meant to be implicit
-  ConfigKey(const std::string& name) : names{name} {}                            // NOLINT
+  ConfigKey(const char* name) : names{name} {}         // NOLINT: meant to be implicit
+  ConfigKey(const std::string& name) : names{name} {}  // NOLINT
   ConfigKey(std::initializer_list<const char*> aliases) : names(aliases.begin(), aliases.end()) {}
   std::vector<std::string> names;
 };
@@ -31,10 +31,10 @@ inline constexpr IntRange kAnyInt{};
 inline constexpr IntRange kNonNegative{0};
 inline constexpr IntRange kPositive{1};
 
-// Absent and null differ: absent means the default of the family, null means "none". Every reader below says which of the
-// two it takes; the other, a wrong type, a value out of range or aliases that contradict each other is a FormatError
-// naming the file, the key, the value found and what is accepted. Integers must be written as integers (8, not 8.0);
-// numbers may be either; booleans only true and false.
+// Absent and null differ: absent means the default of the family, null means "none". Every reader below says which of
+// the two it takes; the other, a wrong type, a value out of range or aliases that contradict each other is a
+// FormatError naming the file, the key, the value found and what is accepted. Integers must be written as integers (8,
+// not 8.0); numbers may be either; booleans only true and false.
 class ConfigReader {
  public:
   // `config` must be an object and outlive the reader; `path` names the file in errors.
@@ -90,7 +90,7 @@ class ConfigReader {
  private:
   ConfigReader(const Json& config, std::string path, std::string prefix, std::shared_ptr<std::set<std::string>> read,
                std::shared_ptr<std::vector<std::pair<const Json*, std::string>>> opened);
-  const Json* find(const ConfigKey& key) const;            // marks as read; nullptr when absent
+  const Json* find(const ConfigKey& key) const;  // marks as read; nullptr when absent
   const Json* find_value(const ConfigKey& key, bool null_is_absent) const;
   const Json& need(const ConfigKey& key) const;
   int64_t to_int(const ConfigKey& key, const Json& value, IntRange range) const;

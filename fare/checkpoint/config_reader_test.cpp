@@ -85,11 +85,13 @@ TEST(ConfigReader, aliases_are_one_setting) {
 }
 
 TEST(ConfigReader, nested_objects_are_named_with_their_path) {
-  const std::string message = refusal([](const auto& c) { c.optional_object("rope_scaling")->required_number("factor"); });
+  const std::string message =
+      refusal([](const auto& c) { c.optional_object("rope_scaling")->required_number("factor"); });
   EXPECT_HAS(message, "rope_scaling.factor: is \"forty\"");
   EXPECT_FALSE(reader().optional_object("window"));
   EXPECT_FALSE(reader().optional_object("absent"));
-  EXPECT_HAS(reader().optional_object({"rope_parameters", "rope_scaling"})->error("type", "is odd").what(), "rope_scaling.type: is odd");
+  EXPECT_HAS(reader().optional_object({"rope_parameters", "rope_scaling"})->error("type", "is odd").what(),
+             "rope_scaling.type: is odd");
 }
 
 TEST(ConfigReader, keys_nobody_read_are_listed) {

@@ -63,10 +63,8 @@ bool dtype_is_readable(Dtype dtype) {
     case Dtype::kBF16:
     case Dtype::kU8:
     case Dtype::kI32:
-    case Dtype::kI64:
-      return true;
-    default:
-      return false;
+    case Dtype::kI64: return true;
+    default: return false;
   }
 }
 

@@ -75,10 +75,8 @@ std::string compute_fingerprint(const Checkpoint& checkpoint, bool always_sample
     }
     head += '\0';
     hash.add(head);
-    if (whole)
-      hash.add(tensor.data, tensor.num_bytes);
-    else
-      add_blocks(hash, tensor);
+    if (whole) hash.add(tensor.data, tensor.num_bytes);
+    else add_blocks(hash, tensor);
   }
   return "sha256:" + hash.hex();
 }

@@ -119,8 +119,9 @@ TEST(SafetensorsWriter, writes_the_bytes_that_the_python_reader_accepted) {
 
 TEST(SafetensorsWriter, orders_by_element_size_then_name_and_aligns) {
   const TestFolder folder;
-  SafetensorsWriter writer(folder / "m.safetensors",
-                           {{"a", Dtype::kU8, {3}}, {"c", Dtype::kF32, {1}}, {"b", Dtype::kI32, {1}}, {"d", Dtype::kI64, {1}}});
+  SafetensorsWriter writer(
+      folder / "m.safetensors",
+      {{"a", Dtype::kU8, {3}}, {"c", Dtype::kF32, {1}}, {"b", Dtype::kI32, {1}}, {"d", Dtype::kI64, {1}}});
   std::string order;
   for (const auto& tensor : writer.layout()) order += tensor.name;
   EXPECT_EQ(order, "dbca");
@@ -178,9 +179,18 @@ TEST(SafetensorsWriter, leaves_nothing_behind_without_commit_and_keeps_the_older
 TEST(SafetensorsWriter, misuse_is_our_bug_and_says_which_tensor) {
   const TestFolder folder;
   using Writer = SafetensorsWriter;
-  EXPECT_HAS(message_of<BrokenInvariant>([&] { Writer(folder / "m", {{"a", Dtype::kU8, {1}}, {"a", Dtype::kU8, {1}}}); }), "'a'");
-  EXPECT_HAS(message_of<BrokenInvariant>([&] { Writer(folder / "m", {{"__metadata__", Dtype::kU8, {1}}}); }), "reserved");
-  EXPECT_HAS(message_of<BrokenInvariant>([&] { Writer(folder / "m", {{"big", Dtype::kF32, {int64_t{1} << 40, int64_t{1} << 40}}}); }), "'big'");
+  EXPECT_HAS(message_of<BrokenInvariant>([&] {
+               Writer(folder / "m", {{"a", Dtype::kU8, {1}}, {"a", Dtype::kU8, {1}}});
+             }),
+             "'a'");
+  EXPECT_HAS(message_of<BrokenInvariant>([&] {
+               Writer(folder / "m", {{"__metadata__", Dtype::kU8, {1}}});
+             }),
+             "reserved");
+  EXPECT_HAS(message_of<BrokenInvariant>([&] {
+               Writer(folder / "m", {{"big", Dtype::kF32, {int64_t{1} << 40, int64_t{1} << 40}}});
+             }),
+             "'big'");
   Writer writer(folder / "m", {{"a", Dtype::kU8, {2}}});
   EXPECT_HAS(message_of<BrokenInvariant>([&] { writer.append("b", "x", 1); }), "'b'");
   EXPECT_HAS(message_of<BrokenInvariant>([&] { writer.append("a", "xyz", 3); }), "2 bytes");
@@ -195,13 +205,14 @@ TEST(SafetensorsWriter, a_folder_that_is_not_there_is_an_io_error) {
 TEST(SafetensorsWriter, a_full_disk_is_found_before_the_work_and_leaves_nothing) {
   // A file-size limit stands in for the full disk.
   const TestFolder folder;
-  struct rlimit old{};
+  struct rlimit old {};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
   auto* const old_handler = std::signal(SIGXFSZ, SIG_IGN);
-  const struct rlimit small{4096, old.rlim_max};
+  const struct rlimit small { 4096, old.rlim_max };
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-  const std::string message =
-      message_of<IoError>([&] { SafetensorsWriter(folder / "m.safetensors", {{"a", Dtype::kU8, {1 << 20}}}); });
+  const std::string message = message_of<IoError>([&] {
+    SafetensorsWriter(folder / "m.safetensors", {{"a", Dtype::kU8, {1 << 20}}});
+  });
   ::setrlimit(RLIMIT_FSIZE, &old);
   std::signal(SIGXFSZ, old_handler);
   EXPECT_HAS(message, "m.safetensors");

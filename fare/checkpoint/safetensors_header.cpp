@@ -101,8 +101,8 @@ TensorInfo parse_tensor(const std::string& name, const Json& entry, const std::s
   const size_t needed = tensor_num_bytes(tensor.dtype, tensor.shape, path, where);
   if (needed != tensor.end - tensor.begin)
     throw FormatError(path, where,
-                      "shape " + shape_text(tensor.shape) + " of " + std::string(dtype_name(tensor.dtype)) +
-                          " takes " + std::to_string(needed) + " bytes but data_offsets " + offsets.dump() + " hold " +
+                      "shape " + shape_text(tensor.shape) + " of " + std::string(dtype_name(tensor.dtype)) + " takes " +
+                          std::to_string(needed) + " bytes but data_offsets " + offsets.dump() + " hold " +
                           std::to_string(tensor.end - tensor.begin));
   return tensor;
 }
@@ -120,8 +120,9 @@ void check_tiling(const std::vector<TensorInfo>& tensors, size_t buffer_bytes, c
     }
     if (tensor.end > buffer_bytes)
       throw FormatError(path, "tensor '" + tensor.name + "'",
-                        "data_offsets " + range_text(tensor.begin, tensor.end) + " reach past the end of the file, whose data have " +
-                            std::to_string(buffer_bytes) + " bytes; the file is cut short, copy it again");
+                        "data_offsets " + range_text(tensor.begin, tensor.end) +
+                            " reach past the end of the file, whose data have " + std::to_string(buffer_bytes) +
+                            " bytes; the file is cut short, copy it again");
     expected = tensor.end;
     previous = tensor.name;
   }
@@ -141,10 +142,8 @@ SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, cons
   SafetensorsHeader header;
   header.data_begin = 8 + static_cast<size_t>(length);
   for (const auto& [name, entry] : json.items()) {
-    if (name == "__metadata__")
-      header.metadata = parse_metadata(entry, path);
-    else
-      header.tensors.push_back(parse_tensor(name, entry, path));
+    if (name == "__metadata__") header.metadata = parse_metadata(entry, path);
+    else header.tensors.push_back(parse_tensor(name, entry, path));
   }
   std::sort(header.tensors.begin(), header.tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
     return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);

@@ -26,12 +26,12 @@ struct SafetensorsHeader {
 };
 
 // Reads the header from `file`, the bytes of the whole file; touches nothing behind the header.
-// Throws FormatError naming `path`, the tensor and the offsets when: the file is shorter than 8 bytes; the header length
-// N is above 100,000,000 or reaches past the file; the header does not begin with '{', is not valid UTF-8 JSON or is
-// followed by anything but spaces; a name occurs twice; metadata is not an object of strings; dtype is unknown; shape or
-// offsets are not non-negative integers; offsets are reversed; shape and dtype disagree with the number of bytes; the
-// tensors leave a hole, overlap, or do not end where the file ends (a file cut short says so).
-// Source: the safetensors format, "Format" section of its reference documentation.
+// Throws FormatError naming `path`, the tensor and the offsets when: the file is shorter than 8 bytes; the header
+// length N is above 100,000,000 or reaches past the file; the header does not begin with '{', is not valid UTF-8 JSON
+// or is followed by anything but spaces; a name occurs twice; metadata is not an object of strings; dtype is unknown;
+// shape or offsets are not non-negative integers; offsets are reversed; shape and dtype disagree with the number of
+// bytes; the tensors leave a hole, overlap, or do not end where the file ends (a file cut short says so). Source: the
+// safetensors format, "Format" section of its reference documentation.
 SafetensorsHeader parse_safetensors_header(std::span<const std::byte> file, const std::string& path);
 
 }  // namespace fare

@@ -29,10 +29,11 @@ TEST(SafetensorsHeader, reads_every_dtype_with_its_size) {
     const char* name;
     int bits;
   };
-  const Case cases[] = {{"BOOL", 8},    {"F4", 4},           {"F6_E2M3", 6},      {"F6_E3M2", 6}, {"U8", 8},   {"I8", 8},
-                        {"F8_E5M2", 8}, {"F8_E4M3", 8},      {"F8_E8M0", 8},      {"I16", 16},    {"U16", 16}, {"F16", 16},
-                        {"BF16", 16},   {"F8_E4M3FNUZ", 8},  {"F8_E5M2FNUZ", 8},  {"I32", 32},    {"U32", 32}, {"F32", 32},
-                        {"C64", 64},    {"F64", 64},         {"I64", 64},         {"U64", 64}};
+  const Case cases[] = {{"BOOL", 8}, {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},
+                        {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},     {"I16", 16},
+                        {"U16", 16}, {"F16", 16},    {"BF16", 16},   {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+                        {"I32", 32}, {"U32", 32},    {"F32", 32},    {"C64", 64},        {"F64", 64},
+                        {"I64", 64}, {"U64", 64}};
   EXPECT_EQ(std::size(cases), kNumDtypes);
   for (const auto& c : cases) {
     const size_t n = static_cast<size_t>(c.bits) * 4 / 8;
@@ -46,8 +47,9 @@ TEST(SafetensorsHeader, reads_every_dtype_with_its_size) {
 }
 
 TEST(SafetensorsHeader, reads_tensors_metadata_and_padding) {
-  const std::string text = R"({"b":)" + entry("F32", "[1,2]", 2, 10) + R"(,"__metadata__":{"format":"pt","k":""},"a":)" +
-                           entry("BF16", "[]", 0, 2) + R"(,"z":)" + entry("F32", "[3,0]", 10, 10) + "}     ";
+  const std::string text = R"({"b":)" + entry("F32", "[1,2]", 2, 10) +
+                           R"(,"__metadata__":{"format":"pt","k":""},"a":)" + entry("BF16", "[]", 0, 2) + R"(,"z":)" +
+                           entry("F32", "[3,0]", 10, 10) + "}     ";
   const auto header = parse(safetensors_bytes(text, 10));
   ASSERT_EQ(header.tensors.size(), 3u);
   EXPECT_EQ(header.tensors[0].name, "a");
@@ -62,12 +64,16 @@ TEST(SafetensorsHeader, reads_tensors_metadata_and_padding) {
 }
 
 TEST(SafetensorsHeader, a_zero_sized_tensor_may_lie_between_others) {
-  const auto header = parse(safetensors_bytes(
-      R"({"a":)" + entry("U8", "[2]", 0, 2) + R"(,"m":)" + entry("F32", "[0]", 2, 2) + R"(,"b":)" + entry("U8", "[1]", 2, 3) + "}", 3));
+  const auto header =
+      parse(safetensors_bytes(R"({"a":)" + entry("U8", "[2]", 0, 2) + R"(,"m":)" + entry("F32", "[0]", 2, 2) +
+                                  R"(,"b":)" + entry("U8", "[1]", 2, 3) + "}",
+                              3));
   EXPECT_EQ(header.tensors[1].name, "m");
 }
 
-TEST(SafetensorsHeader, no_tensors_and_no_data_is_a_sound_file) { EXPECT_TRUE(parse(safetensors_bytes("{}", 0)).tensors.empty()); }
+TEST(SafetensorsHeader, no_tensors_and_no_data_is_a_sound_file) {
+  EXPECT_TRUE(parse(safetensors_bytes("{}", 0)).tensors.empty());
+}
 
 TEST(SafetensorsHeader, refuses_a_file_shorter_than_eight_bytes) {
   EXPECT_HAS(refusal(""), "0 bytes");
@@ -134,7 +140,8 @@ TEST(SafetensorsHeader, refuses_entries_that_are_incomplete_or_of_the_wrong_type
   EXPECT_HAS(refusal(safetensors_bytes(R"({"t":{"dtype":"F32","shape":[]}})", 4)), "'data_offsets' is missing");
   EXPECT_HAS(refusal(safetensors_bytes(R"({"t":{"dtype":"F32","shape":1,"data_offsets":[0,4]}})", 4)), "shape");
   EXPECT_HAS(refusal(safetensors_bytes(R"({"t":{"dtype":"F32","shape":[],"data_offsets":[0]}})", 4)), "data_offsets");
-  EXPECT_HAS(refusal(safetensors_bytes(R"({"t":{"dtype":"F32","shape":[],"data_offsets":[0,4,4]}})", 4)), "data_offsets");
+  EXPECT_HAS(refusal(safetensors_bytes(R"({"t":{"dtype":"F32","shape":[],"data_offsets":[0,4,4]}})", 4)),
+             "data_offsets");
   EXPECT_HAS(refusal(safetensors_bytes(R"({"t":{"dtype":"F32","shape":[],"data_offsets":[0,4.0]}})", 4)), "4.0");
   EXPECT_HAS(refusal(safetensors_bytes(R"({"t":{"dtype":"F32","shape":[],"data_offsets":[-4,0]}})", 4)), "-4");
 }
@@ -154,9 +161,11 @@ TEST(SafetensorsHeader, refuses_shapes_that_are_not_natural_numbers) {
 }
 
 TEST(SafetensorsHeader, refuses_shapes_whose_size_overflows) {
-  EXPECT_HAS(refusal(safetensors_bytes(R"({"t":)" + entry("U8", "[4294967296,4294967296]", 0, 0) + "}", 0)), "overflow");
+  EXPECT_HAS(refusal(safetensors_bytes(R"({"t":)" + entry("U8", "[4294967296,4294967296]", 0, 0) + "}", 0)),
+             "overflow");
   EXPECT_HAS(refusal(safetensors_bytes(R"({"t":)" + entry("F64", "[2305843009213693952]", 0, 0) + "}", 0)), "overflow");
-  EXPECT_HAS(refusal(safetensors_bytes(R"({"t":)" + entry("U8", "[4294967296,4294967296,0]", 0, 0) + "}", 0)), "overflow");
+  EXPECT_HAS(refusal(safetensors_bytes(R"({"t":)" + entry("U8", "[4294967296,4294967296,0]", 0, 0) + "}", 0)),
+             "overflow");
 }
 
 TEST(SafetensorsHeader, refuses_elements_that_do_not_fill_whole_bytes) {

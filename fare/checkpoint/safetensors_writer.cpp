@@ -77,9 +77,9 @@ void SafetensorsWriter::append(const std::string& name, const void* data, size_t
 void SafetensorsWriter::commit() {
   for (const auto& tensor : layout_) {
     const Cursor& cursor = cursors_.at(tensor.name);
-    FARE_CHECK(cursor.next == cursor.end,
-               file_->path().string() + ": tensor '" + tensor.name + "' has " + std::to_string(cursor.next - cursor.begin) +
-                   " of " + std::to_string(cursor.end - cursor.begin) + " bytes");
+    FARE_CHECK(cursor.next == cursor.end, file_->path().string() + ": tensor '" + tensor.name + "' has " +
+                                              std::to_string(cursor.next - cursor.begin) + " of " +
+                                              std::to_string(cursor.end - cursor.begin) + " bytes");
   }
   file_->commit();
 }

@@ -36,8 +36,8 @@ class SafetensorsWriter {
   using Metadata = std::map<std::string, std::string>;
 
   // Opens a temporary file beside `path` with room for the data. Throws IoError naming the path (missing folder, no
-  // permission, full disk); BrokenInvariant on a name declared twice, "__metadata__" as a name or a shape that overflows.
-  // Without commit() the temporary file is removed.
+  // permission, full disk); BrokenInvariant on a name declared twice, "__metadata__" as a name or a shape that
+  // overflows. Without commit() the temporary file is removed.
   SafetensorsWriter(std::filesystem::path path, const std::vector<TensorDeclaration>& tensors,
                     const Metadata& metadata = {{"format", "pt"}});
   // The tensors in the order of the file; offsets as in its header.
@@ -47,8 +47,8 @@ class SafetensorsWriter {
   // different threads. Throws IoError (full disk); BrokenInvariant for an undeclared name or more bytes than declared.
   void append(const std::string& name, const void* data, size_t num_bytes);
 
-  // Puts the file in place, replacing an older one of that name. Throws IoError; BrokenInvariant naming the first tensor
-  // whose data are not complete.
+  // Puts the file in place, replacing an older one of that name. Throws IoError; BrokenInvariant naming the first
+  // tensor whose data are not complete.
   void commit();
 
  private:

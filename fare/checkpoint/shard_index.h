@@ -18,8 +18,9 @@ struct ShardIndex {
 };
 
 // Reads and checks the index itself; the shards are not opened.
-// Throws IoError when it cannot be read; FormatError naming the path and the tensor or key when: it is not JSON or not an
-// object; "weight_map" is missing, empty or not an object of strings; a file name is not a plain name (a separator, ".",
+// Throws IoError when it cannot be read; FormatError naming the path and the tensor or key when: it is not JSON or not
+// an object; "weight_map" is missing, empty or not an object of strings; a file name is not a plain name (a separator,
+// ".",
 // "..", empty); "metadata" is not an object; "total_size" is not a number >= 0. "metadata" and its keys may be missing.
 ShardIndex read_shard_index(const std::filesystem::path& path);
 

@@ -62,7 +62,8 @@ TEST(Json, AZeroByteIsNoEndOfTheText) {
       parse_json(text, "f.json");
       ADD_FAILURE() << "accepted, cut at the zero byte";
     } catch (const FormatError& error) {
-      EXPECT_NE(std::string(error.what()).find("zero byte at byte " + std::to_string(text.find('\0'))), std::string::npos)
+      EXPECT_NE(std::string(error.what()).find("zero byte at byte " + std::to_string(text.find('\0'))),
+                std::string::npos)
           << error.what();
     }
   }
@@ -109,7 +110,11 @@ TEST(Parallel, VisitsEachIndexOnceAndRethrows) {
   parallel_for(1000, 4, [&](int64_t i) { ++seen[static_cast<size_t>(i)]; });
   EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), 0), 1000);
   EXPECT_EQ(*std::max_element(seen.begin(), seen.end()), 1);
-  EXPECT_THROW(parallel_for(100, 4, [](int64_t i) { if (i == 7) throw UsageError("seven"); }), UsageError);
+  EXPECT_THROW(parallel_for(100, 4,
+                            [](int64_t i) {
+                              if (i == 7) throw UsageError("seven");
+                            }),
+               UsageError);
   EXPECT_GE(physical_cores(), 1);
 }
 

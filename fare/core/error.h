@@ -60,8 +60,8 @@ class BrokenInvariant : public std::logic_error {
 // Returns "" when nothing is near.
 std::string did_you_mean(const std::string& name, const std::vector<std::string>& known);
 
-#define FARE_CHECK(condition, why)                                                                       \
-  do {                                                                                                   \
+#define FARE_CHECK(condition, why)                                                                         \
+  do {                                                                                                     \
     if (!(condition)) throw ::fare::BrokenInvariant(std::string(__FILE__) + ": " #condition ": " + (why)); \
   } while (0)
 

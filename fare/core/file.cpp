@@ -65,7 +65,7 @@ void for_each_line(std::string_view text, const std::function<void(std::string_v
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) throw IoError(path.string() + ": cannot be opened: " + reason());
-  struct stat info{};
+  struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     ::close(fd);
     throw IoError(path.string() + ": is not a regular file");

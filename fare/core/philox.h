@@ -19,12 +19,12 @@ class RandomStream {
  public:
   RandomStream(uint64_t seed, std::string_view label, uint32_t replicate = 0, uint32_t substream = 0);
 
-  uint32_t u32(uint64_t j) const;                 // 32-bit number j
-  uint64_t u64(uint64_t d) const;                 // 64-bit draw d
-  uint64_t index(uint64_t d, uint64_t n) const;   // draw d mapped to [0, n); bias below n / 2^64
-  double uniform(uint64_t d) const;               // draw d in [0, 1), 53 bits
-  double open_uniform(uint64_t d) const;          // draw d in (0, 1): uniform + 2^-54
-  bool bit(uint64_t i) const;                     // bit i
+  uint32_t u32(uint64_t j) const;                // 32-bit number j
+  uint64_t u64(uint64_t d) const;                // 64-bit draw d
+  uint64_t index(uint64_t d, uint64_t n) const;  // draw d mapped to [0, n); bias below n / 2^64
+  double uniform(uint64_t d) const;              // draw d in [0, 1), 53 bits
+  double open_uniform(uint64_t d) const;         // draw d in (0, 1): uniform + 2^-54
+  bool bit(uint64_t i) const;                    // bit i
 
  private:
   std::array<uint32_t, 2> key_;

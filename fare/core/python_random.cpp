@@ -85,8 +85,8 @@ uint64_t PythonRandom::floor_index(uint64_t n) {
 
 std::vector<uint64_t> PythonRandom::sample(uint64_t n, uint64_t k) {
   if (k > n) {
-    throw UsageError("sample: " + std::to_string(k) + " of " + std::to_string(n) + " items asked for; ask for at most " +
-                     std::to_string(n));
+    throw UsageError("sample: " + std::to_string(k) + " of " + std::to_string(n) +
+                     " items asked for; ask for at most " + std::to_string(n));
   }
   // Above this size Python remembers what it chose instead of copying the pool.
   uint64_t limit = 21;

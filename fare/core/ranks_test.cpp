@@ -30,7 +30,8 @@ TEST(Ranks, OneRankStartsAgainAfterAnError) {
   OneRank one;
   const std::vector<double> costs = {1, 1};
   EXPECT_THROW(divide(one, costs, [](size_t, int64_t) -> std::string { throw NumericError("x"); }), NumericError);
-  EXPECT_EQ(divide(one, costs, [](size_t part, int64_t) { return std::to_string(part); }), (std::vector<std::string>{"0", "1"}));
+  EXPECT_EQ(divide(one, costs, [](size_t part, int64_t) { return std::to_string(part); }),
+            (std::vector<std::string>{"0", "1"}));
 }
 
 TEST(Ranks, EachPartIsComputedOnceAndKnownEverywhere) {

@@ -12,8 +12,8 @@
 namespace fare {
 namespace {
 
-constexpr size_t kColumns = 5;           // intercept, distance, log frequency, length, demographic
-constexpr double kExplained = 1e-9;      // share of a column's variance that must be left after the ones before it
+constexpr size_t kColumns = 5;       // intercept, distance, log frequency, length, demographic
+constexpr double kExplained = 1e-9;  // share of a column's variance that must be left after the ones before it
 
 // Coefficients by elimination of the normal equations, in the order of `used`; none when a pivot vanishes.
 std::optional<std::vector<double>> solve(const std::vector<std::vector<double>>& gram, const std::vector<double>& right,
@@ -52,7 +52,8 @@ void unpack(std::span<const double> totals, std::vector<std::vector<double>>& gr
 
 }  // namespace
 
-std::vector<std::optional<SpanTraits>> span_traits(const Measurer& measurer, std::span<const EncodedPair* const> pairs) {
+std::vector<std::optional<SpanTraits>> span_traits(const Measurer& measurer,
+                                                   std::span<const EncodedPair* const> pairs) {
   const Study& study = measurer.study();
   const Model& model = measurer.scorer().model();
   const int64_t vocabulary = model.spec().vocab_size;
@@ -80,7 +81,8 @@ std::vector<std::optional<SpanTraits>> span_traits(const Measurer& measurer, std
     double tokens = 0;
     for (const auto& side : sides)
       for (const int32_t id : side) {
-        one->log_frequency += std::log((1 + count[static_cast<size_t>(id)]) / (total + static_cast<double>(vocabulary)));
+        one->log_frequency +=
+            std::log((1 + count[static_cast<size_t>(id)]) / (total + static_cast<double>(vocabulary)));
         ++tokens;
       }
     one->log_frequency /= tokens;
@@ -91,7 +93,8 @@ std::vector<std::optional<SpanTraits>> span_traits(const Measurer& measurer, std
   return traits;
 }
 
-AdjustedEffect adjusted_effect(const std::vector<Observation>& observations, int64_t layer, const DiagnosisOptions& options) {
+AdjustedEffect adjusted_effect(const std::vector<Observation>& observations, int64_t layer,
+                               const DiagnosisOptions& options) {
   AdjustedEffect effect;
   effect.layer = layer;
   effect.n = static_cast<int64_t>(observations.size());
@@ -109,7 +112,8 @@ AdjustedEffect adjusted_effect(const std::vector<Observation>& observations, int
   }
   effect.clusters = static_cast<int64_t>(std::set<std::string>(names.begin(), names.end()).size());
   if (effect.n < static_cast<int64_t>(kColumns) + 1 || effect.clusters < 2) {
-    effect.reason = fmt::format("{} observations in {} clusters are too few for five coefficients", effect.n, effect.clusters);
+    effect.reason =
+        fmt::format("{} observations in {} clusters are too few for five coefficients", effect.n, effect.clusters);
     return effect;
   }
   for (size_t c = 1; c <= 3; ++c) {
@@ -164,12 +168,17 @@ AdjustedEffect adjusted_effect(const std::vector<Observation>& observations, int
   resample.label = fmt::format("bootstrap/cluster/sensitivity/adjusted/{}", layer);
   resample.replicates = options.bootstrap_replicates;
   resample.num_threads = options.num_threads;
-  const auto interval = stats::bootstrap(table, 1, [&](std::span<const double> sums, std::span<std::optional<double>> values) {
-                          thread_local std::vector<std::vector<double>> a;
-                          thread_local std::vector<double> b;
-                          unpack(sums, a, b);
-                          if (const auto found = solve(a, b, used)) values[0] = found->back();
-                        }, resample).front().percentile(0.95);
+  const auto interval = stats::bootstrap(
+                            table, 1,
+                            [&](std::span<const double> sums, std::span<std::optional<double>> values) {
+                              thread_local std::vector<std::vector<double>> a;
+                              thread_local std::vector<double> b;
+                              unpack(sums, a, b);
+                              if (const auto found = solve(a, b, used)) values[0] = found->back();
+                            },
+                            resample)
+                            .front()
+                            .percentile(0.95);
   if (interval) effect.demographic95 = *interval;
   else effect.reason = interval.reason;
   return effect;

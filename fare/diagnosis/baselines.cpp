@@ -24,9 +24,10 @@ NeutralStates neutral_states(const Scorer& scorer, const std::vector<Request>& r
   for (const Request& request : requests) fed.push_back(fed_part(request, scorer.max_length(), spec.vocab_size));
   for (const FedRequest& one : fed) {
     const int64_t length = static_cast<int64_t>(one.ids.size());
-    sequences.push_back({one.ids, {},
-                         spec.rope.depends_on_length()
-                             ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
+    sequences.push_back(
+        {one.ids,
+         {},
+         spec.rope.depends_on_length() ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
   }
   const PackedSequences packed = pack_sequences(sequences, false);
   NeutralStates states;
@@ -40,7 +41,8 @@ NeutralStates neutral_states(const Scorer& scorer, const std::vector<Request>& r
 // Mean over scored tokens of KL(p_base || p_other), nats.
 double mean_kl(const Model& model, const NeutralStates& base, const NeutralStates& other) {
   const at::NoGradGuard no_grad;
-  const size_t block = static_cast<size_t>(std::clamp<int64_t>((int64_t{16} << 20) / model.spec().vocab_size, 16, 1024));
+  const size_t block =
+      static_cast<size_t>(std::clamp<int64_t>((int64_t{16} << 20) / model.spec().vocab_size, 16, 1024));
   double total = 0;
   for (size_t begin = 0; begin < base.rows.size(); begin += block) {
     const size_t count = std::min(block, base.rows.size() - begin);
@@ -73,15 +75,20 @@ Items items_of(const std::string& part, const std::vector<int64_t>& pairs, const
 // Shift on validation and, for the one that is kept, values on the test split.
 class Comparison {
  public:
-  Comparison(const Study& study, const TestOutcomes& test, const std::vector<int>& signs, const DiagnosisOptions& options)
-      : validation(study.pairs_in(SplitPart::kValidation)), study_(study), test_(test), signs_(signs), options_(options) {}
+  Comparison(const Study& study, const TestOutcomes& test, const std::vector<int>& signs,
+             const DiagnosisOptions& options)
+      : validation(study.pairs_in(SplitPart::kValidation)),
+        study_(study),
+        test_(test),
+        signs_(signs),
+        options_(options) {}
 
   double on_validation(const Outcomes& edited) const {
     return shift_pp(study_, validation, at_indices<Margins>(test_.base.pairs, validation), edited.pairs, signs_);
   }
   void on_test(const Outcomes& edited, Baseline& baseline) const {
-    baseline.shift = measure_shift(study_, test_.pairs, at_indices<Margins>(test_.base.pairs, test_.pairs), edited.pairs, signs_,
-                                   MarginScoring::kSum, options_, "test/sum");
+    baseline.shift = measure_shift(study_, test_.pairs, at_indices<Margins>(test_.base.pairs, test_.pairs),
+                                   edited.pairs, signs_, MarginScoring::kSum, options_, "test/sum");
     if (!test_.utility.empty())
       baseline.drop = measure_drop(study_, test_.utility, at_indices<UtilityOutcome>(test_.base.utility, test_.utility),
                                    edited.utility, options_, "test/utility");
@@ -123,7 +130,8 @@ Baseline prefix_baseline(Measurer& measurer, Store* store, const TestOutcomes& t
   if (plain.empty()) {
     baseline.reason = "the study has no neutral text";
   } else {
-    const std::vector<Request> longer(changed.neutral.begin(), changed.neutral.begin() + static_cast<int64_t>(plain.size()));
+    const std::vector<Request> longer(changed.neutral.begin(),
+                                      changed.neutral.begin() + static_cast<int64_t>(plain.size()));
     baseline.dose_nats = mean_kl(measurer.scorer().model(), neutral_states(measurer.scorer(), plain),
                                  neutral_states(measurer.scorer(), longer));
     baseline.reason = "a prefix has no strength that could be tuned";
@@ -181,7 +189,9 @@ OrderedJson baselines_json(const std::vector<Baseline>& baselines) {
     put_field(row, "dose_nats", baseline.dose_nats, reason);
     put_field(row, "dose_matched", baseline.dose_matched, reason);
     put_field(row, "validation_pp", baseline.validation_pp, reason);
-    const auto shift = [&](auto member) { return baseline.shift ? std::optional((*baseline.shift).*member) : std::nullopt; };
+    const auto shift = [&](auto member) {
+      return baseline.shift ? std::optional((*baseline.shift).*member) : std::nullopt;
+    };
     put_field(row, "shift_pp", shift(&Shift::value_pp), reason);
     put_interval(row, "shift_interval", shift(&Shift::interval95), reason);
     put_field(row, "n", shift(&Shift::n), reason);

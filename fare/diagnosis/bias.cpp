@@ -14,13 +14,9 @@ namespace {
 double margin_of(const Margins& margins, MarginScoring scoring, bool& defined) {
   defined = true;
   switch (scoring) {
-    case MarginScoring::kSum:
-      return margins.sum;
-    case MarginScoring::kMean:
-      return margins.mean;
-    case MarginScoring::kShared:
-      defined = margins.shared.has_value();
-      return margins.shared.value_or(0);
+    case MarginScoring::kSum: return margins.sum;
+    case MarginScoring::kMean: return margins.mean;
+    case MarginScoring::kShared: defined = margins.shared.has_value(); return margins.shared.value_or(0);
   }
   return 0;
 }
@@ -127,8 +123,10 @@ Shift measure_shift(const Study& study, std::span<const int64_t> pairs, std::spa
     if (pairs[i] != used[j]) continue;
     bool defined = true;
     const int sign = signs[static_cast<size_t>(study.axis_of[static_cast<size_t>(pairs[i])])];
-    soft.push_back(100 * sign * (std::tanh(margin_of(base[i], scoring, defined) / tau) -
-                                 std::tanh(margin_of(edited[i], scoring, defined) / tau)) / 2);
+    soft.push_back(100 * sign *
+                   (std::tanh(margin_of(base[i], scoring, defined) / tau) -
+                    std::tanh(margin_of(edited[i], scoring, defined) / tau)) /
+                   2);
     ++j;
   }
   Shift shift;
@@ -160,7 +158,8 @@ Shift measure_shift(const Study& study, std::span<const int64_t> pairs, std::spa
   return shift;
 }
 
-double preference_pp(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> margins, const std::vector<int>& signs) {
+double preference_pp(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> margins,
+                     const std::vector<int>& signs) {
   double sum = 0;
   for (size_t i = 0; i < pairs.size(); ++i)
     sum += signs[static_cast<size_t>(study.axis_of[static_cast<size_t>(pairs[i])])] *
@@ -173,8 +172,8 @@ double shift_pp(const Study& study, std::span<const int64_t> pairs, std::span<co
   double total = 0;
   for (size_t i = 0; i < pairs.size(); ++i) {
     const int sign = signs[static_cast<size_t>(study.axis_of[static_cast<size_t>(pairs[i])])];
-    total += sign * (*prefers_stereotype(base[i], MarginScoring::kSum) -
-                     *prefers_stereotype(edited[i], MarginScoring::kSum));
+    total += sign *
+             (*prefers_stereotype(base[i], MarginScoring::kSum) - *prefers_stereotype(edited[i], MarginScoring::kSum));
   }
   return pairs.empty() ? 0 : 100 * total / static_cast<double>(pairs.size());
 }
@@ -193,7 +192,8 @@ Drop measure_drop(const Study& study, std::span<const int64_t> items, std::span<
     drop.mde_reason = "no utility item";
     return drop;
   }
-  const auto compared = stats::compare_paired(d, clusters_of(study.utility_clusters, items), comparison_options(options, label));
+  const auto compared =
+      stats::compare_paired(d, clusters_of(study.utility_clusters, items), comparison_options(options, label));
   const stats::Comparison& c = compared.value();
   drop.value_pp = c.estimate;
   drop.interval95 = interval_or_point(c, 0.95);
@@ -207,8 +207,8 @@ Drop measure_drop(const Study& study, std::span<const int64_t> items, std::span<
   return drop;
 }
 
-Drop measure_perplexity(std::span<const double> base, std::span<const double> edited, const std::vector<std::string>& text_of,
-                        const DiagnosisOptions& options, double alpha) {
+Drop measure_perplexity(std::span<const double> base, std::span<const double> edited,
+                        const std::vector<std::string>& text_of, const DiagnosisOptions& options, double alpha) {
   std::vector<double> d;
   for (size_t i = 0; i < base.size(); ++i) d.push_back(base[i] - edited[i]);
   Drop drop;
@@ -298,9 +298,8 @@ BaseBias measure_bias(const Study& study, std::span<const Margins> base, const D
     result.pct_interval95 = {100 * wilson->low, 100 * wilson->high};
     result.bias_pp = c.estimate;
     const auto sums = stats::cluster_sums(d, clusters);
-    const bool balanced = clusters.num_clusters > 1 && std::all_of(sums.begin(), sums.end(), [&](double s) {
-                            return std::abs(s - sums[0]) < 1e-9;
-                          });
+    const bool balanced = clusters.num_clusters > 1 &&
+                          std::all_of(sums.begin(), sums.end(), [&](double s) { return std::abs(s - sums[0]) < 1e-9; });
     if (balanced) {
       // Clusters are balanced by design and do not vary: the items' binomial interval stands in.
       const double favoured_items = (result.bias_pp / 100 + 0.5) * static_cast<double>(result.n);

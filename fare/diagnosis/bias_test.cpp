@@ -22,7 +22,9 @@ Study hand_study(const std::vector<std::pair<int32_t, std::string>>& pairs) {
   study.pair_clusters = stats::cluster_by_name(names);
   for (const int32_t c : study.pair_clusters.of_item) {
     study.pair_splits.bucket.push_back(c % 10);
-    study.pair_splits.part.push_back(c % 10 < 2 ? SplitPart::kTrain : c % 10 < 4 ? SplitPart::kValidation : SplitPart::kTest);
+    study.pair_splits.part.push_back(c % 10 < 2   ? SplitPart::kTrain
+                                     : c % 10 < 4 ? SplitPart::kValidation
+                                                  : SplitPart::kTest);
   }
   return study;
 }

@@ -19,7 +19,8 @@ namespace {
 bool is_single_family(const std::string& family) { return family == "I4" || family == "I5"; }
 
 void check_names(const DiagnosisOptions& options) {
-  const auto check = [](const std::vector<std::string>& names, const std::vector<std::string>& known, const char* what) {
+  const auto check = [](const std::vector<std::string>& names, const std::vector<std::string>& known,
+                        const char* what) {
     for (const std::string& name : names)
       if (std::find(known.begin(), known.end(), name) == known.end())
         throw UsageError(fmt::format("search: unknown {} '{}'; accepted: {}", what, name, fmt::join(known, ", ")));
@@ -104,8 +105,9 @@ std::vector<Configuration> make_grid(const DiagnosisOptions& options, const Rout
   }
   const size_t num_points = grid.size();
   if (num_points == 0)
-    throw UsageError("search: the grid is empty; name at least one family, score, breadth, strength and a layer set the "
-                     "model has (thirds need three MoE layers)");
+    throw UsageError(
+        "search: the grid is empty; name at least one family, score, breadth, strength and a layer set the "
+        "model has (thirds need three MoE layers)");
   const RandomStream stream(options.seed, "search/random");
   for (int64_t r = 0; r < options.random_controls; ++r) {
     Configuration control = grid[stream.index(static_cast<uint64_t>(r), num_points)];
@@ -176,7 +178,8 @@ Intervention make_intervention(const Configuration& configuration, const std::ve
       AddLogit edit;
       edit.experts = choice.experts;
       for (const double s : choice.scores) edit.values.push_back(-step * s);
-      edit.affects = configuration.family == "I1" ? AddLogit::Affects::kSelectionAndWeight : AddLogit::Affects::kSelection;
+      edit.affects =
+          configuration.family == "I1" ? AddLogit::Affects::kSelectionAndWeight : AddLogit::Affects::kSelection;
       edit.keep_sum = configuration.keep_sum;
       add(layer, edit);
     } else if (configuration.family == "I2") {

@@ -26,7 +26,8 @@ int64_t eligible(const std::vector<Configuration>& grid) {
 }
 
 TEST(Grid, FullHas1440ConfigurationsAnd160Controls) {
-  // 3 families x 3 scores x 5 breadths x 4 strengths x 4 layer sets x 2 signs; thirds of 16 layers hold 5 x 128 experts.
+  // 3 families x 3 scores x 5 breadths x 4 strengths x 4 layer sets x 2 signs; thirds of 16 layers hold 5 x 128
+  // experts.
   const auto grid = make_grid(DiagnosisOptions::of(StudyProfile::kFull), model_of(16, 128, 8));
   EXPECT_EQ(eligible(grid), 1440 + 4);  // I4 and I5 join once per sign
   EXPECT_EQ(grid.size(), 1600u + 4u);
@@ -37,9 +38,7 @@ TEST(Grid, FullHas1440ConfigurationsAnd160Controls) {
   }
 }
 
-TEST(Grid, SmallHas96Configurations) {
-  EXPECT_EQ(eligible(make_grid(DiagnosisOptions{}, model_of(16, 64, 8))), 96);
-}
+TEST(Grid, SmallHas96Configurations) { EXPECT_EQ(eligible(make_grid(DiagnosisOptions{}, model_of(16, 64, 8))), 96); }
 
 TEST(Grid, BreadthIsClippedToHalfTheLayerSetAndDoublesAreDropped) {
   // 2 layers x 16 experts: half is 16, so 10, 50, 200 become 10, 16; two layers have no thirds.
@@ -177,7 +176,8 @@ TEST_F(Chosen, ControlsRankAtRandomAndDoNotReadTheScores) {
     first.emplace(experts[i].layer, experts[i].expert);
   }
   control.id = 8;
-  for (const ChosenExpert& expert : chosen_experts(control, scores, model, 0)) other.emplace(expert.layer, expert.expert);
+  for (const ChosenExpert& expert : chosen_experts(control, scores, model, 0))
+    other.emplace(expert.layer, expert.expert);
   EXPECT_NE(first, other);
 }
 

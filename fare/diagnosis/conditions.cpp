@@ -13,8 +13,8 @@ namespace {
 
 constexpr int64_t kBreadths[] = {1, 2, 5, 10, 20, 50, 100, 200};
 constexpr double kFactor = 0.5;
-constexpr int kDoseSteps = 16;           // of a bisection of log strength
-constexpr double kStrengthRange = 64;    // the strength may grow or shrink by this
+constexpr int kDoseSteps = 16;         // of a bisection of log strength
+constexpr double kStrengthRange = 64;  // the strength may grow or shrink by this
 
 LayerEdits edits_everywhere(const Intervention& intervention, const RoutedModel& model) {
   LayerEdits edits;
@@ -24,7 +24,8 @@ LayerEdits edits_everywhere(const Intervention& intervention, const RoutedModel&
   return edits;
 }
 
-at::Tensor edited_pass(const Model& model, const NeutralText& text, const Intervention& intervention, const RoutedModel& routed) {
+at::Tensor edited_pass(const Model& model, const NeutralText& text, const Intervention& intervention,
+                       const RoutedModel& routed) {
   const LayerEdits edits = edits_everywhere(intervention, routed);
   PassOptions options;
   options.edits = &edits;
@@ -72,14 +73,16 @@ void measure_buffering(Conditions& conditions, const Measurer& measurer, const R
     const double change = relative_change(routed, masked.routed_TD.at(layer));
     if (shared == base.shared_TD.end()) row.reason = "the layer has no shared expert";
     else if (change == 0) row.reason = "the mask does not change this layer's routed output";
-    else row.buffering = relative_change(routed + shared->second, masked.routed_TD.at(layer) + masked.shared_TD.at(layer)) / change;
+    else
+      row.buffering =
+          relative_change(routed + shared->second, masked.routed_TD.at(layer) + masked.shared_TD.at(layer)) / change;
     conditions.buffering.push_back(std::move(row));
   }
 }
 
 // `configuration` at a strength, with the shared experts' output halved.
-Intervention halved(const Configuration& configuration, const std::vector<ChosenExpert>& experts, const RouterProfile& profile,
-                    const RoutedModel& model) {
+Intervention halved(const Configuration& configuration, const std::vector<ChosenExpert>& experts,
+                    const RouterProfile& profile, const RoutedModel& model) {
   Intervention intervention = make_intervention(configuration, experts, profile, model.router.top_k);
   intervention.name = "shared experts halved";
   intervention.edits.insert(intervention.edits.begin(), {SharedScale{kFactor}, {}, {}});
@@ -95,7 +98,8 @@ void test_shared_scale(Conditions& conditions, Measurer& measurer, const SearchR
     return;
   }
   if (measurer.study().neutral.empty() || row.experts.empty()) {
-    conditions.shared_scale_reason = row.experts.empty() ? "the configuration names no expert" : "no neutral text was given";
+    conditions.shared_scale_reason =
+        row.experts.empty() ? "the configuration names no expert" : "no neutral text was given";
     return;
   }
   const at::NoGradGuard no_grad;
@@ -128,8 +132,9 @@ void test_shared_scale(Conditions& conditions, Measurer& measurer, const SearchR
     (dose > result.dose_nats ? high : low) = middle;
   }
   if (best_gap > options.dose_tolerance) {
-    conditions.shared_scale_reason = fmt::format("no strength has the candidate's dose within {:.0f}%; the nearest is {:.2g} against {:.2g} nats",
-                                                 100 * options.dose_tolerance, result.halved_dose_nats, result.dose_nats);
+    conditions.shared_scale_reason =
+        fmt::format("no strength has the candidate's dose within {:.0f}%; the nearest is {:.2g} against {:.2g} nats",
+                    100 * options.dose_tolerance, result.halved_dose_nats, result.dose_nats);
     return;
   }
   tuned.lambda = result.halved_lambda = row.configuration.lambda * std::exp(best);
@@ -140,16 +145,17 @@ void test_shared_scale(Conditions& conditions, Measurer& measurer, const SearchR
   const std::vector<const Intervention*> asked = {nullptr, &row.intervention, &alone, &both};
   const std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
   const auto shift = [&](size_t from, size_t to) {
-    return measure_shift(measurer.study(), test.pairs, outcomes[from].pairs, outcomes[to].pairs, signs, MarginScoring::kSum, options,
-                         "conditions");
+    return measure_shift(measurer.study(), test.pairs, outcomes[from].pairs, outcomes[to].pairs, signs,
+                         MarginScoring::kSum, options, "conditions");
   };
   result.shift = shift(0, 1);
   result.halved_shift = shift(2, 3);
   conditions.shared_scale = std::move(result);
 }
 
-void measure_breadth(Conditions& conditions, Measurer& measurer, const Configuration& configuration, const ExpertScores& scores,
-                     const RouterProfile& profile, const std::vector<int>& signs, const DiagnosisOptions& options) {
+void measure_breadth(Conditions& conditions, Measurer& measurer, const Configuration& configuration,
+                     const ExpertScores& scores, const RouterProfile& profile, const std::vector<int>& signs,
+                     const DiagnosisOptions& options) {
   const Study& study = measurer.study();
   const RoutedModel& model = measurer.model();
   Items items;
@@ -160,7 +166,8 @@ void measure_breadth(Conditions& conditions, Measurer& measurer, const Configura
     conditions.k_star_reason = "the validation split holds no pair";
     return;
   }
-  const int64_t most = static_cast<int64_t>(layers_of_set(configuration.layers, model).size()) * model.router.num_experts / 2;
+  const int64_t most =
+      static_cast<int64_t>(layers_of_set(configuration.layers, model).size()) * model.router.num_experts / 2;
   std::vector<Intervention> interventions;
   for (const int64_t k : kBreadths) {
     Configuration one = configuration;
@@ -174,14 +181,15 @@ void measure_breadth(Conditions& conditions, Measurer& measurer, const Configura
   for (const Intervention& intervention : interventions) asked.push_back(&intervention);
   const std::vector<Outcomes> outcomes = measurer.evaluate(items, asked);
   for (size_t i = 0; i < conditions.breadth.size(); ++i) {
-    conditions.breadth[i].shift = measure_shift(study, items.pairs, outcomes[0].pairs, outcomes[i + 1].pairs, signs, MarginScoring::kSum,
-                                                options, "breadth");
-    conditions.breadth[i].drop = measure_drop(study, items.utility, outcomes[0].utility, outcomes[i + 1].utility, options, "breadth/utility");
+    conditions.breadth[i].shift = measure_shift(study, items.pairs, outcomes[0].pairs, outcomes[i + 1].pairs, signs,
+                                                MarginScoring::kSum, options, "breadth");
+    conditions.breadth[i].drop =
+        measure_drop(study, items.utility, outcomes[0].utility, outcomes[i + 1].utility, options, "breadth/utility");
   }
   conditions.k_star = breadth_threshold(conditions.breadth, options.thresholds.shift_pp);
   if (!conditions.k_star)
-    conditions.k_star_reason = fmt::format("none up to k_max = {}: no lower 95% bound stays above {:.1f} pp", conditions.breadth.back().k,
-                                           options.thresholds.shift_pp);
+    conditions.k_star_reason = fmt::format("none up to k_max = {}: no lower 95% bound stays above {:.1f} pp",
+                                           conditions.breadth.back().k, options.thresholds.shift_pp);
 }
 
 }  // namespace
@@ -225,9 +233,11 @@ OrderedJson conditions_json(const Conditions& conditions) {
     OrderedJson rows = OrderedJson::array();
     for (const bool is_halved : {false, true}) {
       const Shift& shift = is_halved ? test->halved_shift : test->shift;
-      OrderedJson row = {{"candidate", test->candidate}, {"shared_factor", is_halved ? test->factor : 1.0},
+      OrderedJson row = {{"candidate", test->candidate},
+                         {"shared_factor", is_halved ? test->factor : 1.0},
                          {"lambda", is_halved ? test->halved_lambda : test->lambda},
-                         {"dose_nats", is_halved ? test->halved_dose_nats : test->dose_nats}, {"shift_pp", shift.value_pp}};
+                         {"dose_nats", is_halved ? test->halved_dose_nats : test->dose_nats},
+                         {"shift_pp", shift.value_pp}};
       put_interval(row, "shift_interval", std::optional(shift.interval95), "");
       rows.push_back(std::move(row));
     }
@@ -239,7 +249,11 @@ OrderedJson conditions_json(const Conditions& conditions) {
     put_null(json, "breadth", conditions.k_star_reason);
   } else {
     const Configuration& fixed = *conditions.configuration;
-    OrderedJson breadth = {{"family", fixed.family}, {"score", fixed.score}, {"lambda", fixed.lambda}, {"layers", fixed.layers}, {"sign", fixed.sign}};
+    OrderedJson breadth = {{"family", fixed.family},
+                           {"score", fixed.score},
+                           {"lambda", fixed.lambda},
+                           {"layers", fixed.layers},
+                           {"sign", fixed.sign}};
     put_field(breadth, "k_star", conditions.k_star, conditions.k_star_reason);
     breadth["k_max"] = conditions.breadth.back().k;
     breadth["rows"] = OrderedJson::array();
@@ -248,12 +262,14 @@ OrderedJson conditions_json(const Conditions& conditions) {
       put_interval(row, "shift_interval", std::optional(point.shift.interval95), "");
       const char* no_utility = "the validation split holds no utility item";
       put_field(row, "drop_pp", point.drop.n > 0 ? std::optional(point.drop.value_pp) : std::nullopt, no_utility);
-      put_interval(row, "drop_interval", point.drop.n > 0 ? std::optional(point.drop.interval95) : std::nullopt, no_utility);
+      put_interval(row, "drop_interval", point.drop.n > 0 ? std::optional(point.drop.interval95) : std::nullopt,
+                   no_utility);
       breadth["rows"].push_back(std::move(row));
     }
     json["breadth"] = std::move(breadth);
   }
-  put_null(json, "slope_over_models", "one model was run: a slope of shift on buffering needs several (fare report RUN1 RUN2 ..)");
+  put_null(json, "slope_over_models",
+           "one model was run: a slope of shift on buffering needs several (fare report RUN1 RUN2 ..)");
   return json;
 }
 

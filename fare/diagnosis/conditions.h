@@ -1,5 +1,5 @@
-// The named architectural conditions, measured (methods A9): do shared experts buffer what routing changes, and is there a
-// breadth below which routing control does nothing?
+// The named architectural conditions, measured (methods A9): do shared experts buffer what routing changes, and is
+// there a breadth below which routing control does nothing?
 #pragma once
 
 #include <optional>
@@ -19,8 +19,8 @@ namespace fare {
 struct BufferingRow {
   int64_t layer = 0;
   std::optional<double> shared_share;  // SB: ||y_sh|| / (||y_sh|| + ||y_r||); none without shared experts
-  // Relative change of y = y_r + y_sh over relative change of y_r: 1 = nothing is buffered, 0 = all. None without shared
-  // experts, or where the mask does not change y_r.
+  // Relative change of y = y_r + y_sh over relative change of y_r: 1 = nothing is buffered, 0 = all. None without
+  // shared experts, or where the mask does not change y_r.
   std::optional<double> buffering;
   std::string reason;
 };
@@ -29,28 +29,29 @@ struct BufferingRow {
 struct SharedScaleTest {
   std::string candidate;
   double factor = 0.5;
-  double dose_nats = 0;              // of the candidate against the base model
-  double halved_dose_nats = 0;       // of the retuned one against the base model with halved shared experts
+  double dose_nats = 0;         // of the candidate against the base model
+  double halved_dose_nats = 0;  // of the retuned one against the base model with halved shared experts
   double lambda = 0, halved_lambda = 0;
-  Shift shift, halved_shift;         // test split; each against its own base
+  Shift shift, halved_shift;  // test split; each against its own base
 };
 
 struct BreadthPoint {
-  int64_t k = 0;                     // experts asked for
-  int64_t experts = 0;               // of them with a score that is not 0
+  int64_t k = 0;        // experts asked for
+  int64_t experts = 0;  // of them with a score that is not 0
   Shift shift;
   Drop drop;
 };
 
 struct Conditions {
   std::vector<BufferingRow> buffering;
-  std::string buffering_reason;      // why the list is empty
+  std::string buffering_reason;  // why the list is empty
   std::optional<SharedScaleTest> shared_scale;
   std::string shared_scale_reason;
   // Breadth: the configuration of the reach point with its k varied, on validation.
   std::optional<Configuration> configuration;
   std::vector<BreadthPoint> breadth;
-  std::optional<int64_t> k_star;     // smallest k whose shift's lower 95% bound exceeds delta_B, as do those of all larger k
+  std::optional<int64_t>
+      k_star;  // smallest k whose shift's lower 95% bound exceeds delta_B, as do those of all larger k
   std::string k_star_reason;
 };
 

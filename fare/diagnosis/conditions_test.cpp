@@ -39,7 +39,8 @@ struct Measured {
     row.configuration = {.family = "I1", .score = "s3", .k = 2, .lambda = 4};
     row.name = "hand-made";
     row.experts = chosen_experts(row.configuration, scores, control.measurer->model(), 0);
-    row.intervention = make_intervention(row.configuration, row.experts, profile, control.measurer->model().router.top_k);
+    row.intervention =
+        make_intervention(row.configuration, row.experts, profile, control.measurer->model().router.top_k);
     search.reach = 0;
     test = open_test(*control.measurer, SearchResult());
   }

@@ -12,11 +12,12 @@
 namespace fare {
 namespace {
 
-constexpr int64_t kBatchTokens = 4096;       // fed tokens of one backward pass
+constexpr int64_t kBatchTokens = 4096;  // fed tokens of one backward pass
 constexpr double kScalePercentile = 0.99;
 
 // Scaled by the layer's unit and cut at 1; a unit of 0 leaves zeros.
-std::vector<double> scaled(const std::vector<RawScores>& raw, const std::vector<RawScores>& unit, double RawScores::*score) {
+std::vector<double> scaled(const std::vector<RawScores>& raw, const std::vector<RawScores>& unit,
+                           double RawScores::*score) {
   std::vector<double> result(raw.size());
   for (size_t e = 0; e < raw.size(); ++e)
     result[e] = unit[e].*score > 0 ? std::clamp(raw[e].*score / unit[e].*score, -1.0, 1.0) : 0;
@@ -94,7 +95,8 @@ std::vector<ClusterSums> contrast_sums(Measurer& measurer, std::span<const Contr
   for (size_t i = 0; i < model.moe_layers.size(); ++i)
     first_place[model.moe_layers[i]] = i * static_cast<size_t>(model.router.num_experts);
   std::vector<ClusterSums> clusters(static_cast<size_t>(num_clusters));
-  for (ClusterSums& one : clusters) one.experts.resize(model.moe_layers.size() * static_cast<size_t>(model.router.num_experts));
+  for (ClusterSums& one : clusters)
+    one.experts.resize(model.moe_layers.size() * static_cast<size_t>(model.router.num_experts));
   for (size_t begin = 0; begin < contrasts.size();) {
     measurer.progress().check();
     size_t end = begin;
@@ -111,7 +113,8 @@ std::vector<ClusterSums> contrast_sums(Measurer& measurer, std::span<const Contr
   return clusters;
 }
 
-std::vector<RawScores> raw_scores(const std::vector<ClusterSums>& clusters, std::span<const size_t> used, size_t num_experts) {
+std::vector<RawScores> raw_scores(const std::vector<ClusterSums>& clusters, std::span<const size_t> used,
+                                  size_t num_experts) {
   std::vector<RawScores> raw(num_experts);
   double tokens = 0, contrasts = 0;
   for (const size_t c : used) {
@@ -143,7 +146,8 @@ std::vector<RawScores> score_units(const std::vector<RawScores>& raw, const std:
     std::map<int64_t, std::vector<double>> magnitudes;
     for (size_t e = 0; e < raw.size(); ++e) magnitudes[experts[e].layer].push_back(std::abs(raw[e].*score));
     for (auto& [layer, values] : magnitudes) std::sort(values.begin(), values.end());
-    for (size_t e = 0; e < raw.size(); ++e) units[e].*score = stats::quantile_sorted(magnitudes[experts[e].layer], kScalePercentile);
+    for (size_t e = 0; e < raw.size(); ++e)
+      units[e].*score = stats::quantile_sorted(magnitudes[experts[e].layer], kScalePercentile);
   }
   return units;
 }

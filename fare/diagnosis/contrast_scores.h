@@ -1,5 +1,5 @@
-// Scores s1 to s4 of every routed expert on contrasts of two texts (methods A3): from gradients and routes to ranks. The
-// pairs of a study are such contrasts; so are the right and the best wrong answer of a utility item.
+// Scores s1 to s4 of every routed expert on contrasts of two texts (methods A3): from gradients and routes to ranks.
+// The pairs of a study are such contrasts; so are the right and the best wrong answer of a utility item.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,8 @@ std::vector<ClusterSums> contrast_sums(Measurer& measurer, std::span<const Contr
                                        const std::string& progress_label);
 
 // From the sums of the clusters named by `used` (repeats count as often as they stand there); zeros without tokens.
-std::vector<RawScores> raw_scores(const std::vector<ClusterSums>& clusters, std::span<const size_t> used, size_t num_experts);
+std::vector<RawScores> raw_scores(const std::vector<ClusterSums>& clusters, std::span<const size_t> used,
+                                  size_t num_experts);
 
 // What each expert's scores are divided by to lie in [-1, 1]: the 99th absolute percentile within its layer.
 std::vector<RawScores> score_units(const std::vector<RawScores>& raw, const std::vector<ExpertScore>& experts);

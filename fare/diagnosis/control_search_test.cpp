@@ -1,4 +1,5 @@
-// From the search to masking on a control model whose stereotype sits in two experts (X1): what should be found is known.
+// From the search to masking on a control model whose stereotype sits in two experts (X1): what should be found is
+// known.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -114,11 +115,13 @@ TEST(ControlSearch, PlantedBiasIsFoundMatchedAndSeparated) {
     mean_of_axes += axis.shift.value_pp * static_cast<double>(axis.shift.n) / static_cast<double>(test.pairs.size());
   EXPECT_NEAR(mean_of_axes, tested[0].primary().value_pp, 1e-9);
 
-  const Masking masking = mask_groups(measurer, scores, score_knowledge(measurer, options), profile, test, signs, options);
+  const Masking masking =
+      mask_groups(measurer, scores, score_knowledge(measurer, options), profile, test, signs, options);
   EXPECT_EQ(masking.conclusion, "separable") << masking.sentence;
   EXPECT_EQ(masking.primary_m, 4);
   EXPECT_EQ(std::count_if(masking.subsets.begin(), masking.subsets.end(),
-                          [](const MaskSubset& subset) { return subset.kind == MaskSubset::Kind::kSingle; }), 4);
+                          [](const MaskSubset& subset) { return subset.kind == MaskSubset::Kind::kSingle; }),
+            4);
   EXPECT_LT(*masking.replay_gap_nats, 1e-5);
 
   OrderedJson report;
@@ -166,9 +169,9 @@ struct HandMade : testing::Test {
 };
 
 TEST_F(HandMade, OvershootNeedsABoundBeyondTheMarginOnTheOtherSide) {
-  add_axis("far", 400, 100);    // 25%: far beyond 47%
-  add_axis("near", 400, 196);   // 49%
-  add_axis("all", 400, 0);      // 0%, without variance
+  add_axis("far", 400, 100);   // 25%: far beyond 47%
+  add_axis("near", 400, 196);  // 49%
+  add_axis("all", 400, 0);     // 0%, without variance
   DiagnosisOptions options = small_options();
   options.thresholds.shift_pp = 3;
   const auto axes = measure_axes(study, pairs, base, edited, {1, 1, 1}, options);

@@ -40,7 +40,8 @@ struct ControlStudy {
     files.pairs = folder.path() / "pairs.jsonl";
     files.utility = folder.path() / "utility.jsonl";
     files.neutral = folder.path() / "neutral.jsonl";
-    study = make_study(read_study(files), TextEncoder(*tokenizer), model->spec().max_positions, model->spec().vocab_size, 0);
+    study = make_study(read_study(files), TextEncoder(*tokenizer), model->spec().max_positions,
+                       model->spec().vocab_size, 0);
     scorer = std::make_unique<Scorer>(*model, ScorerOptions{});
     measurer = std::make_unique<Measurer>(*scorer, study, nullptr, progress);
   }

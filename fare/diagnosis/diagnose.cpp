@@ -35,7 +35,9 @@ namespace {
 class Parts {
  public:
   Parts(const Measurer& measurer, const Progress& progress, const DiagnosisOptions& options)
-      : measurer_(measurer), progress_(progress), planned_(planned_parts(measurer.model(), measurer.study(), options)) {}
+      : measurer_(measurer),
+        progress_(progress),
+        planned_(planned_parts(measurer.model(), measurer.study(), options)) {}
 
   void begin(const std::string& name) {
     end();
@@ -58,7 +60,8 @@ class Parts {
     std::string text;
     for (const OrderedJson& part : parts_) {
       total += part.at("seconds").get<double>();
-      text += fmt::format("{}{} {:.1f}", text.empty() ? "" : ", ", part.at("part").get<std::string>(), part.at("seconds").get<double>());
+      text += fmt::format("{}{} {:.1f}", text.empty() ? "" : ", ", part.at("part").get<std::string>(),
+                          part.at("seconds").get<double>());
     }
     return fmt::format("diagnosis: {:.1f} s: {}", total, text);
   }
@@ -117,10 +120,12 @@ std::vector<std::string> headline_notes(const DiagnosisOptions& options, const S
   if (!evidence.bounds.contains("static"))
     notes.push_back("the upper bounds on static control (methods A6) were not searched: stage 2 never says no");
   if (written != nullptr && options.profile == StudyProfile::kSmall)
-    notes.push_back(fmt::format("small profile: texts of {} prompts, of at most {} tokens, {} where the first content word is read",
-                                written->num_written(), written->options.tokens, written->options.first_tokens));
+    notes.push_back(
+        fmt::format("small profile: texts of {} prompts, of at most {} tokens, {} where the first content word is read",
+                    written->num_written(), written->options.tokens, written->options.first_tokens));
   for (const Study::SourceFile& file : study.files)
-    if (file.skipped > 0) notes.push_back(fmt::format("{}: {} items were skipped ({})", file.name, file.skipped, file.note));
+    if (file.skipped > 0)
+      notes.push_back(fmt::format("{}: {} items were skipped ({})", file.name, file.skipped, file.note));
   for (const SelfCheck& check : checks)
     if (!check.passed && !check.required) notes.push_back("advisory self-check failed: " + check.name);
   notes.push_back("the scores measure preference between given sentences, not harm; 50% is not fairness");
@@ -142,12 +147,16 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
 
   parts.begin("sensitivity");
   const Sensitivity sensitivity = measure_sensitivity(measurer, options);
-  checks.push_back({.name = "causal zero", .passed = sensitivity.causal_zero_max <= 1e-9,
-                    .value = sensitivity.causal_zero_max, .limit = 1e-9, .unit = "bit", .required = true});
+  checks.push_back({.name = "causal zero",
+                    .passed = sensitivity.causal_zero_max <= 1e-9,
+                    .value = sensitivity.causal_zero_max,
+                    .limit = 1e-9,
+                    .unit = "bit",
+                    .required = true});
   for (const SelfCheck& check : checks) {
     if (check.passed) continue;
-    const std::string text = fmt::format("self-check '{}' failed: {} against a limit of {} {} {}", check.name, check.value,
-                                         check.limit, check.unit, check.reason);
+    const std::string text = fmt::format("self-check '{}' failed: {} against a limit of {} {} {}", check.name,
+                                         check.value, check.limit, check.unit, check.reason);
     (check.required ? diagnosis.failures : diagnosis.warnings).push_back(text);
   }
   if (!diagnosis.failures.empty()) return diagnosis;
@@ -179,20 +188,25 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
                           fmt::format("each candidate's primary generation metrics: {}", fmt::join(planned, ", "))});
   OrderedJson fixed = OrderedJson::array();
   for (const SearchCandidate& candidate : searched.candidates)
-    fixed.push_back({{"name", candidate.name}, {"control_class", candidate.control_class}, {"role", candidate.role},
+    fixed.push_back({{"name", candidate.name},
+                     {"control_class", candidate.control_class},
+                     {"role", candidate.role},
                      {"edits_sha256", intervention_key(&candidate.intervention)}});
   std::vector<Need> needs;
   for (const SearchCandidate& candidate : searched.candidates)
     needs.push_back({"utility items for stage 4 of '" + candidate.name + "' to say yes", candidate.needed_items,
                      static_cast<int64_t>(study.utility_in(SplitPart::kTest).size())});
   for (const Need& need : needs)
-    progress.say(fmt::format("before the test split is opened: {}: {} needed, {} there", need.what, need.needed, need.have));
-  const std::string thresholds = thresholds_text(options, study, scorer.model().routed().fingerprint(), families, fixed);
+    progress.say(
+        fmt::format("before the test split is opened: {}: {} needed, {} there", need.what, need.needed, need.have));
+  const std::string thresholds =
+      thresholds_text(options, study, scorer.model().routed().fingerprint(), families, fixed);
   std::vector<std::string> openings;
   if (!folder.empty()) {
     std::filesystem::create_directories(folder / "interventions");
     for (const SearchCandidate& candidate : searched.candidates)
-      write_file(folder / "interventions" / (candidate.name + ".json"), candidate.intervention.to_json().dump(2) + "\n");
+      write_file(folder / "interventions" / (candidate.name + ".json"),
+                 candidate.intervention.to_json().dump(2) + "\n");
     openings = settle_opening(folder, thresholds);
     for (const std::string& opening : openings) progress.say(opening);
   }
@@ -206,8 +220,9 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   evidence.sensitivity = sensitivity.answer;
   evidence.small_profile = options.profile == StudyProfile::kSmall;
   if (!study.utility.empty() && test.utility.empty())
-    evidence.no_utility = fmt::format("the test split holds no utility item: train and validation take all {} clusters of the {} items",
-                                      study.utility_clusters.num_clusters, study.utility.size());
+    evidence.no_utility =
+        fmt::format("the test split holds no utility item: train and validation take all {} clusters of the {} items",
+                    study.utility_clusters.num_clusters, study.utility.size());
   parts.begin("dose control");
   const std::vector<DoseControl> doses = control_doses(measurer, searched, test, signs, options);
   parts.begin("robustness");
@@ -223,11 +238,13 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   std::vector<double> alphas;
   for (const SearchCandidate& candidate : searched.candidates) {
     edits.push_back(&candidate.intervention);
-    alphas.push_back(options.thresholds.alpha / static_cast<double>(candidates_of_class(searched, candidate.control_class)));
+    alphas.push_back(options.thresholds.alpha /
+                     static_cast<double>(candidates_of_class(searched, candidate.control_class)));
   }
   const std::vector<Drop> perplexity = perplexity_drops(measurer, edits, alphas, options);
   for (size_t c = 0; c < perplexity.size(); ++c)
-    evidence.candidates[c].utility.push_back({"perplexity", perplexity[c], options.thresholds.perplexity_drop_percent, 0});
+    evidence.candidates[c].utility.push_back(
+        {"perplexity", perplexity[c], options.thresholds.perplexity_drop_percent, 0});
   parts.begin("upper bounds on test");
   const std::vector<Shift> point_shifts = test_points(measurer, reach.bounds, test, signs, options);
   evidence.bounds = bounds_of(searched, test_shifts, reach.bounds, point_shifts);
@@ -237,10 +254,11 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
     parts.begin("generation");
     std::vector<TransferCandidate> arms;
     for (const SearchCandidate& candidate : searched.candidates)
-      arms.push_back({candidate.name, &candidate.intervention,
-                      options.thresholds.alpha / static_cast<double>(candidates_of_class(searched, candidate.control_class)),
-                      margin_effect(study, test.pairs, at_indices<Margins>(test.base.pairs, test.pairs),
-                                    at_indices<Margins>(outcomes_of(test, searched, candidate).pairs, test.pairs), signs)});
+      arms.push_back(
+          {candidate.name, &candidate.intervention,
+           options.thresholds.alpha / static_cast<double>(candidates_of_class(searched, candidate.control_class)),
+           margin_effect(study, test.pairs, at_indices<Margins>(test.base.pairs, test.pairs),
+                         at_indices<Margins>(outcomes_of(test, searched, candidate).pairs, test.pairs), signs)});
     written = measure_transfer(scorer, study, *transfer, store, arms, signs, folder, options,
                                TransferOptions::of(options.profile), progress);
     parts.add(written->rows_computed);
@@ -252,11 +270,13 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
     else evidence.candidates[c].transfer_reason = not_written;
   }
   parts.begin("masking");
-  const Masking masking = mask_groups(measurer, scores, score_knowledge(measurer, options), profile, test, signs, options);
+  const Masking masking =
+      mask_groups(measurer, scores, score_knowledge(measurer, options), profile, test, signs, options);
   parts.begin("conditions");
   const MaskGroup* masked = masking.find("T");
   const Conditions conditions = measure_conditions(
-      measurer, searched, scores, profile, masked != nullptr ? masked->draws[0].experts : std::vector<RoutedExpert>{}, test, signs, options);
+      measurer, searched, scores, profile, masked != nullptr ? masked->draws[0].experts : std::vector<RoutedExpert>{},
+      test, signs, options);
   parts.end();
 
   std::optional<PositiveControl> control;
@@ -275,9 +295,9 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
   const Verdict verdict = decide(evidence, options.thresholds);
 
   parts.begin("baseline without routing");
-  const auto headlined = std::find_if(searched.candidates.begin(), searched.candidates.end(), [&](const SearchCandidate& one) {
-    return one.name == verdict.headline.candidate;
-  });
+  const auto headlined =
+      std::find_if(searched.candidates.begin(), searched.candidates.end(),
+                   [&](const SearchCandidate& one) { return one.name == verdict.headline.candidate; });
   const RouteExamples examples =
       route_examples(measurer, *headlined, test, outcomes_of(test, searched, *headlined), signs);
   const std::vector<Baseline> baselines = measure_baselines(measurer, store, *headlined, test, signs, options);
@@ -286,11 +306,14 @@ Diagnosis diagnose(const Scorer& scorer, const Study& study, Store* store, const
 
   OrderedJson& report = diagnosis.report;
   report["format"] = "fare-report/1";
-  report["headline"] = headline_json(verdict.headline, evidence, options.thresholds,
-                                     headline_notes(options, study, evidence, checks, written ? &*written : nullptr, openings));
+  report["headline"] =
+      headline_json(verdict.headline, evidence, options.thresholds,
+                    headline_notes(options, study, evidence, checks, written ? &*written : nullptr, openings));
   const std::string no_control = "no positive control was asked for (--positive-control)";
   put_field(report["headline"], "detection_limit_pp", control ? control->limit_pp : std::nullopt,
-            !control ? no_control : control->obstacle.empty() ? control->limit_reason : control->obstacle);
+            !control                    ? no_control
+            : control->obstacle.empty() ? control->limit_reason
+                                        : control->obstacle);
   report["verdicts"] = verdicts_json(verdict);
   report["model"] = model_json(scorer.model());
   report["data"] = data_json(study, sensitivity, info.limit);

@@ -17,7 +17,8 @@ constexpr double kSmallestLambda = 1e-6;
 constexpr double kNarrowBracket = 1e-2;
 // More strength that adds no more than this share of the dose has run into the largest that its direction can do.
 constexpr double kSaturated = 1e-3;
-// Draws of a kind that are tuned first; the others start from the median of their strengths, since directions are alike.
+// Draws of a kind that are tuned first; the others start from the median of their strengths, since directions are
+// alike.
 constexpr int64_t kPilots = 5;
 
 // The random directions of one candidate and one kind, on their way to its dose.
@@ -55,8 +56,8 @@ struct Tuning {
         exhausted = true;
         return;
       }
-      running.push_back({tried, DoseSearch(target_nats, start, candidate->largest_strength, options.dose_tolerance,
-                                           kMaxSteps)});
+      running.push_back(
+          {tried, DoseSearch(target_nats, start, candidate->largest_strength, options.dose_tolerance, kMaxSteps)});
     }
   }
 
@@ -66,7 +67,8 @@ struct Tuning {
     for (const Running& one : running) {
       const MatchedDose& match = one.search.best();
       if (match.matched)
-        draws.push_back({static_cast<int64_t>(draws.size()), restricted, match, at(one.number, match.lambda), 0, std::nullopt});
+        draws.push_back(
+            {static_cast<int64_t>(draws.size()), restricted, match, at(one.number, match.lambda), 0, std::nullopt});
     }
     running.clear();
   }
@@ -125,8 +127,9 @@ std::optional<double> percentile95(const DoseControl& control, bool restricted, 
   }
   const int64_t needed = std::min<int64_t>(20, asked);
   if (static_cast<int64_t>(shifts.size()) < std::max<int64_t>(1, needed)) {
-    reason = fmt::format("only {} of {} random directions reach the candidate's dose within the tolerance; {} are needed",
-                         shifts.size(), tried, std::max<int64_t>(1, needed));
+    reason =
+        fmt::format("only {} of {} random directions reach the candidate's dose within the tolerance; {} are needed",
+                    shifts.size(), tried, std::max<int64_t>(1, needed));
     return std::nullopt;
   }
   return stats::quantile(shifts, 0.95);
@@ -135,7 +138,10 @@ std::optional<double> percentile95(const DoseControl& control, bool restricted, 
 }  // namespace
 
 DoseSearch::DoseSearch(double target, double start, double largest, double tolerance, int max_steps)
-    : target_(target), largest_(largest), tolerance_(tolerance), lambda_(std::clamp(start, kSmallestLambda, largest)),
+    : target_(target),
+      largest_(largest),
+      tolerance_(tolerance),
+      lambda_(std::clamp(start, kSmallestLambda, largest)),
       steps_left_(max_steps) {}
 
 void DoseSearch::tell(double dose) {
@@ -173,8 +179,8 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
   const std::vector<Margins> base = at_indices<Margins>(test.base.pairs, test.pairs);
   const std::vector<UtilityOutcome> base_utility = at_indices<UtilityOutcome>(test.base.utility, test.utility);
   std::vector<DoseControl> controls;
-  std::vector<Tuning> tunings;                // two of each candidate that can be tuned: restricted, then anywhere
-  std::vector<std::optional<size_t>> first;   // of each candidate's
+  std::vector<Tuning> tunings;               // two of each candidate that can be tuned: restricted, then anywhere
+  std::vector<std::optional<size_t>> first;  // of each candidate's
   for (const SearchCandidate& candidate : search.candidates) {
     DoseControl control;
     control.candidate = candidate.name;
@@ -195,12 +201,15 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
                                    control.on_pairs ? "and on the pairs' own texts " : "");
       control.passed = false;
     } else if (!candidate.direction) {
-      // Forced experts have no strength; other kinds get directions where validation shows a shift worth comparing (reach.cpp).
-      control.reason = candidate.family == "I4"
-                           ? "an intervention of family I4 has no strength that could be tuned to equal dose"
-                           : fmt::format("its shift on validation, {:.1f} pp, is less than half of what counts: no random edits are "
-                                         "asked for",
-                                         candidate.validation_shift_pp);
+      // Forced experts have no strength; other kinds get directions where validation shows a shift worth comparing
+      // (reach.cpp).
+      control.reason =
+          candidate.family == "I4"
+              ? "an intervention of family I4 has no strength that could be tuned to equal dose"
+              : fmt::format(
+                    "its shift on validation, {:.1f} pp, is less than half of what counts: no random edits are "
+                    "asked for",
+                    candidate.validation_shift_pp);
       control.passed = false;
     } else {
       first.back() = tunings.size();
@@ -246,8 +255,8 @@ std::vector<DoseControl> control_doses(OutcomeSource& source, const SearchResult
       continue;
     }
     control.percentile95_pp = percentile95(control, true, control.asked, control.tried, control.reason);
-    control.percentile95_unrestricted_pp =
-        percentile95(control, false, tunings[*first[c] + 1].wanted, tunings[*first[c] + 1].tried, control.unrestricted_reason);
+    control.percentile95_unrestricted_pp = percentile95(control, false, tunings[*first[c] + 1].wanted,
+                                                        tunings[*first[c] + 1].tried, control.unrestricted_reason);
     control.passed = control.percentile95_pp && control.shift_pp > *control.percentile95_pp;
   }
   return controls;

@@ -39,7 +39,8 @@ TEST(MatchDose, FindsItFromAboveAndThroughSaturation) {
 }
 
 TEST(MatchDose, SaysWhenTheDoseCannotBeReached) {
-  const MatchedDose capped = match_dose([](double lambda) { return std::min(lambda, 1.0) * 0.01; }, 0.05, 1, 1e4, 0.05, 14);
+  const MatchedDose capped =
+      match_dose([](double lambda) { return std::min(lambda, 1.0) * 0.01; }, 0.05, 1, 1e4, 0.05, 14);
   EXPECT_FALSE(capped.matched);
   EXPECT_DOUBLE_EQ(capped.dose_nats, 0.01);
   int calls = 0;
@@ -52,7 +53,8 @@ TEST(MatchDose, SaysWhenTheDoseCannotBeReached) {
 
 TEST(MatchDose, GivesTheNearestSideOfAJump) {
   int calls = 0;
-  const MatchedDose jump = match_dose([&](double lambda) { return ++calls, lambda < 2 ? 0.03 : 0.06; }, 0.04, 1, 1e4, 0.05, 30);
+  const MatchedDose jump =
+      match_dose([&](double lambda) { return ++calls, lambda < 2 ? 0.03 : 0.06; }, 0.04, 1, 1e4, 0.05, 30);
   EXPECT_FALSE(jump.matched);
   EXPECT_DOUBLE_EQ(jump.dose_nats, 0.03);
   EXPECT_LE(calls, 14) << "a bracket that holds a jump is not divided for ever";

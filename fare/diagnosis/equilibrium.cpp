@@ -21,8 +21,8 @@ void check_game(const Game& game) {
     const GamePoint& point = game.points[i];
     if (point.remaining_G.size() != game.points.front().remaining_G.size() || point.drop_J.size() != game.tau_J.size())
       throw UsageError(fmt::format("equilibrium: point {} has {} groups and {} drops; the game has {} and {}", i,
-                                   point.remaining_G.size(), point.drop_J.size(), game.points.front().remaining_G.size(),
-                                   game.tau_J.size()));
+                                   point.remaining_G.size(), point.drop_J.size(),
+                                   game.points.front().remaining_G.size(), game.tau_J.size()));
     const auto finite = [](double value) { return std::isfinite(value); };
     if (!std::all_of(point.remaining_G.begin(), point.remaining_G.end(), finite) ||
         !std::all_of(point.drop_J.begin(), point.drop_J.end(), finite))
@@ -33,8 +33,8 @@ void check_game(const Game& game) {
 double largest(const std::vector<double>& values) { return *std::max_element(values.begin(), values.end()); }
 
 // One run of `steps` steps.
-DualAscent ascend(const Game& game, const std::vector<std::vector<double>>& violation, const std::vector<double>& scale_J,
-                  int64_t steps) {
+DualAscent ascend(const Game& game, const std::vector<std::vector<double>>& violation,
+                  const std::vector<double>& scale_J, int64_t steps) {
   const size_t num_groups = game.points.front().remaining_G.size(), num_limits = game.tau_J.size();
   const double eta_w = std::sqrt(std::log(static_cast<double>(num_groups)) / static_cast<double>(steps));
   const double eta_mu = 0.5 * std::sqrt(static_cast<double>(kFirstSteps) / static_cast<double>(steps));
@@ -89,7 +89,8 @@ DualAscent ascend(const Game& game, const std::vector<std::vector<double>>& viol
 std::optional<Mixture> solve_mixture(const Game& game) {
   check_game(game);
   const int num_points = static_cast<int>(game.points.size());
-  const int num_groups = static_cast<int>(game.points.front().remaining_G.size()), num_limits = static_cast<int>(game.tau_J.size());
+  const int num_groups = static_cast<int>(game.points.front().remaining_G.size()),
+            num_limits = static_cast<int>(game.tau_J.size());
   glp_term_out(GLP_OFF);
   const std::unique_ptr<glp_prob, decltype(&glp_delete_prob)> problem(glp_create_prob(), &glp_delete_prob);
   glp_prob* const lp = problem.get();
@@ -134,7 +135,8 @@ std::optional<Mixture> solve_mixture(const Game& game) {
   if (code != 0) throw NumericError(fmt::format("equilibrium: the linear program was given up (code {})", code));
   const int status = glp_get_status(lp);
   if (status == GLP_NOFEAS || status == GLP_INFEAS) return std::nullopt;
-  if (status != GLP_OPT) throw NumericError(fmt::format("equilibrium: the linear program ended with status {}", status));
+  if (status != GLP_OPT)
+    throw NumericError(fmt::format("equilibrium: the linear program ended with status {}", status));
   Mixture mixture;
   for (int i = 1; i <= num_points; ++i) mixture.share.push_back(std::max(0.0, glp_get_col_prim(lp, i)));
   mixture.value = glp_get_obj_val(lp);

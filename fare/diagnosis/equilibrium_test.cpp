@@ -59,7 +59,8 @@ double by_enumeration(const Game& game) {
       for (size_t r = 0; r < rows; ++r) {
         double sum = 0;
         for (size_t s = 0; s < support.size(); ++s)
-          sum += (*x)[s] * (r < groups ? game.points[support[s]].remaining_G[r] : game.points[support[s]].drop_J[r - groups]);
+          sum += (*x)[s] *
+                 (r < groups ? game.points[support[s]].remaining_G[r] : game.points[support[s]].drop_J[r - groups]);
         if (r < groups) v = std::max(v, sum);
         else feasible = feasible && sum <= game.tau_J[r - groups] + 1e-9;
       }

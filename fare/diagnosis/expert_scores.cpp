@@ -12,10 +12,10 @@
 namespace fare {
 namespace {
 
-constexpr int64_t kNominated = 50;           // best of each score that get s5
+constexpr int64_t kNominated = 50;  // best of each score that get s5
 constexpr int64_t kRandomExperts = 100;
-constexpr int64_t kShownGaps = 20;           // experts whose selection gap per group is kept
-constexpr int64_t kKnowledgeItems = 500;     // train utility items behind the knowledge ranking, small profile
+constexpr int64_t kShownGaps = 20;        // experts whose selection gap per group is kept
+constexpr int64_t kKnowledgeItems = 500;  // train utility items behind the knowledge ranking, small profile
 
 std::vector<size_t> first_numbers(size_t n) {
   std::vector<size_t> numbers(n);
@@ -24,11 +24,13 @@ std::vector<size_t> first_numbers(size_t n) {
 }
 
 // Groups: the stereotype and the other side of each axis. A cluster belongs to the axis most of its pairs have.
-std::vector<ExpertScores::GroupGap> group_gaps(const Study& study, std::span<const int64_t> train, const stats::Clusters& clusters,
-                                               const std::vector<ClusterSums>& sums, const std::vector<ExpertScore>& experts) {
+std::vector<ExpertScores::GroupGap> group_gaps(const Study& study, std::span<const int64_t> train,
+                                               const stats::Clusters& clusters, const std::vector<ClusterSums>& sums,
+                                               const std::vector<ExpertScore>& experts) {
   std::vector<std::vector<int64_t>> votes(sums.size(), std::vector<int64_t>(study.axes.size(), 0));
   for (size_t i = 0; i < train.size(); ++i)
-    ++votes[static_cast<size_t>(clusters.of_item[i])][static_cast<size_t>(study.axis_of[static_cast<size_t>(train[i])])];
+    ++votes[static_cast<size_t>(clusters.of_item[i])]
+           [static_cast<size_t>(study.axis_of[static_cast<size_t>(train[i])])];
   struct Group {
     std::string axis;
     bool stereo = true;
@@ -36,7 +38,8 @@ std::vector<ExpertScores::GroupGap> group_gaps(const Study& study, std::span<con
   };
   std::vector<Group> groups;
   for (size_t a = 0; a < study.axes.size(); ++a) {
-    Group stereo{study.axes[a], true, std::vector<double>(experts.size(), 0)}, anti{study.axes[a], false, stereo.share_E};
+    Group stereo{study.axes[a], true, std::vector<double>(experts.size(), 0)},
+        anti{study.axes[a], false, stereo.share_E};
     double tokens = 0;
     for (size_t c = 0; c < sums.size(); ++c) {
       if (std::max_element(votes[c].begin(), votes[c].end()) - votes[c].begin() != static_cast<int64_t>(a)) continue;
@@ -58,7 +61,8 @@ std::vector<ExpertScores::GroupGap> group_gaps(const Study& study, std::span<con
     double mean = 0;
     for (const Group& group : groups) mean += group.share_E[e] / static_cast<double>(groups.size());
     for (const Group& group : groups)
-      gaps.push_back({experts[e].layer, experts[e].expert, group.axis, group.stereo, group.share_E[e], group.share_E[e] - mean});
+      gaps.push_back(
+          {experts[e].layer, experts[e].expert, group.axis, group.stereo, group.share_E[e], group.share_E[e] - mean});
   }
   return gaps;
 }
@@ -99,7 +103,8 @@ ExpertScores score_experts(Measurer& measurer, const RouterProfile& profile, con
     const EncodedPair& pair = study.pairs[static_cast<size_t>(train[i])];
     contrasts.push_back({&pair.stereo, &pair.anti, pair.alignment.after, train_clusters.of_item[i]});
   }
-  const std::vector<ClusterSums> sums = contrast_sums(measurer, contrasts, train_clusters.num_clusters, "expert attribution");
+  const std::vector<ClusterSums> sums =
+      contrast_sums(measurer, contrasts, train_clusters.num_clusters, "expert attribution");
   const std::vector<size_t> every = first_numbers(sums.size());
   fill_scores(raw_scores(sums, every, total), scores.experts);
   scores.group_gaps = group_gaps(study, train, train_clusters, sums, scores.experts);
@@ -111,9 +116,8 @@ ExpertScores score_experts(Measurer& measurer, const RouterProfile& profile, con
   for (int64_t r = 0; r < scores.half_samples; ++r) {
     const RandomStream stream(options.seed, "stability/half", static_cast<uint32_t>(r));
     std::vector<size_t> order = every;
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return std::pair(stream.u64(a), a) < std::pair(stream.u64(b), b);
-    });
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return std::pair(stream.u64(a), a) < std::pair(stream.u64(b), b); });
     order.resize(order.size() / 2);
     std::sort(order.begin(), order.end());
     fill_scores(raw_scores(sums, order, total), half);
@@ -125,21 +129,22 @@ ExpertScores score_experts(Measurer& measurer, const RouterProfile& profile, con
   // s5 by masking one expert at a time: the nominated ones and a random sample that keeps the scores honest.
   if (num_experts <= model.router.top_k) {
     for (const char* score : kScoreNames)
-      scores.honesty.push_back({score, std::nullopt, std::nullopt, 0, "every expert is always selected, so none can be refilled"});
+      scores.honesty.push_back(
+          {score, std::nullopt, std::nullopt, 0, "every expert is always selected, so none can be refilled"});
     return scores;
   }
   std::set<size_t> random_experts, ablated;
   const RandomStream stream(options.seed, "scores/random-experts");
   std::vector<size_t> shuffled = first_numbers(total);
-  std::sort(shuffled.begin(), shuffled.end(), [&](size_t a, size_t b) {
-    return std::pair(stream.u64(a), a) < std::pair(stream.u64(b), b);
-  });
+  std::sort(shuffled.begin(), shuffled.end(),
+            [&](size_t a, size_t b) { return std::pair(stream.u64(a), a) < std::pair(stream.u64(b), b); });
   for (size_t i = 0; i < std::min<size_t>(total, kRandomExperts); ++i) random_experts.insert(shuffled[i]);
   ablated = random_experts;
   for (const char* score : kScoreNames) {
     std::vector<size_t> order = first_numbers(total);
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return std::abs(ExpertScores::value(scores.experts[a], score)) > std::abs(ExpertScores::value(scores.experts[b], score));
+      return std::abs(ExpertScores::value(scores.experts[a], score)) >
+             std::abs(ExpertScores::value(scores.experts[b], score));
     });
     for (size_t i = 0; i < std::min<size_t>(total, kNominated); ++i) ablated.insert(order[i]);
   }
@@ -209,7 +214,8 @@ std::vector<ExpertScore> score_knowledge(Measurer& measurer, const DiagnosisOpti
   for (const int64_t i : train)
     for (const Request& choice : study.utility[static_cast<size_t>(i)].choices) requests.push_back(choice);
   if (requests.empty()) return {};
-  const ScorerResult scored = measurer.scorer().run(requests, {}, {}, Progress{nullptr, nullptr, measurer.progress().cancelled});
+  const ScorerResult scored =
+      measurer.scorer().run(requests, {}, {}, Progress{nullptr, nullptr, measurer.progress().cancelled});
   std::vector<Contrast> contrasts;
   size_t next = 0;
   for (const int64_t i : train) {
@@ -218,7 +224,8 @@ std::vector<ExpertScore> score_knowledge(Measurer& measurer, const DiagnosisOpti
     double best_right = 0, best_wrong = 0;
     for (size_t c = 0; c < item.choices.size(); ++c, ++next) {
       const double logprob = scored.base.scores[next].logprob_nats;
-      const bool gold = std::find(item.item.gold.begin(), item.item.gold.end(), static_cast<int64_t>(c)) != item.item.gold.end();
+      const bool gold =
+          std::find(item.item.gold.begin(), item.item.gold.end(), static_cast<int64_t>(c)) != item.item.gold.end();
       const Request*& best = gold ? right : wrong;
       double& value = gold ? best_right : best_wrong;
       if (best == nullptr || logprob > value) best = &item.choices[c], value = logprob;

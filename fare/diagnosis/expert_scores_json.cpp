@@ -6,9 +6,8 @@ namespace fare {
 OrderedJson experts_json(const ExpertScores& scores) {
   OrderedJson list = OrderedJson::array();
   for (const ExpertScore& expert : scores.experts) {
-    OrderedJson row = {{"layer", expert.layer}, {"expert", expert.expert}, {"s1", expert.s1},
-                       {"s2", expert.s2},       {"s3", expert.s3},         {"s3_abs", expert.s3_abs},
-                       {"s4", expert.s4}};
+    OrderedJson row = {{"layer", expert.layer}, {"expert", expert.expert}, {"s1", expert.s1}, {"s2", expert.s2},
+                       {"s3", expert.s3},       {"s3_abs", expert.s3_abs}, {"s4", expert.s4}};
     if (expert.s5) {
       row["s5"] = *expert.s5;
     } else {
@@ -46,8 +45,12 @@ OrderedJson expert_scores_json(const ExpertScores& scores) {
       json["stable_experts"].push_back({{"layer", expert.layer}, {"expert", expert.expert}});
   json["group_gaps"] = OrderedJson::array();
   for (const auto& gap : scores.group_gaps)
-    json["group_gaps"].push_back({{"layer", gap.layer}, {"expert", gap.expert}, {"axis", gap.axis},
-                                  {"side", gap.stereo ? "stereo" : "anti"}, {"share", gap.share}, {"gap", gap.gap}});
+    json["group_gaps"].push_back({{"layer", gap.layer},
+                                  {"expert", gap.expert},
+                                  {"axis", gap.axis},
+                                  {"side", gap.stereo ? "stereo" : "anti"},
+                                  {"share", gap.share},
+                                  {"gap", gap.gap}});
   return json;
 }
 

@@ -17,9 +17,7 @@ bool within(const Standing& standing, double tau_pp, double allowance_in_se) {
 
 }  // namespace
 
-int64_t quarter(int64_t entered, int64_t least) {
-  return std::min(entered, std::max((entered + 3) / 4, least));
-}
+int64_t quarter(int64_t entered, int64_t least) { return std::min(entered, std::max((entered + 3) / 4, least)); }
 
 std::vector<size_t> keep_best(std::span<const Standing> standings, int64_t quota, double tau_pp) {
   std::vector<size_t> order(standings.size());
@@ -47,7 +45,8 @@ std::vector<size_t> keep_best(std::span<const Standing> standings, int64_t quota
 
 double most_useful_pp(double base_pp, int64_t pairs) {
   const double share = std::clamp(0.5 + base_pp / 100, 0.0, 1.0);
-  return std::max(0.0, base_pp + 100 * std::sqrt(share * (1 - share) / static_cast<double>(std::max<int64_t>(1, pairs))));
+  return std::max(0.0,
+                  base_pp + 100 * std::sqrt(share * (1 - share) / static_cast<double>(std::max<int64_t>(1, pairs))));
 }
 
 std::optional<size_t> choose_best(std::span<const Standing> standings, std::optional<double> tau_pp) {
@@ -62,7 +61,8 @@ std::optional<size_t> choose_best(std::span<const Standing> standings, std::opti
     const Standing& s = standings[i];
     return s.most_pp ? std::min(s.shift_pp, 2 * *s.most_pp - s.shift_pp) : s.shift_pp;
   };
-  const size_t best = *std::max_element(able.begin(), able.end(), [&](size_t a, size_t b) { return useful(a) < useful(b); });
+  const size_t best =
+      *std::max_element(able.begin(), able.end(), [&](size_t a, size_t b) { return useful(a) < useful(b); });
   const double least = useful(best) - standings[best].shift_se_pp;
   size_t chosen = best;
   const auto rank = [&](size_t i) {
@@ -97,7 +97,8 @@ std::vector<int64_t> balanced_order(std::span<const int64_t> items, std::span<co
   for (auto& [group, members] : groups) {
     std::sort(members.begin(), members.end());
     for (size_t r = 0; r < members.size(); ++r)
-      places.emplace_back((static_cast<double>(r) + 0.5) / static_cast<double>(members.size()), group, members[r].second);
+      places.emplace_back((static_cast<double>(r) + 0.5) / static_cast<double>(members.size()), group,
+                          members[r].second);
   }
   std::sort(places.begin(), places.end());
   std::vector<int64_t> ordered;

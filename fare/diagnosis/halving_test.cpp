@@ -45,7 +45,8 @@ TEST(Halving, AllowsOneStandardErrorOfTheDrop) {
 }
 
 TEST(Halving, PassesOverEqualEditsAndPutsNoEffectLast) {
-  std::vector<Standing> s = {standing(5, 0, "same"), standing(5, 0, "same"), standing(-1, 0, "x"), standing(0, 0, "idle")};
+  std::vector<Standing> s = {standing(5, 0, "same"), standing(5, 0, "same"), standing(-1, 0, "x"),
+                             standing(0, 0, "idle")};
   s[3].no_effect = true;
   EXPECT_EQ(keep_best(s, 2, 1), (std::vector<size_t>{0, 2}));
   EXPECT_EQ(keep_best(s, 4, 1), (std::vector<size_t>{0, 2, 3}));
@@ -72,7 +73,7 @@ TEST(Choice, WithinOneStandardErrorTheSmallestBreadthThenDose) {
 TEST(Choice, CountsBackWhatTurnsThePreferenceRound) {
   // Base 10 pp on 2,400 pairs: a share of 60%, standard error 1 pp.
   EXPECT_NEAR(most_useful_pp(10, 2400), 11, 1e-12);
-  EXPECT_NEAR(most_useful_pp(50, 96), 50, 1e-12);   // all prefer the stereotype: no error
+  EXPECT_NEAR(most_useful_pp(50, 96), 50, 1e-12);  // all prefer the stereotype: no error
   EXPECT_EQ(most_useful_pp(-20, 10000), 0);
   std::vector<Standing> s = {standing(14, 0, "far beyond"), standing(9, 0, "near"), standing(12.5, 0, "beyond")};
   EXPECT_EQ(choose_best(s, 1.0), 0u);

@@ -18,7 +18,8 @@ double scaled(double raw, double unit, double sign) {
   return unit > 0 ? sign * std::min(1.0, std::abs(raw / unit)) : 0;
 }
 
-// Scores s1..s4 and minus s5 of the random experts on a draw of clusters; s5 is empty when the draw holds none of its pairs.
+// Scores s1..s4 and minus s5 of the random experts on a draw of clusters; s5 is empty when the draw holds none of its
+// pairs.
 struct Sample {
   std::vector<double> score[4], causal;
 };
@@ -55,8 +56,9 @@ Sample sample_of(const std::vector<ClusterSums>& sums, const CausalChanges& chan
 
 }  // namespace
 
-std::vector<ExpertScores::Honesty> check_honesty(const std::vector<ExpertScore>& experts, const std::vector<ClusterSums>& sums,
-                                                 const CausalChanges& changes, const DiagnosisOptions& options) {
+std::vector<ExpertScores::Honesty> check_honesty(const std::vector<ExpertScore>& experts,
+                                                 const std::vector<ClusterSums>& sums, const CausalChanges& changes,
+                                                 const DiagnosisOptions& options) {
   std::vector<size_t> every(sums.size());
   std::iota(every.begin(), every.end(), size_t{0});
   const std::vector<RawScores> units = score_units(raw_scores(sums, every, experts.size()), experts);
@@ -101,8 +103,7 @@ std::vector<ExpertScores::Honesty> check_honesty(const std::vector<ExpertScore>&
     std::sort(drawn[s].begin(), drawn[s].end());
     if (static_cast<double>(drawn[s].size()) < (1 - kMostUndefined) * static_cast<double>(replicates))
       honesty.reason = "more than 1% of the resamples have a constant side";
-    else
-      honesty.interval = {stats::quantile_sorted(drawn[s], 0.025), stats::quantile_sorted(drawn[s], 0.975)};
+    else honesty.interval = {stats::quantile_sorted(drawn[s], 0.025), stats::quantile_sorted(drawn[s], 0.975)};
   }
   return checks;
 }

@@ -15,10 +15,11 @@ struct CausalChanges {
   std::vector<double> pairs;              // per cluster, pairs behind s5
 };
 
-// One entry per score. The interval's replicates draw clusters of pairs with replacement, which moves scores and s5; where
-// the experts are a sample of all, they are drawn again as well: streams (seed, "honesty/clusters" and "honesty/experts",
-// replicate).
-std::vector<ExpertScores::Honesty> check_honesty(const std::vector<ExpertScore>& experts, const std::vector<ClusterSums>& sums,
-                                                 const CausalChanges& changes, const DiagnosisOptions& options);
+// One entry per score. The interval's replicates draw clusters of pairs with replacement, which moves scores and s5;
+// where the experts are a sample of all, they are drawn again as well: streams (seed, "honesty/clusters" and
+// "honesty/experts", replicate).
+std::vector<ExpertScores::Honesty> check_honesty(const std::vector<ExpertScore>& experts,
+                                                 const std::vector<ClusterSums>& sums, const CausalChanges& changes,
+                                                 const DiagnosisOptions& options);
 
 }  // namespace fare

@@ -1,5 +1,5 @@
-// Margins of demographic pairs beside those of pairs whose difference has nothing to do with groups. Where words that are
-// equally unmarked move the margin as much, the margin speaks of words, not of groups (Pikuliak et al. 2023).
+// Margins of demographic pairs beside those of pairs whose difference has nothing to do with groups. Where words that
+// are equally unmarked move the margin as much, the margin speaks of words, not of groups (Pikuliak et al. 2023).
 #pragma once
 
 #include <string>

@@ -10,9 +10,13 @@ class Counted : public OutcomeSource {
  public:
   Counted() {
     study_.pairs.resize(5);
-    study_.pair_splits.part = {SplitPart::kTrain, SplitPart::kTrain, SplitPart::kTrain, SplitPart::kValidation, SplitPart::kTest};
-    for (const auto& [of, kind] : {std::pair{int64_t{0}, PairKind::kNullNeutral}, {4, PairKind::kNullNeutral}, {1, PairKind::kNullNeutral},
-                                   {2, PairKind::kNullParaphrase}, {-1, PairKind::kNullParaphrase}}) {
+    study_.pair_splits.part = {SplitPart::kTrain, SplitPart::kTrain, SplitPart::kTrain, SplitPart::kValidation,
+                               SplitPart::kTest};
+    for (const auto& [of, kind] : {std::pair{int64_t{0}, PairKind::kNullNeutral},
+                                   {4, PairKind::kNullNeutral},
+                                   {1, PairKind::kNullNeutral},
+                                   {2, PairKind::kNullParaphrase},
+                                   {-1, PairKind::kNullParaphrase}}) {
       study_.nulls.emplace_back();
       study_.nulls.back().pair.kind = kind;
       study_.null_of.push_back(of);
@@ -39,7 +43,7 @@ TEST(MarginSpread, SetsNullsOfTrainBesideItsPairs) {
   Counted source;
   const auto spreads = measure_margin_spread(source);
   ASSERT_EQ(spreads.size(), 4u);
-  EXPECT_EQ(spreads[0].margins, (std::vector<double>{1, 2, 3}));  // pairs of validation and test are not looked at
+  EXPECT_EQ(spreads[0].margins, (std::vector<double>{1, 2, 3}));   // pairs of validation and test are not looked at
   EXPECT_EQ(spreads[1].margins, (std::vector<double>{-10, -30}));  // nor the null of one of them
   EXPECT_TRUE(spreads[2].margins.empty());
   EXPECT_EQ(spreads[3].margins, (std::vector<double>{-40}));

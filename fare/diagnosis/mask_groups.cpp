@@ -68,7 +68,8 @@ std::vector<RoutedExpert> bottom_group(std::span<const ExpertScore> experts, int
 
 ExpertSet super_experts(const RouterProfile& profile, int64_t num_layers) {
   std::vector<double> all;
-  for (const LayerProfile& layer : profile.layers) all.insert(all.end(), layer.largest_output_E.begin(), layer.largest_output_E.end());
+  for (const LayerProfile& layer : profile.layers)
+    all.insert(all.end(), layer.largest_output_E.begin(), layer.largest_output_E.end());
   if (all.empty()) return {};
   std::sort(all.begin(), all.end());
   double limit = std::max(stats::quantile_sorted(all, 0.995), all.back() / 10);
@@ -76,7 +77,8 @@ ExpertSet super_experts(const RouterProfile& profile, int64_t num_layers) {
   ExpertSet found;
   for (const LayerProfile& layer : profile.layers)
     for (size_t e = 0; e < layer.largest_output_E.size(); ++e)
-      if (4 * layer.layer < 3 * num_layers && layer.largest_output_E[e] > limit) found.insert({layer.layer, static_cast<int32_t>(e)});
+      if (4 * layer.layer < 3 * num_layers && layer.largest_output_E[e] > limit)
+        found.insert({layer.layer, static_cast<int32_t>(e)});
   return found;
 }
 
@@ -117,7 +119,8 @@ Partners partners_within(std::span<const RoutedExpert> group, const std::map<int
   return partners;
 }
 
-std::vector<RoutedExpert> matched_group(const Partners& partners, uint64_t seed, int64_t draw, const std::string& name) {
+std::vector<RoutedExpert> matched_group(const Partners& partners, uint64_t seed, int64_t draw,
+                                        const std::string& name) {
   const RandomStream stream(seed, "masking/" + name, static_cast<uint32_t>(draw));
   std::vector<size_t> order(partners.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -150,7 +153,8 @@ std::vector<RoutedExpert> matched_group(const Partners& partners, uint64_t seed,
   return matched;
 }
 
-std::vector<std::vector<RoutedExpert>> distinct_sets(int64_t count, const std::function<std::vector<RoutedExpert>(int64_t)>& draw) {
+std::vector<std::vector<RoutedExpert>> distinct_sets(int64_t count,
+                                                     const std::function<std::vector<RoutedExpert>(int64_t)>& draw) {
   std::vector<std::vector<RoutedExpert>> sets;
   std::set<std::vector<RoutedExpert>> seen;
   for (int64_t i = 0; i < 10 * count && static_cast<int64_t>(sets.size()) < count; ++i) {
@@ -172,7 +176,8 @@ Intervention mask_intervention(std::span<const RoutedExpert> group, const std::s
   return intervention;
 }
 
-AmongDraws place_among(double value, std::span<const double> draws, const std::vector<std::vector<RoutedExpert>>& sets) {
+AmongDraws place_among(double value, std::span<const double> draws,
+                       const std::vector<std::vector<RoutedExpert>>& sets) {
   FARE_CHECK(draws.size() == sets.size(), "one set per draw");
   std::set<std::vector<RoutedExpert>> seen;
   std::vector<double> distinct;

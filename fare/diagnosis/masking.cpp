@@ -10,42 +10,49 @@
 namespace fare {
 namespace {
 
-constexpr double kTolerance = 0.1;         // of usage or routed mass, between an expert and its partner
+constexpr double kTolerance = 0.1;  // of usage or routed mass, between an expert and its partner
 constexpr double kLeastMatchedShare = 0.8;
-constexpr int64_t kModeDraws = 20;         // of U in the other modes, full profile
-constexpr int64_t kFewRandomDraws = 20;    // of R in the small profile: no conclusion rests on it
+constexpr int64_t kModeDraws = 20;       // of U in the other modes, full profile
+constexpr int64_t kFewRandomDraws = 20;  // of R in the small profile: no conclusion rests on it
 
 using Groups = std::vector<MaskGroup>;
 
 // Matched draws of one kind, or why there are none.
 MaskGroup matched_draws(const std::string& name, const std::string& like, std::span<const RoutedExpert> top, int64_t m,
-                        const std::map<int64_t, std::vector<double>>& value, const ExpertSet& apart, const DiagnosisOptions& options) {
+                        const std::map<int64_t, std::vector<double>>& value, const ExpertSet& apart,
+                        const DiagnosisOptions& options) {
   MaskGroup group{.group = name, .m = m};
   const Partners partners = partners_within(top, value, kTolerance, apart);
   const size_t matched = matched_group(partners, options.seed, 0, name).size();
   group.matched_share = static_cast<double>(matched) / static_cast<double>(std::max<size_t>(1, top.size()));
   if (*group.matched_share < kLeastMatchedShare) {
-    group.reason = fmt::format("{} of {} experts have a partner of like {} in their layer; 80% are needed", matched, top.size(), like);
+    group.reason = fmt::format("{} of {} experts have a partner of like {} in their layer; 80% are needed", matched,
+                               top.size(), like);
     return group;
   }
-  for (auto& set : distinct_sets(options.mask_draws, [&](int64_t draw) { return matched_group(partners, options.seed, draw, name); }))
+  for (auto& set : distinct_sets(options.mask_draws,
+                                 [&](int64_t draw) { return matched_group(partners, options.seed, draw, name); }))
     group.draws.push_back({.experts = std::move(set)});
   return group;
 }
 
 // Every group of one size, mode refill, not yet measured.
 Groups draw_groups(const ExpertScores& scores, const std::vector<ExpertScore>& knowledge, const RouterProfile& profile,
-                   const RoutedModel& model, int64_t m, bool with_draws, const ExpertSet& apart, const DiagnosisOptions& options) {
+                   const RoutedModel& model, int64_t m, bool with_draws, const ExpertSet& apart,
+                   const DiagnosisOptions& options) {
   const std::vector<RoutedExpert> top = top_group(scores.experts, m, model, apart);
   Groups groups = {{.group = "T", .m = m}, {.group = "L", .m = m}, {.group = "N", .m = m}};
   groups[0].draws.push_back({.experts = top});
   groups[1].draws.push_back({.experts = bottom_group(scores.experts, m, model, apart)});
-  if (knowledge.empty()) groups[2].reason = "the train split holds no utility item, so no expert is ranked by knowledge";
+  if (knowledge.empty())
+    groups[2].reason = "the train split holds no utility item, so no expert is ranked by knowledge";
   else groups[2].draws.push_back({.experts = top_group(knowledge, m, model, apart)});
   if (!with_draws) return groups;
   MaskGroup random{.group = "R", .m = m};
-  const int64_t random_draws = options.profile == StudyProfile::kSmall ? std::min(kFewRandomDraws, options.mask_draws) : options.mask_draws;
-  for (auto& set : distinct_sets(random_draws, [&](int64_t draw) { return random_group(top, model, options.seed, draw, apart); }))
+  const int64_t random_draws =
+      options.profile == StudyProfile::kSmall ? std::min(kFewRandomDraws, options.mask_draws) : options.mask_draws;
+  for (auto& set :
+       distinct_sets(random_draws, [&](int64_t draw) { return random_group(top, model, options.seed, draw, apart); }))
     random.draws.push_back({.experts = std::move(set)});
   groups.push_back(std::move(random));
   std::map<int64_t, std::vector<double>> usage, mass;
@@ -69,8 +76,12 @@ struct PlacedMask {
 
 class TestSplit {
  public:
-  TestSplit(Measurer& measurer, const TestOutcomes& test, const std::vector<int>& signs, const DiagnosisOptions& options)
-      : measurer_(measurer), test_(test), signs_(signs), options_(options),
+  TestSplit(Measurer& measurer, const TestOutcomes& test, const std::vector<int>& signs,
+            const DiagnosisOptions& options)
+      : measurer_(measurer),
+        test_(test),
+        signs_(signs),
+        options_(options),
         base_(at_indices<Margins>(test.base.pairs, test.pairs)),
         base_utility_(at_indices<UtilityOutcome>(test.base.utility, test.utility)) {
     items_.part = "masking";
@@ -80,7 +91,8 @@ class TestSplit {
 
   const Items& items() const { return items_; }
   Shift shift(const Outcomes& edited) const {
-    return measure_shift(measurer_.study(), test_.pairs, base_, edited.pairs, signs_, MarginScoring::kSum, options_, "masking");
+    return measure_shift(measurer_.study(), test_.pairs, base_, edited.pairs, signs_, MarginScoring::kSum, options_,
+                         "masking");
   }
   Drop drop(const Outcomes& edited) const { return drop_from(base_utility_, edited.utility); }
   Drop drop_from(std::span<const UtilityOutcome> base, std::span<const UtilityOutcome> edited) const {
@@ -114,7 +126,8 @@ class TestSplit {
     const auto parts = [](double total, double direct, double routing_only) {
       return EffectParts{direct, total - direct, routing_only};
     };
-    group.shift_parts = parts(plain_shift(result.total), plain_shift(*result.direct), plain_shift(*result.routing_only));
+    group.shift_parts =
+        parts(plain_shift(result.total), plain_shift(*result.direct), plain_shift(*result.routing_only));
     if (const auto total = plain_drop(result.total))
       group.drop_parts = parts(*total, *plain_drop(*result.direct), *plain_drop(*result.routing_only));
     group.later = result.later;
@@ -130,9 +143,10 @@ class TestSplit {
   std::vector<UtilityOutcome> base_utility_;
 };
 
-// The subset of T that lowers bias most on validation within tau, by adding one expert at a time; empty when none lowers it.
-std::vector<RoutedExpert> greedy_subset(Measurer& measurer, std::span<const RoutedExpert> top, const std::vector<int>& signs,
-                                        const DiagnosisOptions& options) {
+// The subset of T that lowers bias most on validation within tau, by adding one expert at a time; empty when none
+// lowers it.
+std::vector<RoutedExpert> greedy_subset(Measurer& measurer, std::span<const RoutedExpert> top,
+                                        const std::vector<int>& signs, const DiagnosisOptions& options) {
   const Study& study = measurer.study();
   Items items;
   items.part = "masking/greedy";
@@ -153,8 +167,8 @@ std::vector<RoutedExpert> greedy_subset(Measurer& measurer, std::span<const Rout
     std::optional<size_t> step;
     for (size_t i = 0; i < left.size(); ++i) {
       const double shift = shift_pp(study, items.pairs, outcomes[0].pairs, outcomes[i + 1].pairs, signs);
-      const bool affordable = items.utility.empty() ||
-                              drop_pp(outcomes[0].utility, outcomes[i + 1].utility) <= options.thresholds.pooled_drop_pp;
+      const bool affordable = items.utility.empty() || drop_pp(outcomes[0].utility, outcomes[i + 1].utility) <=
+                                                           options.thresholds.pooled_drop_pp;
       if (affordable && shift > best + 1e-9) best = shift, step = i;
     }
     if (!step) break;
@@ -168,11 +182,14 @@ std::vector<RoutedExpert> greedy_subset(Measurer& measurer, std::span<const Rout
 std::vector<UtilityOutcome> mean_utility(const std::vector<const Outcomes*>& draws) {
   std::vector<UtilityOutcome> mean(draws.front()->utility.size());
   for (const Outcomes* draw : draws)
-    for (size_t i = 0; i < mean.size(); ++i) mean[i].correct += draw->utility[i].correct / static_cast<double>(draws.size());
+    for (size_t i = 0; i < mean.size(); ++i)
+      mean[i].correct += draw->utility[i].correct / static_cast<double>(draws.size());
   return mean;
 }
 
-std::string expert_name(const RoutedExpert& expert) { return fmt::format("expert {} of layer {}", expert.expert, expert.layer); }
+std::string expert_name(const RoutedExpert& expert) {
+  return fmt::format("expert {} of layer {}", expert.expert, expert.layer);
+}
 
 // Every other mode of T, L and N, and in the full profile of draws of U.
 void add_modes(Masking& masking, const DiagnosisOptions& options) {
@@ -216,8 +233,9 @@ Masking mask_groups(Measurer& measurer, const ExpertScores& scores, const std::v
     return masking;
   }
   for (const int64_t m : sizes)
-    for (MaskGroup& group : draw_groups(scores, knowledge, profile, model, m,
-                                        m == masking.primary_m || options.profile == StudyProfile::kFull, apart, options))
+    for (MaskGroup& group :
+         draw_groups(scores, knowledge, profile, model, m,
+                     m == masking.primary_m || options.profile == StudyProfile::kFull, apart, options))
       masking.groups.push_back(std::move(group));
   const size_t num_refill = masking.groups.size();
   add_modes(masking, options);
@@ -229,13 +247,17 @@ Masking mask_groups(Measurer& measurer, const ExpertScores& scores, const std::v
   using Kind = MaskSubset::Kind;
   for (const int64_t m : sizes)
     if (m <= masking.primary_m)
-      masking.subsets.push_back({.kind = Kind::kTop, .what = fmt::format("the top {} experts", m),
+      masking.subsets.push_back({.kind = Kind::kTop,
+                                 .what = fmt::format("the top {} experts", m),
                                  .experts = top_group(scores.experts, m, model, apart)});
-  for (const RoutedExpert& expert : top) masking.subsets.push_back({.kind = Kind::kSingle, .what = expert_name(expert), .experts = {expert}});
+  for (const RoutedExpert& expert : top)
+    masking.subsets.push_back({.kind = Kind::kSingle, .what = expert_name(expert), .experts = {expert}});
   if (const auto greedy = greedy_subset(measurer, top, signs, options); greedy.size() > 1)
-    masking.subsets.push_back({.kind = Kind::kGreedy, .what = fmt::format("{} experts chosen on validation", greedy.size()),
+    masking.subsets.push_back({.kind = Kind::kGreedy,
+                               .what = fmt::format("{} experts chosen on validation", greedy.size()),
                                .experts = greedy});
-  masking.subsets.push_back({.kind = Kind::kConditional, .what = fmt::format("the top {} experts near demographic words", top.size()),
+  masking.subsets.push_back({.kind = Kind::kConditional,
+                             .what = fmt::format("the top {} experts near demographic words", top.size()),
                              .experts = top});
 
   // What the scorer can run, all at once; what needs a replay, after it.
@@ -262,8 +284,10 @@ Masking mask_groups(Measurer& measurer, const ExpertScores& scores, const std::v
   }
   std::vector<Intervention> interventions;
   for (const PlacedMask& mask : scored)
-    interventions.push_back(mask_intervention(mask.experts, "mask", mask.mode == "refill" ? Mask::Mode::kRefill
-                                                                    : mask.mode == "zero" ? Mask::Mode::kZero : Mask::Mode::kRenormalize));
+    interventions.push_back(mask_intervention(mask.experts, "mask",
+                                              mask.mode == "refill" ? Mask::Mode::kRefill
+                                              : mask.mode == "zero" ? Mask::Mode::kZero
+                                                                    : Mask::Mode::kRenormalize));
   std::vector<const Intervention*> asked;
   for (const Intervention& intervention : interventions) asked.push_back(&intervention);
   const TestSplit test_split(measurer, test, signs, options);
@@ -300,14 +324,17 @@ Masking mask_groups(Measurer& measurer, const ExpertScores& scores, const std::v
   for (size_t g = 0; g < taken_apart.size(); ++g) {
     const Outcomes& by_score = *outcomes_of(*taken_apart[g]).front();
     const Outcomes& by_replay = results[replayed.size() + g].total;
-    for (size_t i = 0; i < by_score.pairs.size(); ++i) gap = std::max(gap, std::abs(by_score.pairs[i].sum - by_replay.pairs[i].sum));
+    for (size_t i = 0; i < by_score.pairs.size(); ++i)
+      gap = std::max(gap, std::abs(by_score.pairs[i].sum - by_replay.pairs[i].sum));
   }
   masking.replay_gap_nats = gap;
   for (size_t i = 0; i < masking.groups.size(); ++i) {
     MaskGroup& group = masking.groups[i];
     if (group.shift_parts) continue;
-    group.parts_reason = !group.reason.empty() ? group.reason : i < num_refill && group.m != masking.primary_m
-        ? "routes are replayed at the primary size only" : "routes are replayed for T, L and N in mode refill only";
+    group.parts_reason = !group.reason.empty() ? group.reason
+                         : i < num_refill && group.m != masking.primary_m
+                             ? "routes are replayed at the primary size only"
+                             : "routes are replayed for T, L and N in mode refill only";
     if (group.draws.empty() || has_neutral || (group.mode != "mean" && group.mode != "resample")) continue;
     group.reason = group.parts_reason = "no neutral text was given, from which outputs could stand in";
     group.draws.clear();

@@ -15,7 +15,8 @@ OrderedJson experts_of(std::span<const RoutedExpert> experts) {
   return list;
 }
 
-void put_parts(OrderedJson& row, const std::string& suffix, const std::optional<EffectParts>& parts, const std::string& reason) {
+void put_parts(OrderedJson& row, const std::string& suffix, const std::optional<EffectParts>& parts,
+               const std::string& reason) {
   const auto put = [&](const std::string& name, double EffectParts::*part) {
     put_field(row, name + suffix, parts ? std::optional((*parts).*part) : std::nullopt, reason);
   };
@@ -40,24 +41,28 @@ OrderedJson group_json(const MaskGroup& group) {
     if (draw.dose_nats) doses.push_back(*draw.dose_nats);
   }
   // Of a fixed group the value and its interval; of draws the mean and their central 95%.
-  const auto put_values = [&](const std::string& value_name, const std::string& interval_name, std::vector<double> values,
-                              const std::optional<stats::Interval>& own, const std::string& reason) {
+  const auto put_values = [&](const std::string& value_name, const std::string& interval_name,
+                              std::vector<double> values, const std::optional<stats::Interval>& own,
+                              const std::string& reason) {
     std::optional<double> mean;
     std::optional<stats::Interval> interval = own;
     if (!values.empty()) {
       mean = *stats::mean(values);
       std::sort(values.begin(), values.end());
-      if (!group.fixed()) interval = stats::Interval{stats::quantile_sorted(values, 0.025), stats::quantile_sorted(values, 0.975)};
+      if (!group.fixed())
+        interval = stats::Interval{stats::quantile_sorted(values, 0.025), stats::quantile_sorted(values, 0.975)};
     }
     put_field(row, value_name, mean, reason);
     put_interval(row, interval_name, mean ? interval : std::nullopt, reason);
   };
-  put_values("shift_pp", "shift_interval", shifts, group.shift ? std::optional(group.shift->interval95) : std::nullopt, none);
+  put_values("shift_pp", "shift_interval", shifts, group.shift ? std::optional(group.shift->interval95) : std::nullopt,
+             none);
   put_values("drop_pp", "drop_interval", drops, group.drop ? std::optional(group.drop->interval95) : std::nullopt,
              none.empty() ? kNoUtility : none);
   put_field(row, "dose_nats", doses.empty() ? std::nullopt : std::optional(*stats::mean(doses)),
             none.empty() ? "no neutral text was given" : none);
-  const std::string no_parts = group.parts_reason.empty() ? std::string("no MoE layer follows the masked ones") : group.parts_reason;
+  const std::string no_parts =
+      group.parts_reason.empty() ? std::string("no MoE layer follows the masked ones") : group.parts_reason;
   std::optional<double> change;
   if (!group.later.empty()) {
     change = 0;
@@ -88,13 +93,19 @@ OrderedJson masking_json(const Masking& masking) {
   for (const MaskGroup& group : masking.groups) {
     json["groups"].push_back(group_json(group));
     for (const RoutingChange& layer : group.later)
-      json["routing_changes"].push_back({{"group", group.group}, {"mode", group.mode}, {"m", group.m}, {"layer", layer.layer},
-                                         {"js", layer.js_bits}, {"set_distance", layer.set_distance},
-                                         {"changed_share", layer.changed_share}, {"load_entropy_base", layer.load_entropy_base},
+      json["routing_changes"].push_back({{"group", group.group},
+                                         {"mode", group.mode},
+                                         {"m", group.m},
+                                         {"layer", layer.layer},
+                                         {"js", layer.js_bits},
+                                         {"set_distance", layer.set_distance},
+                                         {"changed_share", layer.changed_share},
+                                         {"load_entropy_base", layer.load_entropy_base},
                                          {"load_entropy_masked", layer.load_entropy_masked}});
     if (group.m != masking.primary_m || group.fixed()) continue;
     for (size_t d = 0; d < group.draws.size(); ++d) {
-      OrderedJson row = {{"group", group.group}, {"mode", group.mode}, {"draw", d}, {"shift_pp", group.draws[d].shift_pp}};
+      OrderedJson row = {
+          {"group", group.group}, {"mode", group.mode}, {"draw", d}, {"shift_pp", group.draws[d].shift_pp}};
       put_field(row, "drop_pp", group.draws[d].drop_pp, kNoUtility);
       put_field(row, "dose_nats", group.draws[d].dose_nats, "no neutral text was given");
       json["draw_values"].push_back(std::move(row));
@@ -116,8 +127,7 @@ OrderedJson masking_json(const Masking& masking) {
     OrderedJson row;
     if (subset.kind == MaskSubset::Kind::kSingle)
       row = {{"layer", subset.experts.front().layer}, {"expert", subset.experts.front().expert}};
-    else
-      row = {{"what", subset.what}, {"experts", experts_of(subset.experts)}};
+    else row = {{"what", subset.what}, {"experts", experts_of(subset.experts)}};
     const bool has_utility = subset.drop.n > 0;
     row["shift_pp"] = subset.shift.value_pp;
     put_interval(row, "shift_interval", std::optional(subset.shift.interval95), "");

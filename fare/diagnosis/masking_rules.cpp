@@ -29,7 +29,8 @@ std::vector<double> drops_of(const MaskGroup& group) {
 // "masking the top 4 experts (refill) removes 3.1 pp at a drop of 2.0 pp; ..."
 std::string numbers_of(const Masking& masking) {
   const MaskGroup& top = *masking.find("T");
-  std::string text = fmt::format("Masking the top {} experts with refill removes {:.1f} pp", masking.primary_m, top.draws[0].shift_pp);
+  std::string text =
+      fmt::format("Masking the top {} experts with refill removes {:.1f} pp", masking.primary_m, top.draws[0].shift_pp);
   if (top.draws[0].drop_pp) text += fmt::format(" at a drop of {:.1f} pp", *top.draws[0].drop_pp);
   for (const auto& [name, kind] : {std::pair{"U", "usage"}, std::pair{"C", "capacity"}}) {
     const MaskGroup* group = masking.find(name);
@@ -46,10 +47,12 @@ struct Decided {
   std::vector<std::string> reasons;
 
   bool all_extreme(double alpha) const {
-    return !tests.empty() && std::all_of(tests.begin(), tests.end(), [&](const MaskTest* t) { return t->place.p <= alpha; });
+    return !tests.empty() &&
+           std::all_of(tests.begin(), tests.end(), [&](const MaskTest* t) { return t->place.p <= alpha; });
   }
   bool none_extreme(double alpha) const {
-    return !tests.empty() && std::all_of(tests.begin(), tests.end(), [&](const MaskTest* t) { return t->place.p > alpha; });
+    return !tests.empty() &&
+           std::all_of(tests.begin(), tests.end(), [&](const MaskTest* t) { return t->place.p > alpha; });
   }
 };
 
@@ -61,8 +64,7 @@ Decided decided(const Masking& masking, const std::string& quantity) {
     else if (test.place.distinct_sets < kLeastDistinctSets)
       result.reasons.push_back(fmt::format("{}: {} distinct sets were drawn and {} are needed", test.group,
                                            test.place.distinct_sets, kLeastDistinctSets));
-    else
-      result.tests.push_back(&test);
+    else result.tests.push_back(&test);
   }
   return result;
 }
@@ -119,7 +121,8 @@ void correlate(Masking& masking, const std::function<double(const RoutedExpert&)
     masking.correlation_reason = "fewer than five draws have a shift, a drop and a dose";
     return;
   }
-  const auto correlation = stats::partial_spearman(shift, drop, {std::span<const double>(mass), std::span<const double>(dose)});
+  const auto correlation =
+      stats::partial_spearman(shift, drop, {std::span<const double>(mass), std::span<const double>(dose)});
   if (correlation) masking.partial_correlation = *correlation;
   else masking.correlation_reason = correlation.reason;
 }
@@ -132,8 +135,9 @@ void conclude(Masking& masking, const Thresholds& limits) {
     masking.sentence = fmt::format("{}. {}", numbers, text);
     for (const MaskSubset& subset : masking.subsets)
       if (subset.kind == MaskSubset::Kind::kConditional && subset.separable.value_or(false) && code != "separable")
-        masking.sentence += fmt::format(" Masked near demographic words only, they remove {:.1f} pp at a drop of {:.1f} pp.",
-                                        subset.shift.value_pp, subset.drop.value_pp);
+        masking.sentence +=
+            fmt::format(" Masked near demographic words only, they remove {:.1f} pp at a drop of {:.1f} pp.",
+                        subset.shift.value_pp, subset.drop.value_pp);
   };
 
   const MaskSubset* separable = nullptr;
@@ -141,45 +145,60 @@ void conclude(Masking& masking, const Thresholds& limits) {
   for (const MaskSubset& subset : masking.subsets) {
     if (subset.kind == MaskSubset::Kind::kConditional) continue;
     if (!subset.separable) open.push_back(subset.what);
-    else if (*subset.separable && (separable == nullptr || subset.shift.value_pp > separable->shift.value_pp)) separable = &subset;
+    else if (*subset.separable && (separable == nullptr || subset.shift.value_pp > separable->shift.value_pp))
+      separable = &subset;
   }
   if (separable != nullptr)
-    return say("separable", fmt::format("Masking {} with refill removes {:.1f} pp at a drop of {:.1f} pp within tau: separable "
-                                        "at finer grain.", separable->what, separable->shift.value_pp, separable->drop.value_pp));
-  if (!top.drop || top.drop->n == 0) return say("unresolved", "The test split holds no utility item, so nothing can be said about knowledge.");
+    return say("separable",
+               fmt::format("Masking {} with refill removes {:.1f} pp at a drop of {:.1f} pp within tau: separable "
+                           "at finer grain.",
+                           separable->what, separable->shift.value_pp, separable->drop.value_pp));
+  if (!top.drop || top.drop->n == 0)
+    return say("unresolved", "The test split holds no utility item, so nothing can be said about knowledge.");
   if (top.drop->interval95.low <= 0)
-    return say("unresolved", fmt::format("The drop is not above 0 (95% interval {:.1f} to {:.1f} pp), so there is nothing to share or to "
-                                         "explain, and no subset removes {:.1f} pp within tau (mode refill).",
-                                         top.drop->interval95.low, top.drop->interval95.high, limits.shift_pp));
+    return say(
+        "unresolved",
+        fmt::format("The drop is not above 0 (95% interval {:.1f} to {:.1f} pp), so there is nothing to share or to "
+                    "explain, and no subset removes {:.1f} pp within tau (mode refill).",
+                    top.drop->interval95.low, top.drop->interval95.high, limits.shift_pp));
   std::optional<double> mediated;  // share of the drop
   if (top.drop_parts) mediated = top.drop_parts->mediated / top.drop->value_pp;
   if (mediated && *mediated > kHalf)
-    return say("through_routing", fmt::format("{:.0f}% of the drop comes by the routes of later layers and not by what the masked "
-                                              "experts hold (mode refill): through routing.", 100 * *mediated));
+    return say("through_routing",
+               fmt::format("{:.0f}% of the drop comes by the routes of later layers and not by what the masked "
+                           "experts hold (mode refill): through routing.",
+                           100 * *mediated));
   const Decided drop = decided(masking, "drop"), shift = decided(masking, "shift");
   if (masking.homogeneous)
-    return say("unresolved", "The top group and its matched sets both cost more than the bottom group: every expert carries both, and "
-                             "whether these share more is unresolved (homogeneous; mode refill).");
+    return say(
+        "unresolved",
+        "The top group and its matched sets both cost more than the bottom group: every expert carries both, and "
+        "whether these share more is unresolved (homogeneous; mode refill).");
   const bool extreme = drop.all_extreme(limits.alpha) && shift.all_extreme(limits.alpha);
   if (extreme && mediated && open.empty())
-    return say("shared_experts", fmt::format("Both are more than matched groups show (p <= {:.2f}), {:.0f}% of the drop is direct, and no "
-                                             "subset removes {:.1f} pp within tau (mode refill): bias and knowledge share these experts.",
-                                             limits.alpha, 100 * (1 - *mediated), limits.shift_pp));
+    return say(
+        "shared_experts",
+        fmt::format("Both are more than matched groups show (p <= {:.2f}), {:.0f}% of the drop is direct, and no "
+                    "subset removes {:.1f} pp within tau (mode refill): bias and knowledge share these experts.",
+                    limits.alpha, 100 * (1 - *mediated), limits.shift_pp));
   if (drop.none_extreme(limits.alpha))
-    return say("capacity", "The top group costs no more than groups of the same use or mass (mode refill): capacity or routing "
-                           "disturbance, not content.");
+    return say("capacity",
+               "The top group costs no more than groups of the same use or mass (mode refill): capacity or routing "
+               "disturbance, not content.");
   std::string why;
   const auto add = [&](const std::string& reason) { why += (why.empty() ? "" : "; ") + reason; };
   for (const std::string& reason : drop.reasons) add(reason);
   if (!drop.tests.empty() && !extreme) {
     std::string places;
     for (const Decided* one : {&drop, &shift})
-      for (const MaskTest* test : one->tests) places += fmt::format("{}{} p = {:.3f}", places.empty() ? "" : ", ", test->name, test->place.p);
+      for (const MaskTest* test : one->tests)
+        places += fmt::format("{}{} p = {:.3f}", places.empty() ? "" : ", ", test->name, test->place.p);
     add(places);
   }
   if (!open.empty()) add(fmt::format("{} could still be separable", open.front()));
   if (!mediated) add(top.parts_reason);
-  say("unresolved", fmt::format("Whether bias and knowledge share these experts is unresolved (mode refill): {}.", why));
+  say("unresolved",
+      fmt::format("Whether bias and knowledge share these experts is unresolved (mode refill): {}.", why));
 }
 
 }  // namespace fare

@@ -35,7 +35,8 @@ Masking example(double direct = 7, double matched_drop = 0) {
   for (const char* name : {"U", "C", "R"}) {
     MaskGroup group{.group = name, .m = 4};
     for (int i = 0; i < 40; ++i)
-      group.draws.push_back({.experts = {{0, i}}, .shift_pp = 0.02 * i, .drop_pp = matched_drop + 0.01 * i, .dose_nats = 0.01});
+      group.draws.push_back(
+          {.experts = {{0, i}}, .shift_pp = 0.02 * i, .drop_pp = matched_drop + 0.01 * i, .dose_nats = 0.01});
     masking.groups.push_back(std::move(group));
   }
   masking.subsets.push_back({.kind = MaskSubset::Kind::kTop, .what = "the top 4 experts", .separable = false});
@@ -74,10 +75,12 @@ TEST(MaskingRules, SeparableReadsTheBoundsThatTheRulesName) {
     return one;
   };
   const Drop free = drop(-0.2, 0.2, 0.3);
-  EXPECT_EQ(is_separable(shift(2, 1, 3.2, 2.9), free, limits), std::optional(false));  // one-sided bound, not the 95% interval's
-  EXPECT_EQ(is_separable(shift(4, -0.1, 8, 7), free, limits), std::nullopt);           // large, but not above chance
+  EXPECT_EQ(is_separable(shift(2, 1, 3.2, 2.9), free, limits),
+            std::optional(false));                                            // one-sided bound, not the 95% interval's
+  EXPECT_EQ(is_separable(shift(4, -0.1, 8, 7), free, limits), std::nullopt);  // large, but not above chance
   EXPECT_EQ(is_separable(shift(4, 0.1, 8, 7), free, limits), std::optional(true));
-  EXPECT_EQ(is_separable(shift_of(6), drop(0.5, 0.9, 1.2), limits), std::optional(true));   // non-inferior at one-sided 5%
+  EXPECT_EQ(is_separable(shift_of(6), drop(0.5, 0.9, 1.2), limits),
+            std::optional(true));  // non-inferior at one-sided 5%
   EXPECT_EQ(is_separable(shift_of(6), drop(1.1, 1.5, 1.6), limits), std::optional(false));  // surely beyond tau
   EXPECT_EQ(is_separable(shift_of(6), drop(0.9, 1.5, 1.6), limits), std::nullopt);
 }
@@ -86,13 +89,17 @@ TEST(MaskingRules, TheSubsetThatRemovesMostIsNamed) {
   Masking masking = example();
   for (const auto& [what, value] :
        {std::pair{"expert 3 of layer 1", 5.0}, {"expert 4 of layer 1", 7.0}, {"expert 5 of layer 1", 6.0}})
-    masking.subsets.push_back(
-        {.kind = MaskSubset::Kind::kSingle, .what = what, .shift = shift_of(value), .drop = drop_of(0), .separable = true});
+    masking.subsets.push_back({.kind = MaskSubset::Kind::kSingle,
+                               .what = what,
+                               .shift = shift_of(value),
+                               .drop = drop_of(0),
+                               .separable = true});
   conclude(masking, Thresholds());
   EXPECT_NE(masking.sentence.find("Masking expert 4 of layer 1"), std::string::npos) << masking.sentence;
 }
 
-// Whether the drop is there at all is read off the 95% interval, and an extreme place means p <= alpha for drop and shift.
+// Whether the drop is there at all is read off the 95% interval, and an extreme place means p <= alpha for drop and
+// shift.
 TEST(MaskingRules, ChanceIsExcludedOnBothQuantities) {
   Masking barely = example();
   barely.groups[0].drop->interval95.low = -0.01;
@@ -173,12 +180,18 @@ TEST(MaskingRules, NoDearerThanMatchedGroupsIsCapacity) {
 
 TEST(MaskingRules, ASeparableSubsetComesFirstButNotAConditionalOne) {
   Masking single = example();
-  single.subsets.push_back({.kind = MaskSubset::Kind::kSingle, .what = "expert 3 of layer 1", .shift = shift_of(5), .drop = drop_of(0),
+  single.subsets.push_back({.kind = MaskSubset::Kind::kSingle,
+                            .what = "expert 3 of layer 1",
+                            .shift = shift_of(5),
+                            .drop = drop_of(0),
                             .separable = true});
   EXPECT_EQ(conclusion_of(single), "separable");
   Masking conditional = example();
-  conditional.subsets.push_back({.kind = MaskSubset::Kind::kConditional, .what = "near demographic words", .shift = shift_of(5),
-                                 .drop = drop_of(0), .separable = true});
+  conditional.subsets.push_back({.kind = MaskSubset::Kind::kConditional,
+                                 .what = "near demographic words",
+                                 .shift = shift_of(5),
+                                 .drop = drop_of(0),
+                                 .separable = true});
   conclude(conditional, Thresholds());
   EXPECT_EQ(conditional.conclusion, "shared_experts");
   EXPECT_NE(conditional.sentence.find("near demographic words only"), std::string::npos);

@@ -28,7 +28,8 @@ TEST(Masking, WhatGoesThroughLaterRoutesIsSaid) {
   const Masking masking = mask_control(control, 2);
   EXPECT_EQ(masking.conclusion, "through_routing") << masking.sentence;
   const MaskGroup& top = *masking.find("T");
-  EXPECT_EQ(std::set<RoutedExpert>(top.draws[0].experts.begin(), top.draws[0].experts.end()), (std::set<RoutedExpert>{{1, 14}, {1, 15}}));
+  EXPECT_EQ(std::set<RoutedExpert>(top.draws[0].experts.begin(), top.draws[0].experts.end()),
+            (std::set<RoutedExpert>{{1, 14}, {1, 15}}));
   ASSERT_TRUE(top.drop_parts);
   EXPECT_GE(top.drop_parts->mediated / *top.draws[0].drop_pp, 0.8);
   EXPECT_LT(*masking.replay_gap_nats, 1e-5);
@@ -61,7 +62,8 @@ TEST(Masking, UtilityWithoutVarianceHasNothingToShare) {
   StudyItems items;
   for (const EncodedPair& pair : control.study.pairs) items.pairs.push_back(pair.pair);
   for (const EncodedUtility& item : control.study.utility)
-    if (item.item.id.find("plain") != std::string::npos || item.item.task.find("plain") != std::string::npos) items.utility.push_back(item.item);
+    if (item.item.id.find("plain") != std::string::npos || item.item.task.find("plain") != std::string::npos)
+      items.utility.push_back(item.item);
   ASSERT_GT(items.utility.size(), 20u);
   control.study = make_study(std::move(items), TextEncoder(*control.tokenizer), control.model->spec().max_positions,
                              control.model->spec().vocab_size, 0);

@@ -21,7 +21,8 @@ namespace {
 
 // Fed tokens of a batch of items computed together, prefix sharing not deducted.
 constexpr int64_t kBatchTokens = 8192;
-// Interventions computed together, on one rank: enough that the run without edits, which each part repeats, weighs little.
+// Interventions computed together, on one rank: enough that the run without edits, which each part repeats, weighs
+// little.
 constexpr size_t kInterventionsOfPart = 64;
 // Doses computed together on one rank, and passes of a narrow model that share products.
 constexpr size_t kDosesOfPart = 32, kDosesTogether = 4;
@@ -78,7 +79,8 @@ Json value_of(const Task& task, const Score* scores) {
     std::vector<double> logprobs;
     for (size_t c = 0; c < task.utility->choices.size(); ++c) logprobs.push_back(scores[c].logprob_nats);
     const UtilityOutcome outcome = utility_outcome(task.utility->item, logprobs);
-    if (!std::isfinite(outcome.margin)) throw NumericError("utility item " + task.item() + ": its log-likelihoods are not finite");
+    if (!std::isfinite(outcome.margin))
+      throw NumericError("utility item " + task.item() + ": its log-likelihoods are not finite");
     return {{"correct", outcome.correct}, {"margin", outcome.margin}};
   }
   const Margins margins = margins_of(*task.pair, scores[0].token_logprobs_nats, scores[1].token_logprobs_nats);
@@ -98,7 +100,8 @@ Measurer::Measurer(const Scorer& scorer, const Study& study, Store* store, const
   }
 }
 
-std::vector<std::vector<size_t>> Measurer::parts_of(size_t count, size_t most, const std::function<std::string(size_t)>& name) {
+std::vector<std::vector<size_t>> Measurer::parts_of(size_t count, size_t most,
+                                                    const std::function<std::string(size_t)>& name) {
   if (store_ == nullptr) asked_.clear();  // nothing is kept from call to call
   std::vector<size_t> slots;
   for (size_t i = 0; i < count; ++i)
@@ -144,9 +147,10 @@ std::vector<Outcomes> Measurer::evaluate(const Items& items, std::span<const Int
     return RowKey{fingerprint_, keys[i], items.part, task.item(), task.pair != nullptr ? "margin" : "accuracy", 0};
   };
 
-  // Parts of one batch and a few interventions. Equal edits are run once. What comes together in a part depends on what this
-  // object was asked for so far, never on what a store holds: rows that share a product may differ in their last bits from
-  // rows of other company, and a continued run must give those of a whole one. A part is left out when all of it is stored.
+  // Parts of one batch and a few interventions. Equal edits are run once. What comes together in a part depends on what
+  // this object was asked for so far, never on what a store holds: rows that share a product may differ in their last
+  // bits from rows of other company, and a continued run must give those of a whole one. A part is left out when all of
+  // it is stored.
   struct Part {
     size_t batch = 0;
     std::vector<size_t> slots;  // of interventions; a null or empty one is the base
@@ -238,7 +242,8 @@ std::vector<std::string> Measurer::kept(const std::string& task, const std::vect
     std::sort(parts[p].begin(), parts[p].end());
     const std::vector<std::string> values = compute(parts[p]);
     std::vector<UnitRows> units;
-    for (size_t k = 0; k < values.size(); ++k) units.push_back({unit_name(parts[p][k]), {{row_key(parts[p][k]), values[k]}}});
+    for (size_t k = 0; k < values.size(); ++k)
+      units.push_back({unit_name(parts[p][k]), {{row_key(parts[p][k]), values[k]}}});
     return units;
   });
   share_rows_computed(before);
@@ -254,7 +259,8 @@ Ranks& Measurer::ranks() { return store_ != nullptr ? store_->ranks() : alone_; 
 
 void Measurer::share_rows_computed(int64_t before) {
   int64_t all_ranks = 0;
-  for (const std::string& rows : ranks().exchange(std::to_string(rows_computed_ - before))) all_ranks += std::stoll(rows);
+  for (const std::string& rows : ranks().exchange(std::to_string(rows_computed_ - before)))
+    all_ranks += std::stoll(rows);
   rows_computed_ = before + all_ranks;
 }
 
@@ -269,15 +275,16 @@ struct Measurer::Texts {
   std::vector<int64_t> indices;
   PackedSequences packed;
   mutable std::unique_ptr<RunRecord> record;  // of the run without edits, made when the first dose is computed
-  std::vector<int32_t> rows;             // the fed row of every token
-  std::vector<int32_t> targets;          // the token that followed
-  mutable at::Tensor log_p, p;           // [rows, V]; undefined when they would be too large
-  std::string item;                      // row key: hash of the token ids
+  std::vector<int32_t> rows;                  // the fed row of every token
+  std::vector<int32_t> targets;               // the token that followed
+  mutable at::Tensor log_p, p;                // [rows, V]; undefined when they would be too large
+  std::string item;                           // row key: hash of the token ids
 };
 
 Measurer::~Measurer() = default;
 
-const Measurer::Texts& Measurer::texts(const std::string& name, const std::vector<const Request*>& requests, int64_t max_tokens) {
+const Measurer::Texts& Measurer::texts(const std::string& name, const std::vector<const Request*>& requests,
+                                       int64_t max_tokens) {
   auto& slot = texts_[{name, max_tokens}];
   if (slot) return *slot;
   slot = std::make_unique<Texts>();
@@ -293,9 +300,10 @@ const Measurer::Texts& Measurer::texts(const std::string& name, const std::vecto
   }
   for (const FedRequest& fed : slot->fed) {
     const int64_t length = static_cast<int64_t>(fed.ids.size());
-    sequences.push_back({fed.ids, {},
-                         spec.rope.depends_on_length()
-                             ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
+    sequences.push_back(
+        {fed.ids,
+         {},
+         spec.rope.depends_on_length() ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
   }
   slot->packed = pack_sequences(sequences, false);
   for (size_t i = 0; i < slot->requests.size(); ++i) {
@@ -321,7 +329,8 @@ std::vector<Dose> Measurer::doses(std::span<const Intervention* const> intervent
 std::vector<Dose> Measurer::doses_on_pairs(std::span<const Intervention* const> interventions, int64_t max_tokens) {
   std::vector<const Request*> requests;
   for (const int64_t i : study_.pairs_in(SplitPart::kValidation))
-    for (const Request* request : {&study_.pairs[static_cast<size_t>(i)].stereo, &study_.pairs[static_cast<size_t>(i)].anti})
+    for (const Request* request :
+         {&study_.pairs[static_cast<size_t>(i)].stereo, &study_.pairs[static_cast<size_t>(i)].anti})
       requests.push_back(request);
   if (requests.empty()) throw NumericError("dose: the validation split holds no pair");
   return doses_of(interventions, texts("pairs", requests, max_tokens));
@@ -370,7 +379,8 @@ std::vector<Dose> Measurer::compute_doses(std::span<const Intervention* const> i
     options.record = text.record.get();
     forward(scorer_.model(), text.packed.pack, options);
     rows_computed_ += text.packed.pack.num_rows() * spec.num_layers;
-    if (static_cast<int64_t>(text.rows.size()) * spec.vocab_size * 8 <= kKeptLogProbabilityBytes && !text.rows.empty()) {
+    if (static_cast<int64_t>(text.rows.size()) * spec.vocab_size * 8 <= kKeptLogProbabilityBytes &&
+        !text.rows.empty()) {
       text.log_p = log_probabilities(scorer_.model(), text.record->h_TD, text.rows);
       text.p = text.log_p.exp();
     }
@@ -386,7 +396,8 @@ std::vector<Dose> Measurer::compute_doses(std::span<const Intervention* const> i
     std::vector<EditedPass> passes;
     for (size_t k = 0; k < count; ++k) {
       interventions[begin + k]->check(model_);
-      edits.push_back(scoped_edits(*interventions[begin + k], model_, text.requests, text.indices, text.fed, text.packed));
+      edits.push_back(
+          scoped_edits(*interventions[begin + k], model_, text.requests, text.indices, text.fed, text.packed));
     }
     for (const LayerEdits& own : edits) passes.push_back({&own, nullptr});
     forward_changed(scorer_.model(), text.packed.pack, *text.record, passes, int64_t{1} << 40,

@@ -39,8 +39,11 @@ StandIns NeutralText::stand_ins(std::span<const RoutedExpert> experts, bool mean
       for (int64_t i = 0; i < kStoredOutputs; ++i) rows.push_back(i * x.size(0) / kStoredOutputs);
       x = x.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows)));
     }
-    const at::Tensor out = expert_output(x, model_.family().expert(expert.layer, expert.expert), model_.execution().backend)
-                               .cpu().to(at::kFloat).contiguous();
+    const at::Tensor out =
+        expert_output(x, model_.family().expert(expert.layer, expert.expert), model_.execution().backend)
+            .cpu()
+            .to(at::kFloat)
+            .contiguous();
     result.outputs_ND[expert.layer][expert.expert] = mean ? out.mean(0, true) : out;
   }
   return result;
@@ -49,7 +52,8 @@ StandIns NeutralText::stand_ins(std::span<const RoutedExpert> experts, bool mean
 double NeutralText::kl_nats(const at::Tensor& p_TD, const at::Tensor& q_TD) const {
   const at::NoGradGuard no_grad;
   double kl = 0;
-  const size_t block = static_cast<size_t>(std::clamp<int64_t>((int64_t{16} << 20) / model_.spec().vocab_size, 16, 1024));
+  const size_t block =
+      static_cast<size_t>(std::clamp<int64_t>((int64_t{16} << 20) / model_.spec().vocab_size, 16, 1024));
   for (size_t begin = 0; begin < text_.targets.size(); begin += block) {
     std::vector<int32_t> rows;
     for (size_t i = begin; i < std::min(begin + block, text_.targets.size()); ++i) rows.push_back(text_.targets[i].row);

@@ -1,4 +1,5 @@
-// Neutral text in one pack, without edits: experts' outputs on it, and how far another pass moves the model's predictions.
+// Neutral text in one pack, without edits: experts' outputs on it, and how far another pass moves the model's
+// predictions.
 #pragma once
 
 #include <map>

@@ -30,8 +30,8 @@ std::string shape(const std::string& word) {
 }
 
 struct Vocabulary {
-  std::map<std::string, double> count;                        // as written
-  std::map<std::string, std::set<std::string>> words_after;   // left word, lower case -> words
+  std::map<std::string, double> count;                       // as written
+  std::map<std::string, std::set<std::string>> words_after;  // left word, lower case -> words
   double total = 0;
 
   void add(const std::string& text) {
@@ -124,8 +124,10 @@ std::optional<ChangedWord> changed_word(const std::string& a, const std::string&
     where = i;
   }
   if (!where) return std::nullopt;
-  ChangedWord word{x.begin[*where], y.begin[*where], x.words[*where], y.words[*where], *where > 0 ? lower_ascii(x.words[*where - 1]) : ""};
-  if (a.substr(0, word.begin_a) != b.substr(0, word.begin_b) || a.substr(word.begin_a + word.a.size()) != b.substr(word.begin_b + word.b.size()))
+  ChangedWord word{x.begin[*where], y.begin[*where], x.words[*where], y.words[*where],
+                   *where > 0 ? lower_ascii(x.words[*where - 1]) : ""};
+  if (a.substr(0, word.begin_a) != b.substr(0, word.begin_b) ||
+      a.substr(word.begin_a + word.a.size()) != b.substr(word.begin_b + word.b.size()))
     return std::nullopt;
   return word;
 }
@@ -133,7 +135,8 @@ std::optional<ChangedWord> changed_word(const std::string& a, const std::string&
 void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model, int64_t max_length,
                     const std::vector<int64_t>& pairs, const WordLists& lists, uint64_t seed) {
   const auto given = [&](PairKind kind) {
-    return std::any_of(study.nulls.begin(), study.nulls.end(), [&](const EncodedPair& null) { return null.pair.kind == kind; });
+    return std::any_of(study.nulls.begin(), study.nulls.end(),
+                       [&](const EncodedPair& null) { return null.pair.kind == kind; });
   };
   const bool build_n1 = !given(PairKind::kNullNeutral), build_n2 = !given(PairKind::kNullSameGroup);
   const bool build_n3 = !given(PairKind::kNullParaphrase);
@@ -161,28 +164,36 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
   Embeddings embeddings(encoder, model);
   const int64_t vocab_size = model.spec().vocab_size;
 
-  // Encodes and keeps a null; of N1 only where its change has as many tokens a side as the pair's, of N3 only where a fed
-  // token follows the change.
+  // Encodes and keeps a null; of N1 only where its change has as many tokens a side as the pair's, of N3 only where a
+  // fed token follows the change.
   const auto add = [&](int64_t of, PairKind kind, int number, const std::string& a, const std::string& b) {
     const EncodedPair& pair = study.pairs[static_cast<size_t>(of)];
     EncodedPair null;
     null.pair = pair.pair;
     null.pair.kind = kind;
     null.pair.null_of = pair.pair.id;
-    null.pair.id = fmt::format("{}/built-n{}-{}", pair.pair.id, kind == PairKind::kNullNeutral ? 1 : kind == PairKind::kNullSameGroup ? 2 : 3, number);
+    null.pair.id = fmt::format("{}/built-n{}-{}", pair.pair.id,
+                               kind == PairKind::kNullNeutral     ? 1
+                               : kind == PairKind::kNullSameGroup ? 2
+                                                                  : 3,
+                               number);
     null.pair.stereo = a;
     null.pair.anti = b;
     try {
       null.stereo = encoder.encode(null.pair.id, pair.pair.context, a);
       null.anti = encoder.encode(null.pair.id, pair.pair.context, b);
-      if (fed_part(null.stereo, max_length, vocab_size).truncated + fed_part(null.anti, max_length, vocab_size).truncated > 0) return false;
+      if (fed_part(null.stereo, max_length, vocab_size).truncated +
+              fed_part(null.anti, max_length, vocab_size).truncated >
+          0)
+        return false;
     } catch (const UsageError&) {
       return false;
     }
     null.alignment = align_pair(null.stereo, null.anti);
     if (null.alignment.differs_stereo.empty() && null.alignment.differs_anti.empty()) return false;  // the same tokens
-    if (kind == PairKind::kNullNeutral && (null.alignment.differs_stereo.size() != pair.alignment.differs_stereo.size() ||
-                                           null.alignment.differs_anti.size() != pair.alignment.differs_anti.size()))
+    if (kind == PairKind::kNullNeutral &&
+        (null.alignment.differs_stereo.size() != pair.alignment.differs_stereo.size() ||
+         null.alignment.differs_anti.size() != pair.alignment.differs_anti.size()))
       return false;
     if (kind == PairKind::kNullParaphrase && null.alignment.after.empty()) return false;
     study.nulls.push_back(std::move(null));
@@ -202,7 +213,8 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
       std::vector<Paraphrase> fitting;
       for (Paraphrase& one : paraphrases(text)) {
         const std::vector<std::string> words = words_of(one.from).words;
-        if (std::search(other_words.begin(), other_words.end(), words.begin(), words.end()) != other_words.end()) fitting.push_back(std::move(one));
+        if (std::search(other_words.begin(), other_words.end(), words.begin(), words.end()) != other_words.end())
+          fitting.push_back(std::move(one));
       }
       any = any || !fitting.empty();
       for (const Paraphrase& one : drawn(std::move(fitting), stream, stereo ? 0 : 1 << 20, kMostCandidates))
@@ -212,7 +224,9 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
         }
     }
     n3.built += built;
-    if (built == 0) ++n3.without[any ? "nothing is fed after the phrase that has an equivalent" : "no phrase of both texts has an equivalent"];
+    if (built == 0)
+      ++n3.without[any ? "nothing is fed after the phrase that has an equivalent"
+                       : "no phrase of both texts has an equivalent"];
   };
 
   for (const int64_t of : pairs) {
@@ -257,8 +271,9 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
       }
       n1.built += built;
       if (built == 0)
-        ++n1.without[left.empty() || right.empty() ? "no word of the texts fits the place, the frequency and the token count"
-                                                   : "no two fitting words lie as far apart as the pair's"];
+        ++n1.without[left.empty() || right.empty()
+                         ? "no word of the texts fits the place, the frequency and the token count"
+                         : "no two fitting words lie as far apart as the pair's"];
     }
     if (build_n2) {
       const RandomStream stream(seed, "nulls/N2", static_cast<uint32_t>(of));
@@ -268,7 +283,8 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
         std::vector<std::string> others;
         if (const auto found = mates.find(own); found != mates.end())
           for (const std::string& other : found->second)
-            if (shape(other) == shape(own) && embeddings.of(other).ids.size() == embeddings.of(own).ids.size()) others.push_back(other);
+            if (shape(other) == shape(own) && embeddings.of(other).ids.size() == embeddings.of(own).ids.size())
+              others.push_back(other);
         others = drawn(std::move(others), stream, stereo ? 0 : 1 << 20, 1);
         const std::string& text = stereo ? pair.pair.stereo : pair.pair.anti;
         const size_t begin = stereo ? word->begin_a : word->begin_b;
@@ -276,7 +292,8 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
           built += add(of, PairKind::kNullSameGroup, built, text, with_word(text, begin, own.size(), other));
       }
       n2.built += built;
-      if (built == 0) ++n2.without[lists.empty() ? "no word list was at hand" : "no list holds the word and another like it"];
+      if (built == 0)
+        ++n2.without[lists.empty() ? "no word list was at hand" : "no list holds the word and another like it"];
     }
   }
   if (build_n1) study.built_nulls["N1"] = std::move(n1);

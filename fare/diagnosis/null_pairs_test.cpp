@@ -20,9 +20,9 @@ TEST(ChangedWord, IsTheOneWordThatDiffers) {
   EXPECT_EQ(word->b, "woman's");
   EXPECT_EQ(word->left, "old");
   EXPECT_EQ(changed_word("Men cook", "Women cook")->left, "");
-  EXPECT_FALSE(changed_word("he lost his hat", "she lost her hat"));   // two words
-  EXPECT_FALSE(changed_word("a man", "a man"));                        // none
-  EXPECT_FALSE(changed_word("a man, red", "a woman red"));             // the marks differ as well
+  EXPECT_FALSE(changed_word("he lost his hat", "she lost her hat"));  // two words
+  EXPECT_FALSE(changed_word("a man", "a man"));                       // none
+  EXPECT_FALSE(changed_word("a man, red", "a woman red"));            // the marks differ as well
   EXPECT_FALSE(changed_word("a man", "a young man"));
 }
 
@@ -34,7 +34,8 @@ struct Bare : testing::Test {
     train = control.study.pairs_in(SplitPart::kTrain);
   }
   void build(const WordLists& lists = {}) {
-    add_null_pairs(control.study, TextEncoder(*control.tokenizer), *control.model, control.model->spec().max_positions, train, lists, 0);
+    add_null_pairs(control.study, TextEncoder(*control.tokenizer), *control.model, control.model->spec().max_positions,
+                   train, lists, 0);
   }
   ControlStudy control;
   std::vector<int64_t> train;
@@ -47,12 +48,14 @@ TEST_F(Bare, EveryPairIsBuiltForOrCountedWithAReason) {
     const auto& built = control.study.built_nulls.at(name);
     std::set<int64_t> with;
     for (size_t i = 0; i < control.study.nulls.size(); ++i)
-      if ((control.study.nulls[i].pair.kind == PairKind::kNullNeutral) == (std::string(name) == "N1")) with.insert(control.study.null_of[i]);
+      if ((control.study.nulls[i].pair.kind == PairKind::kNullNeutral) == (std::string(name) == "N1"))
+        with.insert(control.study.null_of[i]);
     int64_t without = 0;
     for (const auto& [reason, count] : built.without) without += count;
     EXPECT_EQ(without + static_cast<int64_t>(with.size()), static_cast<int64_t>(train.size())) << name;
   }
-  EXPECT_EQ(control.study.built_nulls.at("N2").without.at("no word list was at hand"), static_cast<int64_t>(train.size()));
+  EXPECT_EQ(control.study.built_nulls.at("N2").without.at("no word list was at hand"),
+            static_cast<int64_t>(train.size()));
 }
 
 TEST_F(Bare, ListsGiveWordsOfTheSameGroup) {
@@ -88,11 +91,13 @@ TEST_F(Bare, ListsGiveWordsOfTheSameGroup) {
 TEST_F(Bare, WhatWasGivenIsNotBuilt) {
   ControlStudy given(small_control("X1"));
   const size_t before = given.study.nulls.size();
-  add_null_pairs(given.study, TextEncoder(*given.tokenizer), *given.model, given.model->spec().max_positions, train, {}, 0);
+  add_null_pairs(given.study, TextEncoder(*given.tokenizer), *given.model, given.model->spec().max_positions, train, {},
+                 0);
   EXPECT_EQ(given.study.nulls.size(), before);
   EXPECT_FALSE(given.study.built_nulls.contains("N1") || given.study.built_nulls.contains("N2"));
   // The control language has no two ways to say the same.
-  EXPECT_EQ(given.study.built_nulls.at("N3").without.at("no phrase of both texts has an equivalent"), static_cast<int64_t>(train.size()));
+  EXPECT_EQ(given.study.built_nulls.at("N3").without.at("no phrase of both texts has an equivalent"),
+            static_cast<int64_t>(train.size()));
 }
 
 // English over the byte tokens of a random model.
@@ -116,8 +121,9 @@ TEST(Paraphrased, TextsKeepTheirGroup) {
   pair("both", "The old man didn't run.", "The young man didn't run.");
   pair("two", "Old people often nap because they are tired.", "Young people often nap because they are tired.");
   pair("none", "The old man ran.", "The young man ran.");
-  pair("one side", "The old man ran because he could.", "The young man ran when he could.");  // the phrase is the change
-  pair("last", "The old man left for someone I", "The young man left for someone I");         // the space before "I" is fed
+  pair("one side", "The old man ran because he could.",
+       "The young man ran when he could.");                                            // the phrase is the change
+  pair("last", "The old man left for someone I", "The young man left for someone I");  // the space before "I" is fed
   Study study = make_study(std::move(items), TextEncoder(*tokenizer), 512, model->spec().vocab_size, 0);
   add_null_pairs(study, TextEncoder(*tokenizer), *model, 512, {0, 1, 2, 3, 4}, {}, 0);
   std::map<std::string, std::vector<std::string>> said;  // id of the pair -> "text | paraphrase"
@@ -127,9 +133,11 @@ TEST(Paraphrased, TextsKeepTheirGroup) {
     EXPECT_FALSE(null.alignment.after.empty());
   }
   using Texts = std::vector<std::string>;
-  EXPECT_EQ(said["both"], (Texts{"The old man didn't run. | The old man did not run.", "The young man didn't run. | The young man did not run."}));
+  EXPECT_EQ(said["both"], (Texts{"The old man didn't run. | The old man did not run.",
+                                 "The young man didn't run. | The young man did not run."}));
   ASSERT_EQ(said["two"].size(), 2u);
-  const std::set<std::string> allowed = {"Old people frequently nap because they are tired.", "Old people often nap since they are tired."};
+  const std::set<std::string> allowed = {"Old people frequently nap because they are tired.",
+                                         "Old people often nap since they are tired."};
   EXPECT_TRUE(allowed.contains(said["two"][0].substr(said["two"][0].find(" | ") + 3))) << said["two"][0];
   EXPECT_FALSE(said.contains("none"));
   EXPECT_FALSE(said.contains("one side"));
@@ -138,8 +146,8 @@ TEST(Paraphrased, TextsKeepTheirGroup) {
   EXPECT_EQ(built.without.at("no phrase of both texts has an equivalent"), 2);
 }
 
-// Made-up English over the byte tokens of a random model is too large for here: the matching is tried on a vocabulary of
-// the control language, whose slot words follow "the" as the groups do.
+// Made-up English over the byte tokens of a random model is too large for here: the matching is tried on a vocabulary
+// of the control language, whose slot words follow "the" as the groups do.
 TEST_F(Bare, NeutralWordsFitThePlace) {
   StudyItems items;
   for (const int64_t i : train) items.pairs.push_back(control.study.pairs[static_cast<size_t>(i)].pair);
@@ -158,7 +166,8 @@ TEST_F(Bare, NeutralWordsFitThePlace) {
                            control.model->spec().vocab_size, 0);
   std::vector<int64_t> all;
   for (size_t i = 0; i < demographic.size(); ++i) all.push_back(static_cast<int64_t>(i));
-  add_null_pairs(study, TextEncoder(*control.tokenizer), *control.model, control.model->spec().max_positions, all, {}, 0);
+  add_null_pairs(study, TextEncoder(*control.tokenizer), *control.model, control.model->spec().max_positions, all, {},
+                 0);
   const auto& built = study.built_nulls.at("N1");
   EXPECT_GT(built.built, 0);
   for (size_t i = 0; i < study.nulls.size(); ++i) {
@@ -166,12 +175,15 @@ TEST_F(Bare, NeutralWordsFitThePlace) {
     ASSERT_EQ(null.pair.kind, PairKind::kNullNeutral);
     const auto word = changed_word(null.pair.stereo, null.pair.anti);
     ASSERT_TRUE(word);
-    EXPECT_TRUE(word->a.starts_with("stone") && word->b.starts_with("stone")) << null.pair.stereo << " / " << null.pair.anti;
+    EXPECT_TRUE(word->a.starts_with("stone") && word->b.starts_with("stone"))
+        << null.pair.stereo << " / " << null.pair.anti;
     EXPECT_NE(word->a, word->b);
     // Distances are within a tenth.
     const auto distance = [&](const EncodedPair& pair) {
-      const std::vector<int32_t> a = {fed_part(pair.stereo, 64, control.model->spec().vocab_size).ids[static_cast<size_t>(pair.alignment.differs_stereo[0])]};
-      const std::vector<int32_t> b = {fed_part(pair.anti, 64, control.model->spec().vocab_size).ids[static_cast<size_t>(pair.alignment.differs_anti[0])]};
+      const std::vector<int32_t> a = {fed_part(pair.stereo, 64, control.model->spec().vocab_size)
+                                          .ids[static_cast<size_t>(pair.alignment.differs_stereo[0])]};
+      const std::vector<int32_t> b = {fed_part(pair.anti, 64, control.model->spec().vocab_size)
+                                          .ids[static_cast<size_t>(pair.alignment.differs_anti[0])]};
       return (control.model->embed(a) - control.model->embed(b)).norm().item<double>();
     };
     const double wanted = distance(study.pairs[static_cast<size_t>(study.null_of[i])]);
@@ -201,17 +213,17 @@ TEST_F(Bare, PairsWithoutATokenAfterTheChangeOrWithoutAChange) {
   items.utility = {control.study.utility.front().item};
   const Study study = make_study(std::move(items), TextEncoder(*control.tokenizer), control.model->spec().max_positions,
                                  control.model->spec().vocab_size, 0);
-  EXPECT_TRUE(study.pairs[1].alignment.after.empty());           // equal sentences: all tokens stand before a change
+  EXPECT_TRUE(study.pairs[1].alignment.after.empty());  // equal sentences: all tokens stand before a change
   EXPECT_TRUE(study.pairs[1].alignment.differs_stereo.empty());
-  EXPECT_EQ(study.pairs[2].alignment.before.size(), 1u);         // the prefix token alone
+  EXPECT_EQ(study.pairs[2].alignment.before.size(), 1u);  // the prefix token alone
   EXPECT_FALSE(study.pairs[2].alignment.after.empty());
-  EXPECT_TRUE(study.pairs[3].alignment.after.empty());           // the change is never fed
+  EXPECT_TRUE(study.pairs[3].alignment.after.empty());  // the change is never fed
   const Scorer scorer(*control.model, ScorerOptions{});
   Measurer measurer(scorer, study, nullptr, control.progress);
   DiagnosisOptions options;
   options.permutations = options.bootstrap_replicates = 100;
   const Sensitivity found = measure_sensitivity(measurer, options, std::vector<int64_t>{0, 1, 2, 3}, "all");
-  EXPECT_EQ(found.answer.answer, Answer::kNotRun);               // no null to compare with
+  EXPECT_EQ(found.answer.answer, Answer::kNotRun);  // no null to compare with
   EXPECT_FALSE(found.answer.reason.empty());
   for (const StatisticsRow& row : found.statistics) {
     if (row.span == "P" && row.axis == "all") {

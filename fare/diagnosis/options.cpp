@@ -9,13 +9,15 @@ namespace {
 
 constexpr Margin kMargins[] = {
     {"alpha", &Thresholds::alpha, "", "error rate of every test"},
-    {"delta_S", &Thresholds::sensitivity_dz, "SD", "least standardised excess of the demographic divergence over the null"},
+    {"delta_S", &Thresholds::sensitivity_dz, "SD",
+     "least standardised excess of the demographic divergence over the null"},
     {"sensitivity_bits", &Thresholds::sensitivity_bits, "bit", "least mean excess divergence"},
     {"sensitivity_ratio", &Thresholds::sensitivity_ratio, "", "least ratio of demographic to null divergence"},
     {"delta_B", &Thresholds::shift_pp, "pp", "least bias level, and least shift that counts as control"},
     {"tau", &Thresholds::pooled_drop_pp, "pp", "largest tolerated drop of the pooled utility"},
     {"tau_truthfulqa_mc1", &Thresholds::truthfulqa_mc1_drop_pp, "pp", "the same for TruthfulQA MC1, where it was run"},
-    {"tau_perplexity", &Thresholds::perplexity_drop_percent, "%", "the same for perplexity, from 20,000 neutral tokens on"},
+    {"tau_perplexity", &Thresholds::perplexity_drop_percent, "%",
+     "the same for perplexity, from 20,000 neutral tokens on"},
     {"delta_G", &Thresholds::transfer_pp, "pp", "least change of a generation metric"},
     {"delta_G_sd", &Thresholds::transfer_sd, "SD", "the same for metrics measured in standard deviations"}};
 

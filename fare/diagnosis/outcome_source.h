@@ -1,5 +1,6 @@
-// What the diagnosis reads of a subject: outcomes of items under edits, and the dose of an edit. The search, its controls
-// and the look at the test split ask nothing else, so that a simulated subject can stand in for a model (fare/calibration).
+// What the diagnosis reads of a subject: outcomes of items under edits, and the dose of an edit. The search, its
+// controls and the look at the test split ask nothing else, so that a simulated subject can stand in for a model
+// (fare/calibration).
 #pragma once
 
 #include <cstdint>
@@ -17,13 +18,13 @@ namespace fare {
 // m = L(stereo) - L(anti) in nats under the three scorings.
 struct Margins {
   double sum = 0;
-  double mean = 0;                // per token
-  std::optional<double> shared;   // over shared tokens; none without any
+  double mean = 0;               // per token
+  std::optional<double> shared;  // over shared tokens; none without any
 };
 
 struct UtilityOutcome {
-  double correct = 0;             // 1, 0, or 1/ties when a right choice ties for the highest log-likelihood
-  double margin = 0;              // best right choice minus best wrong one, nats
+  double correct = 0;  // 1, 0, or 1/ties when a right choice ties for the highest log-likelihood
+  double margin = 0;   // best right choice minus best wrong one, nats
 };
 
 // Outcomes of one intervention (or the base) on the items asked for, in the order asked.
@@ -64,8 +65,8 @@ class OutcomeSource {
   // On the first `max_tokens` fed tokens of neutral text (whole texts). Throws NumericError when the study has none.
   virtual std::vector<Dose> doses(std::span<const Intervention* const> interventions, int64_t max_tokens) = 0;
 
-  // The same on the texts of the validation pairs: the dose of an edit that acts only on words which neutral text does not hold. A
-  // subject that has no texts of its own gives doses().
+  // The same on the texts of the validation pairs: the dose of an edit that acts only on words which neutral text does
+  // not hold. A subject that has no texts of its own gives doses().
   virtual std::vector<Dose> doses_on_pairs(std::span<const Intervention* const> interventions, int64_t max_tokens) {
     return doses(interventions, max_tokens);
   }

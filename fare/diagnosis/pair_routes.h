@@ -13,11 +13,11 @@ namespace fare {
 
 // One pair at one MoE layer. Row numbers index the T rows of `logits_TE`.
 struct PairRoutes {
-  size_t index = 0;                        // into the span of pairs
+  size_t index = 0;  // into the span of pairs
   int64_t layer = 0;
-  const float* logits = nullptr;           // [T, E] row-major
-  const int32_t* ids = nullptr;            // [T, K]
-  const float* weights = nullptr;          // [T, K]
+  const float* logits = nullptr;   // [T, E] row-major
+  const int32_t* ids = nullptr;    // [T, K]
+  const float* weights = nullptr;  // [T, K]
   int64_t num_experts = 0, k = 0;
   std::span<const int32_t> stereo_rows, anti_rows;  // row of each fed position
 
@@ -25,7 +25,9 @@ struct PairRoutes {
   TokenRoute anti(int32_t position) const { return at_row(anti_rows[static_cast<size_t>(position)]); }
 
  private:
-  TokenRoute at_row(int64_t row) const { return {logits + row * num_experts, ids + row * k, weights + row * k, num_experts, k}; }
+  TokenRoute at_row(int64_t row) const {
+    return {logits + row * num_experts, ids + row * k, weights + row * k, num_experts, k};
+  }
 };
 
 // Calls `use` once for every pair and layer (layers of one pair in order). Nothing is edited, nothing is stored.

@@ -17,7 +17,9 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-double fed(const Request& request) { return static_cast<double>(request.context.size() + request.continuation.size()) - 1; }
+double fed(const Request& request) {
+  return static_cast<double>(request.context.size() + request.continuation.size()) - 1;
+}
 
 double fed_pairs(const Study& study, const std::vector<int64_t>& pairs) {
   double tokens = 0;
@@ -49,8 +51,9 @@ int64_t peak_resident_bytes() {
 std::vector<Intervention> probe_edits(const RoutedModel& model, const DiagnosisOptions& options, int count) {
   std::vector<Intervention> edits;
   Configuration configuration;
-  configuration.k = std::min<int64_t>(options.breadths[options.breadths.size() / 2],
-                                      std::max<int64_t>(1, static_cast<int64_t>(model.moe_layers.size()) * model.router.num_experts / 2));
+  configuration.k = std::min<int64_t>(
+      options.breadths[options.breadths.size() / 2],
+      std::max<int64_t>(1, static_cast<int64_t>(model.moe_layers.size()) * model.router.num_experts / 2));
   const std::vector<ChosenExpert> shape(static_cast<size_t>(configuration.k), {0, 0, 1.0});
   for (int draw = 0; draw < count; ++draw) {
     Intervention edit;
@@ -70,13 +73,17 @@ std::vector<Intervention> probe_edits(const RoutedModel& model, const DiagnosisO
 }  // namespace
 
 std::vector<PlannedPart> planned_parts(const RoutedModel& model, const Study& study, const DiagnosisOptions& options) {
-  const std::vector<int64_t> train = study.pairs_in(SplitPart::kTrain), validation = study.pairs_in(SplitPart::kValidation),
-                             test = study.pairs_in(SplitPart::kTest), utility_train = study.utility_in(SplitPart::kTrain),
+  const std::vector<int64_t> train = study.pairs_in(SplitPart::kTrain),
+                             validation = study.pairs_in(SplitPart::kValidation),
+                             test = study.pairs_in(SplitPart::kTest),
+                             utility_train = study.utility_in(SplitPart::kTrain),
                              utility_validation = study.utility_in(SplitPart::kValidation),
                              utility_test = study.utility_in(SplitPart::kTest);
-  const double pairs_train = fed_pairs(study, train), pairs_validation = fed_pairs(study, validation), pairs_test = fed_pairs(study, test),
-               utility_v = fed_utility(study, utility_validation), utility_t = fed_utility(study, utility_test);
-  double everything = pairs_train + pairs_validation + pairs_test + fed_utility(study, utility_train) + utility_v + utility_t;
+  const double pairs_train = fed_pairs(study, train), pairs_validation = fed_pairs(study, validation),
+               pairs_test = fed_pairs(study, test), utility_v = fed_utility(study, utility_validation),
+               utility_t = fed_utility(study, utility_test);
+  double everything =
+      pairs_train + pairs_validation + pairs_test + fed_utility(study, utility_train) + utility_v + utility_t;
   for (const EncodedPair& pair : study.transfer) everything += fed(pair.stereo) + fed(pair.anti);
   double nulls = 0;
   int64_t num_nulls = 0;  // those of the train split are read
@@ -92,17 +99,20 @@ std::vector<PlannedPart> planned_parts(const RoutedModel& model, const Study& st
   };
   std::vector<PlannedPart> parts;
   const auto add = [&](std::string part, std::string what, double plain, double edited) {
-    parts.push_back({std::move(part), std::move(what), plain, edited, everything > 0 ? (plain + edited) / everything : 0, 0});
+    parts.push_back(
+        {std::move(part), std::move(what), plain, edited, everything > 0 ? (plain + edited) / everything : 0, 0});
   };
   add("sensitivity", fmt::format("{} pairs of train, {} null pairs", train.size(), num_nulls), pairs_train + nulls, 0);
   add("router profile", fmt::format("{} neutral tokens", std::min<int64_t>(study.neutral_tokens, 200000)),
       static_cast<double>(std::min<int64_t>(study.neutral_tokens, 200000)), 0);
-  // One backward costs about two forwards more; s5 ablates the top 50 of four scores and 100 random experts, or all there are.
+  // One backward costs about two forwards more; s5 ablates the top 50 of four scores and 100 random experts, or all
+  // there are.
   const int64_t experts = model.router.num_experts * static_cast<int64_t>(model.moe_layers.size());
   const double causal = options.causal_pairs == 0 ? 1.0 : share(options.causal_pairs, train.size());
   const int64_t ablated = std::min<int64_t>(300, experts);
-  add("expert scores", fmt::format("gradients on {} pairs, {} experts ablated on {:.0f}", train.size(), ablated,
-                                   causal * static_cast<double>(train.size())),
+  add("expert scores",
+      fmt::format("gradients on {} pairs, {} experts ablated on {:.0f}", train.size(), ablated,
+                  causal * static_cast<double>(train.size())),
       4 * pairs_train, static_cast<double>(ablated) * causal * pairs_train);
   const auto grid = make_grid(options, model);
   const int64_t entered = static_cast<int64_t>(grid.size());
@@ -112,21 +122,27 @@ std::vector<PlannedPart> planned_parts(const RoutedModel& model, const Study& st
   const double rung2 = pairs_validation * share(options.rung_pairs[1], validation.size()) +
                        utility_v * share(options.rung_utility[1], utility_validation.size());
   const double whole = pairs_validation + utility_v;
-  add("search", fmt::format("{} configurations and controls, {} and {} go on", entered, second, survivors), pairs_train + whole,
+  add("search", fmt::format("{} configurations and controls, {} and {} go on", entered, second, survivors),
+      pairs_train + whole,
       static_cast<double>(entered) * rung1 + static_cast<double>(second) * (rung2 - rung1) +
           static_cast<double>(survivors) * (whole - rung2 + neutral));
   const ReachOptions reach = ReachOptions::of(options.profile, options.seed);
   const double mean_pair = pairs_train / std::max<double>(1, static_cast<double>(train.size())),
                mean_item = utility_v / std::max<double>(1, static_cast<double>(utility_validation.size())),
-               step = mean_pair * static_cast<double>(reach.pairs_per_step) + mean_item * static_cast<double>(reach.utility_per_step);
-  const int64_t descents = 1 + reach.from_winner + reach.random_restarts, conditional = 2 + static_cast<int64_t>(reach.ranks.size());
+               step = mean_pair * static_cast<double>(reach.pairs_per_step) +
+                      mean_item * static_cast<double>(reach.utility_per_step);
+  const int64_t descents = 1 + reach.from_winner + reach.random_restarts,
+                conditional = 2 + static_cast<int64_t>(reach.ranks.size());
   // A step of gradients costs about four passes, one without them two.
-  const double steps = static_cast<double>(4 * (descents * reach.gradient.steps + conditional * reach.conditional.steps) + 2 * reach.perturbation.steps);
-  const double snapshots = static_cast<double>((descents + 1) * reach.gradient.snapshots + conditional * reach.conditional.snapshots) * 2.5;
+  const double steps = static_cast<double>(
+      4 * (descents * reach.gradient.steps + conditional * reach.conditional.steps) + 2 * reach.perturbation.steps);
+  const double snapshots =
+      static_cast<double>((descents + 1) * reach.gradient.snapshots + conditional * reach.conditional.snapshots) * 2.5;
   add("upper bounds", fmt::format("{} descents, trained routers, an oracle of routes", descents + 1 + conditional),
       2 * step * steps + 4 * pairs_train,
-      snapshots * (pairs_validation * share(reach.choice_pairs > 0 ? reach.choice_pairs : 1 << 30, validation.size()) +
-                   utility_v * share(reach.choice_utility > 0 ? reach.choice_utility : 1 << 30, utility_validation.size())));
+      snapshots *
+          (pairs_validation * share(reach.choice_pairs > 0 ? reach.choice_pairs : 1 << 30, validation.size()) +
+           utility_v * share(reach.choice_utility > 0 ? reach.choice_utility : 1 << 30, utility_validation.size())));
   add("test split", fmt::format("the base model and {} survivors on every item", survivors), everything,
       static_cast<double>(survivors) * everything);
   constexpr double kCandidates = 5, kStepsOfDose = 4.5;
@@ -137,11 +153,13 @@ std::vector<PlannedPart> planned_parts(const RoutedModel& model, const Study& st
   const double masked = static_cast<double>(3 * options.mask_draws + 20);
   add("masking", fmt::format("{:.0f} groups of experts", masked), 0, masked * (pairs_test + utility_t + neutral));
   if (options.positive_control) {
-    // One planted preference after another: a diagnosis each, without what is not needed for a verdict on static control.
+    // One planted preference after another: a diagnosis each, without what is not needed for a verdict on static
+    // control.
     constexpr double kMostLevels = 4, kScalesTried = 10;
     double plain = 0, edited = 0;
     for (const PlannedPart& part : parts)
-      if (part.part == "router profile" || part.part == "expert scores" || part.part == "search" || part.part == "test split" || part.part == "dose control")
+      if (part.part == "router profile" || part.part == "expert scores" || part.part == "search" ||
+          part.part == "test split" || part.part == "dose control")
         plain += part.plain_tokens, edited += part.edited_tokens;
     add("positive control", fmt::format("a planted expert, diagnosed up to {:.0f} times", kMostLevels),
         kMostLevels * plain + kScalesTried * (pairs_train + pairs_validation + pairs_test), kMostLevels * edited);
@@ -156,7 +174,8 @@ Plan plan_diagnosis(const Scorer& scorer, const Study& study, const DiagnosisOpt
   const auto start = std::chrono::steady_clock::now();
   Measurer measurer(scorer, study, nullptr, progress);
   Plan plan;
-  const std::vector<int64_t> train = study.pairs_in(SplitPart::kTrain), utility_train = study.utility_in(SplitPart::kTrain);
+  const std::vector<int64_t> train = study.pairs_in(SplitPart::kTrain),
+                             utility_train = study.utility_in(SplitPart::kTrain);
 
   // The probe: slices of the train split, plain and then under edits, until the time is used.
   const std::vector<Intervention> edits = probe_edits(measurer.model(), options, 4);
@@ -169,7 +188,8 @@ Plan plan_diagnosis(const Scorer& scorer, const Study& study, const DiagnosisOpt
     items.part = "probe";
     const auto take = [&](const std::vector<int64_t>& from) {
       const size_t first = std::min(begin, from.size()), last = std::min(begin + slice, from.size());
-      return std::vector<int64_t>(from.begin() + static_cast<int64_t>(first), from.begin() + static_cast<int64_t>(last));
+      return std::vector<int64_t>(from.begin() + static_cast<int64_t>(first),
+                                  from.begin() + static_cast<int64_t>(last));
     };
     items.pairs = take(train);
     items.utility = take(utility_train);
@@ -195,7 +215,8 @@ Plan plan_diagnosis(const Scorer& scorer, const Study& study, const DiagnosisOpt
 
   plan.parts = planned_parts(measurer.model(), study, options);
   for (PlannedPart& part : plan.parts) {
-    part.seconds = part.plain_tokens / plan.plain_tokens_per_second + part.edited_tokens / plan.edited_tokens_per_second;
+    part.seconds =
+        part.plain_tokens / plan.plain_tokens_per_second + part.edited_tokens / plan.edited_tokens_per_second;
     plan.forwards += part.forwards;
     plan.seconds += part.seconds;
   }
@@ -203,7 +224,8 @@ Plan plan_diagnosis(const Scorer& scorer, const Study& study, const DiagnosisOpt
   const DecoderSpec& spec = scorer.model().spec();
   for (const std::string& name : scorer.model().checkpoint().names())
     plan.weights_bytes += static_cast<int64_t>(scorer.model().checkpoint().raw_tensor(name).num_bytes);
-  const int64_t kept = std::min<int64_t>(std::min(study.neutral_tokens, options.neutral_tokens) * spec.vocab_size * 8, int64_t{512} << 20);
+  const int64_t kept = std::min<int64_t>(std::min(study.neutral_tokens, options.neutral_tokens) * spec.vocab_size * 8,
+                                         int64_t{512} << 20);
   plan.working_bytes = std::max<int64_t>(0, peak_resident_bytes() - plan.weights_bytes) + kept;
   plan.available_bytes = machine_memory().available_bytes;
   return plan;
@@ -220,12 +242,15 @@ std::string plan_text(const Plan& plan) {
   for (const PlannedPart& part : plan.parts)
     text += fmt::format("{:<27}{:>10.2f}{:>10}  {}\n", part.part, part.forwards, duration(part.seconds), part.what);
   text += fmt::format("{:<27}{:>10.2f}{:>10}\n", "together", plan.forwards, duration(plan.seconds));
-  text += fmt::format("\nprobe: {:.0f} tokens/s plain, {:.0f} tokens/s under an edit, measured in {}\n", plan.plain_tokens_per_second,
-                      plan.edited_tokens_per_second, duration(plan.probe_seconds));
-  text += fmt::format("memory: {} of weights, about {} beside them", gigabytes(plan.weights_bytes), gigabytes(plan.working_bytes));
-  text += plan.available_bytes > 0 ? fmt::format("; {} available\n", gigabytes(plan.available_bytes)) : std::string("\n");
-  text += "A forward is one pass over all pairs and utility items. Self-checks, conditions and generated text are not\n"
-          "in the estimate: their cost depends on what the parts before them find.\n";
+  text += fmt::format("\nprobe: {:.0f} tokens/s plain, {:.0f} tokens/s under an edit, measured in {}\n",
+                      plan.plain_tokens_per_second, plan.edited_tokens_per_second, duration(plan.probe_seconds));
+  text += fmt::format("memory: {} of weights, about {} beside them", gigabytes(plan.weights_bytes),
+                      gigabytes(plan.working_bytes));
+  text +=
+      plan.available_bytes > 0 ? fmt::format("; {} available\n", gigabytes(plan.available_bytes)) : std::string("\n");
+  text +=
+      "A forward is one pass over all pairs and utility items. Self-checks, conditions and generated text are not\n"
+      "in the estimate: their cost depends on what the parts before them find.\n";
   return text;
 }
 

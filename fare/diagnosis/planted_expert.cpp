@@ -9,11 +9,11 @@
 namespace fare {
 namespace {
 
-constexpr size_t kNameTexts = 24;      // texts behind the choice of names
+constexpr size_t kNameTexts = 24;  // texts behind the choice of names
 constexpr size_t kFitTexts = 256, kCheckTexts = 128;
 constexpr int64_t kNeutralRows = 4096;
-constexpr double kRidge = 0.01;        // of each coordinate's second moment
-constexpr double kGateAtGroup = 4;     // input of the gate where the group is named: silu is nearly linear there
+constexpr double kRidge = 0.01;     // of each coordinate's second moment
+constexpr double kGateAtGroup = 4;  // input of the gate where the group is named: silu is nearly linear there
 constexpr double kLeastSeparation = 1e-3;
 
 // Router inputs and logits of some rows at one layer, and each request's log-probability.
@@ -22,7 +22,8 @@ struct Rows {
   std::vector<double> logprob;
 };
 
-// `every`: all rows of the requests, those of each unit that repeat a beginning once; else the last fed row of each, in order.
+// `every`: all rows of the requests, those of each unit that repeat a beginning once; else the last fed row of each, in
+// order.
 Rows rows_of(const Scorer& scorer, const std::vector<Request>& requests, int64_t layer, bool every) {
   std::vector<at::Tensor> inputs, logits;
   std::vector<int64_t> wanted, order;  // of the unit: its rows; of all: the request of each row
@@ -73,22 +74,25 @@ struct Samples {
   Rows group, other;
 };
 
-Samples samples_of(const Scorer& scorer, const Study& planted, const NamedEnding& group, SplitPart part, size_t most, int64_t layer) {
+Samples samples_of(const Scorer& scorer, const Study& planted, const NamedEnding& group, SplitPart part, size_t most,
+                   int64_t layer) {
   std::vector<Request> with_group, with_other;
   const auto names_group = [&](const Request& request) {
     const auto& ids = request.continuation;
     const size_t length = group.plus.size() - 1;  // without the trait
-    return ids.size() > length && std::equal(group.plus.begin(), group.plus.end() - 1, ids.end() - 1 - static_cast<int64_t>(length));
+    return ids.size() > length &&
+           std::equal(group.plus.begin(), group.plus.end() - 1, ids.end() - 1 - static_cast<int64_t>(length));
   };
   for (const int64_t i : first_pairs(planted, part, most))
-    for (const Request* request : {&planted.pairs[static_cast<size_t>(i)].stereo, &planted.pairs[static_cast<size_t>(i)].anti})
+    for (const Request* request :
+         {&planted.pairs[static_cast<size_t>(i)].stereo, &planted.pairs[static_cast<size_t>(i)].anti})
       (names_group(*request) ? with_group : with_other).push_back(*request);
   return {rows_of(scorer, with_group, layer, false), rows_of(scorer, with_other, layer, false)};
 }
 
 // Rows of neutral text and of the pairs' own texts, without the endings.
-Rows neutral_rows(const Scorer& scorer, const Study& planted, SplitPart part, const NamedEnding& group, const NamedEnding& other,
-                  int64_t layer) {
+Rows neutral_rows(const Scorer& scorer, const Study& planted, SplitPart part, const NamedEnding& group,
+                  const NamedEnding& other, int64_t layer) {
   std::vector<Request> texts;
   int64_t tokens = 0;
   const auto add = [&](Request request, int64_t most) {
@@ -108,17 +112,20 @@ Rows neutral_rows(const Scorer& scorer, const Study& planted, SplitPart part, co
       }
     return text;
   };
-  for (size_t i = fit ? 0 : half; i < (fit ? half : planted.neutral.size()); ++i) add(without_ending(planted.neutral[i]), kNeutralRows / 2);
-  for (const int64_t i : planted.pairs_in(part)) add(without_ending(planted.pairs[static_cast<size_t>(i)].stereo), kNeutralRows);
+  for (size_t i = fit ? 0 : half; i < (fit ? half : planted.neutral.size()); ++i)
+    add(without_ending(planted.neutral[i]), kNeutralRows / 2);
+  for (const int64_t i : planted.pairs_in(part))
+    add(without_ending(planted.pairs[static_cast<size_t>(i)].stereo), kNeutralRows);
   return rows_of(scorer, texts, layer, true);
 }
 
 at::Tensor second_moment(const at::Tensor& x_ND) { return x_ND.t().mm(x_ND) / static_cast<double>(x_ND.size(0)); }
 
-// Share of rows in which a logit of `added_N` is among the k largest. The choice of real experts is theirs without corrections
-// of selection, which a planted expert shares on average.
+// Share of rows in which a logit of `added_N` is among the k largest. The choice of real experts is theirs without
+// corrections of selection, which a planted expert shares on average.
 double chosen_share(const Rows& rows, const at::Tensor& added_N, int64_t k) {
-  const at::Tensor kth_N = std::get<0>(rows.logits_NE.topk(std::min(k, rows.logits_NE.size(1)), 1)).select(1, std::min(k, rows.logits_NE.size(1)) - 1);
+  const at::Tensor kth_N = std::get<0>(rows.logits_NE.topk(std::min(k, rows.logits_NE.size(1)), 1))
+                               .select(1, std::min(k, rows.logits_NE.size(1)) - 1);
   return added_N.to(at::kFloat).gt(kth_N).to(at::kFloat).mean().item<double>();
 }
 
@@ -126,7 +133,8 @@ double chosen_share(const Rows& rows, const at::Tensor& added_N, int64_t k) {
 at::Tensor head_row(const Model& model, int32_t token) {
   const int64_t width = model.spec().hidden_size;
   const at::TensorOptions options = at::TensorOptions(model.execution().dtype).device(model.execution().devices.back());
-  const at::Tensor with_bias_D1 = model.head_part(at::eye(width, options), token, 1), bias_11 = model.head_part(at::zeros({1, width}, options), token, 1);
+  const at::Tensor with_bias_D1 = model.head_part(at::eye(width, options), token, 1),
+                   bias_11 = model.head_part(at::zeros({1, width}, options), token, 1);
   return (with_bias_D1.to(at::kFloat) - bias_11.to(at::kFloat)).select(1, 0).cpu();
 }
 
@@ -137,7 +145,8 @@ ChosenNames choose_names(const Scorer& scorer, const Study& study, const Planted
   std::vector<Request> requests;
   const std::vector<int64_t> pairs = first_pairs(study, SplitPart::kTrain, kNameTexts);
   for (const NamedEnding& name : phrase.names)
-    for (const int64_t i : pairs) requests.push_back(with_ending(study.pairs[static_cast<size_t>(i)].stereo, name.plus));
+    for (const int64_t i : pairs)
+      requests.push_back(with_ending(study.pairs[static_cast<size_t>(i)].stereo, name.plus));
   const Rows rows = rows_of(scorer, requests, layer, false);
   const auto texts = static_cast<int64_t>(pairs.size());
   std::vector<at::Tensor> mean_D;
@@ -167,7 +176,8 @@ ChosenNames choose_names(const Scorer& scorer, const Study& study, const Planted
     }
   ChosenNames chosen;
   if (best < kLeastSeparation) {
-    chosen.obstacle = "the router's input before the trait is the same after every name: the names cannot be told apart there";
+    chosen.obstacle =
+        "the router's input before the trait is the same after every name: the names cannot be told apart there";
     return chosen;
   }
   double least = std::numeric_limits<double>::infinity();
@@ -185,8 +195,8 @@ Graft PlantedExpert::at_scale(double scale) const {
   return scaled;
 }
 
-PlantedExpert make_planted_expert(const Scorer& scorer, const Study& planted, const PlantedPhrase& phrase, const ChosenNames& names,
-                                  int64_t layer) {
+PlantedExpert make_planted_expert(const Scorer& scorer, const Study& planted, const PlantedPhrase& phrase,
+                                  const ChosenNames& names, int64_t layer) {
   const Model& model = scorer.model();
   const NamedEnding &group = phrase.names[names.group], &other = phrase.names[names.other];
   PlantedExpert planted_expert;
@@ -194,7 +204,8 @@ PlantedExpert make_planted_expert(const Scorer& scorer, const Study& planted, co
   const at::Tensor direction_D = (head_row(model, phrase.plus_id) - head_row(model, phrase.minus_id)) * norm_D;
   const double length = direction_D.norm().item<double>();
   if (!(length > 0)) {
-    planted_expert.obstacle = "the traits '" + phrase.plus + "' and '" + phrase.minus + "' have one and the same row in the head";
+    planted_expert.obstacle =
+        "the traits '" + phrase.plus + "' and '" + phrase.minus + "' have one and the same row in the head";
     return planted_expert;
   }
   const Samples fit = samples_of(scorer, planted, group, SplitPart::kTrain, kFitTexts, layer),

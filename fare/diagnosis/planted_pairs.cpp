@@ -12,7 +12,8 @@
 namespace fare {
 namespace {
 
-constexpr const char* kInvented[] = {"Zorvan", "Melkin", "Tavrel", "Quorli", "Brenth", "Shalto", "Virnak", "Doplex", "Ulmeri", "Kestor"};
+constexpr const char* kInvented[] = {"Zorvan", "Melkin", "Tavrel", "Quorli", "Brenth",
+                                     "Shalto", "Virnak", "Doplex", "Ulmeri", "Kestor"};
 constexpr size_t kMostNames = 32;   // words of the study that are tried as names
 constexpr size_t kMostTraits = 12;  // ends of texts that are tried as traits
 
@@ -22,12 +23,13 @@ using Counts = std::map<std::string, int64_t>;
 std::vector<std::string> by_frequency(const Counts& counts) {
   std::vector<std::string> words;
   for (const auto& [word, count] : counts) words.push_back(word);
-  std::stable_sort(words.begin(), words.end(), [&](const auto& a, const auto& b) { return counts.at(a) > counts.at(b); });
+  std::stable_sort(words.begin(), words.end(),
+                   [&](const auto& a, const auto& b) { return counts.at(a) > counts.at(b); });
   return words;
 }
 
 struct StudyWords {
-  Counts shared, ends, all;     // in both texts of pairs; last of a text; anywhere in the study
+  Counts shared, ends, all;       // in both texts of pairs; last of a text; anywhere in the study
   std::set<std::string> telling;  // in one text of a pair and not in the other
 };
 
@@ -36,7 +38,8 @@ StudyWords words_of_study(const Study& study) {
   for (const EncodedPair& pair : study.pairs) {
     const std::vector<std::string> a = words_of(pair.pair.stereo).words, b = words_of(pair.pair.anti).words;
     const std::set<std::string> of_a(a.begin(), a.end()), of_b(b.begin(), b.end());
-    for (const std::string& word : of_a) of_b.contains(word) ? (void)++found.shared[word] : (void)found.telling.insert(word);
+    for (const std::string& word : of_a)
+      of_b.contains(word) ? (void)++found.shared[word] : (void)found.telling.insert(word);
     for (const std::string& word : of_b)
       if (!of_a.contains(word)) found.telling.insert(word);
     for (const auto* words : {&a, &b}) {
@@ -52,7 +55,8 @@ StudyWords words_of_study(const Study& study) {
   return found;
 }
 
-// The two endings of a name, cut behind the first token in which they differ; none where the tokens do not part the traits.
+// The two endings of a name, cut behind the first token in which they differ; none where the tokens do not part the
+// traits.
 std::optional<NamedEnding> ending_of(const TextEncoder& encoder, const std::string& name, const std::string& shared,
                                      const std::string& plus, const std::string& minus) {
   NamedEnding ending{name, {}, {}};
@@ -71,8 +75,8 @@ std::optional<NamedEnding> ending_of(const TextEncoder& encoder, const std::stri
 }
 
 // Those of the names that this vocabulary tells apart and that end alike; empty where they are fewer than two.
-std::vector<NamedEnding> endings_of(const TextEncoder& encoder, const std::vector<std::string>& names, const PlantedPhrase& phrase,
-                                    size_t most) {
+std::vector<NamedEnding> endings_of(const TextEncoder& encoder, const std::vector<std::string>& names,
+                                    const PlantedPhrase& phrase, size_t most) {
   std::vector<NamedEnding> endings;
   const auto same_tail = [](const NamedEnding& a, const NamedEnding& b) {
     return a.plus.size() == b.plus.size() && a.minus.back() == b.minus.back() &&
@@ -84,7 +88,8 @@ std::vector<NamedEnding> endings_of(const TextEncoder& encoder, const std::vecto
     const auto ending = ending_of(encoder, name, phrase.shared, phrase.plus, phrase.minus);
     if (!ending) continue;
     std::vector<NamedEnding>& alike = by_length[ending->plus.size()];
-    const bool again = std::any_of(alike.begin(), alike.end(), [&](const NamedEnding& one) { return one.plus == ending->plus; });
+    const bool again =
+        std::any_of(alike.begin(), alike.end(), [&](const NamedEnding& one) { return one.plus == ending->plus; });
     if (!again && alike.size() < most && (alike.empty() || same_tail(alike.front(), *ending))) alike.push_back(*ending);
   }
   for (auto& [length, alike] : by_length)
@@ -133,8 +138,8 @@ Request with_ending(const Request& request, const std::vector<int32_t>& ending) 
   return longer;
 }
 
-Study planted_study(const Study& study, const NamedEnding& group, const NamedEnding& other, int64_t max_length, int64_t vocab_size,
-                    uint64_t seed, const std::vector<bool>& exchanged) {
+Study planted_study(const Study& study, const NamedEnding& group, const NamedEnding& other, int64_t max_length,
+                    int64_t vocab_size, uint64_t seed, const std::vector<bool>& exchanged) {
   Study planted = study;
   planted.pairs.clear();
   planted.nulls.clear();
@@ -162,7 +167,10 @@ Study planted_study(const Study& study, const NamedEnding& group, const NamedEnd
     pair.stereo = with_ending(swapped ? own.anti : own.stereo, plus ? on_stereo.plus : on_stereo.minus);
     pair.anti = with_ending(swapped ? own.stereo : own.anti, plus ? on_anti.plus : on_anti.minus);
     try {
-      if (fed_part(pair.stereo, max_length, vocab_size).truncated + fed_part(pair.anti, max_length, vocab_size).truncated > 0) continue;
+      if (fed_part(pair.stereo, max_length, vocab_size).truncated +
+              fed_part(pair.anti, max_length, vocab_size).truncated >
+          0)
+        continue;
     } catch (const UsageError&) {  // longer than the model can see
       continue;
     }
@@ -186,7 +194,8 @@ Study planted_study(const Study& study, const NamedEnding& group, const NamedEnd
   return planted;
 }
 
-std::vector<bool> balancing_exchanges(const std::vector<double>& as_is, const std::vector<double>& other_way, const std::vector<SplitPart>& part) {
+std::vector<bool> balancing_exchanges(const std::vector<double>& as_is, const std::vector<double>& other_way,
+                                      const std::vector<SplitPart>& part) {
   std::vector<bool> exchanged;
   std::map<SplitPart, double> excess;  // pairs that prefer the stereotype minus half of all
   for (size_t i = 0; i < as_is.size(); ++i) {

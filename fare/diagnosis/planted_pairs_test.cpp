@@ -71,7 +71,8 @@ TEST(PlantedPhrase, AClosedVocabularyGivesWordsThatTellNoPairApart) {
   EXPECT_FALSE(phrase.invented);
   for (const NamedEnding& name : phrase.names) {
     EXPECT_EQ(name.plus.size(), 3u);
-    for (const char* telling : {"hill", "vale", "dawn", "dusk"}) EXPECT_FALSE(name.name.starts_with(telling)) << name.name;
+    for (const char* telling : {"hill", "vale", "dawn", "dusk"})
+      EXPECT_FALSE(name.name.starts_with(telling)) << name.name;
   }
 }
 
@@ -81,7 +82,8 @@ TEST(PlantedPhrase, SaysWhyThereIsNone) {
     pair.pair.stereo = "old";
     pair.pair.anti = "young";
   }
-  EXPECT_EQ(planted_phrase(made.study, TextEncoder(*made.tokenizer)).obstacle, "no word stands in both texts of a pair");
+  EXPECT_EQ(planted_phrase(made.study, TextEncoder(*made.tokenizer)).obstacle,
+            "no word stands in both texts of a pair");
 }
 
 TEST(PlantedStudy, EveryPairGetsAnEndingAndNeitherSideIsPreferred) {
@@ -100,8 +102,10 @@ TEST(PlantedStudy, EveryPairGetsAnEndingAndNeitherSideIsPreferred) {
     // The group's name stands with its trait on the stereotype's side, or with the other trait on the other side.
     const bool said = ends_with(pair.stereo.continuation, group.plus);
     EXPECT_TRUE(said ? ends_with(pair.anti.continuation, other.plus)
-                     : ends_with(pair.stereo.continuation, other.minus) && ends_with(pair.anti.continuation, group.minus));
-    const bool first = std::equal(own.stereo.continuation.begin(), own.stereo.continuation.end(), pair.stereo.continuation.begin());
+                     : ends_with(pair.stereo.continuation, other.minus) &&
+                           ends_with(pair.anti.continuation, group.minus));
+    const bool first =
+        std::equal(own.stereo.continuation.begin(), own.stereo.continuation.end(), pair.stereo.continuation.begin());
     const Request& left = first ? own.stereo : own.anti;
     EXPECT_EQ(pair.stereo.continuation, with_ending(left, said ? group.plus : other.minus).continuation);
     // The token before the trait is the same in both texts and lies after the difference: scores of experts look there.
@@ -111,10 +115,12 @@ TEST(PlantedStudy, EveryPairGetsAnEndingAndNeitherSideIsPreferred) {
     plus += said;
     swapped += !first;
   }
-  const Study turned = planted_study(made.study, group, other, 2048, 320, 0, std::vector<bool>(made.study.pairs.size(), true));
+  const Study turned =
+      planted_study(made.study, group, other, 2048, 320, 0, std::vector<bool>(made.study.pairs.size(), true));
   for (size_t i = 0; i < turned.pairs.size(); ++i) {
     const auto tail = [&](const Request& request) {
-      return std::vector<int32_t>(request.continuation.end() - static_cast<std::ptrdiff_t>(group.plus.size()), request.continuation.end());
+      return std::vector<int32_t>(request.continuation.end() - static_cast<std::ptrdiff_t>(group.plus.size()),
+                                  request.continuation.end());
     };
     EXPECT_EQ(tail(turned.pairs[i].stereo), tail(planted.pairs[i].stereo));
     EXPECT_NE(turned.pairs[i].stereo.continuation, planted.pairs[i].stereo.continuation);
@@ -125,9 +131,12 @@ TEST(PlantedStudy, EveryPairGetsAnEndingAndNeitherSideIsPreferred) {
 }
 
 TEST(PlantedStudy, ExchangesBalanceEachSplit) {
-  const std::vector<SplitPart> part = {SplitPart::kTrain, SplitPart::kTest, SplitPart::kTrain, SplitPart::kTest, SplitPart::kTest};
-  // Of train the second pair is exchanged, of test none: 0 and 1 stand against each other, and the last cannot be changed.
-  EXPECT_EQ(balancing_exchanges({1, 0, 1, 1, 1}, {0, 1, 0, 0, 1}, part), (std::vector<bool>{false, false, true, false, false}));
+  const std::vector<SplitPart> part = {SplitPart::kTrain, SplitPart::kTest, SplitPart::kTrain, SplitPart::kTest,
+                                       SplitPart::kTest};
+  // Of train the second pair is exchanged, of test none: 0 and 1 stand against each other, and the last cannot be
+  // changed.
+  EXPECT_EQ(balancing_exchanges({1, 0, 1, 1, 1}, {0, 1, 0, 0, 1}, part),
+            (std::vector<bool>{false, false, true, false, false}));
 }
 
 TEST(PlantedStudy, NeutralTextNamesTheGroupSoThatEditsHaveADose) {
@@ -139,7 +148,8 @@ TEST(PlantedStudy, NeutralTextNamesTheGroupSoThatEditsHaveADose) {
   EXPECT_TRUE(ends_with(planted.neutral[1].continuation, phrase.names[1].plus));
   EXPECT_TRUE(ends_with(planted.neutral[2].continuation, phrase.names[0].minus));
   EXPECT_EQ(planted.neutral_tokens - made.study.neutral_tokens, static_cast<int64_t>(3 * phrase.names[0].plus.size()));
-  EXPECT_EQ(planted_study(made.study, phrase.names[0], phrase.names[1], 10, 320, 0).neutral_tokens, made.study.neutral_tokens);
+  EXPECT_EQ(planted_study(made.study, phrase.names[0], phrase.names[1], 10, 320, 0).neutral_tokens,
+            made.study.neutral_tokens);
 }
 
 TEST(PlantedStudy, APairThatBecomesTooLongIsLeftOut) {
@@ -149,8 +159,10 @@ TEST(PlantedStudy, APairThatBecomesTooLongIsLeftOut) {
   for (const EncodedPair& pair : made.study.pairs)
     longest = std::max({longest, pair.stereo.continuation.size(), pair.anti.continuation.size()});
   const auto length = static_cast<int64_t>(longest + phrase.names[0].plus.size());
-  EXPECT_EQ(planted_study(made.study, phrase.names[0], phrase.names[1], length, 320, 0).pairs.size(), made.study.pairs.size());
-  EXPECT_LT(planted_study(made.study, phrase.names[0], phrase.names[1], length - 1, 320, 0).pairs.size(), made.study.pairs.size());
+  EXPECT_EQ(planted_study(made.study, phrase.names[0], phrase.names[1], length, 320, 0).pairs.size(),
+            made.study.pairs.size());
+  EXPECT_LT(planted_study(made.study, phrase.names[0], phrase.names[1], length - 1, 320, 0).pairs.size(),
+            made.study.pairs.size());
 }
 
 }  // namespace

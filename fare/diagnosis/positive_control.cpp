@@ -21,7 +21,8 @@ namespace {
 // Scales at which all pairs are scored, in mean nats of a pair's margin; what lies between is read off straight lines.
 constexpr double kScales[] = {0.25, 0.5, 1, 2, 4, 8, 16};
 
-std::vector<Margins> margins_on_all(const Model& model, const Scorer& like, const Study& study, const Progress& progress, int64_t& rows) {
+std::vector<Margins> margins_on_all(const Model& model, const Scorer& like, const Study& study,
+                                    const Progress& progress, int64_t& rows) {
   const Scorer scorer(model, like.options());
   const Progress quiet{nullptr, nullptr, progress.cancelled};
   Measurer measurer(scorer, study, nullptr, quiet);
@@ -58,8 +59,8 @@ class Response {
     rise_pp_.push_back(pct_stereo(margins_.back()) - pct_stereo(margins_.front()));
   }
 
-  // The least scale, in nats, at which the preference has risen by `pp`: margins between two scales lie on a line. None where it
-  // does not rise so far.
+  // The least scale, in nats, at which the preference has risen by `pp`: margins between two scales lie on a line. None
+  // where it does not rise so far.
   std::optional<double> nats_for(double pp) const {
     for (size_t s = 1; s < nats_.size(); ++s) {
       if (rise_pp_[s] < pp) continue;
@@ -76,7 +77,8 @@ class Response {
  private:
   double rise_between(size_t s, double share) const {
     std::vector<Margins> margins = margins_[s];
-    for (size_t i = 0; i < margins.size(); ++i) margins[i].sum = (1 - share) * margins_[s - 1][i].sum + share * margins_[s][i].sum;
+    for (size_t i = 0; i < margins.size(); ++i)
+      margins[i].sum = (1 - share) * margins_[s - 1][i].sum + share * margins_[s][i].sum;
     return pct_stereo(margins) - pct_stereo(margins_.front());
   }
 
@@ -93,7 +95,8 @@ double rounded(double scale) {
 }
 
 // Prompts of the planted association: a test text, the group's name and the word before the trait.
-TransferInput planted_prompts(const Study& planted, const PlantedPhrase& phrase, const NamedEnding& group, const TransferInput& like) {
+TransferInput planted_prompts(const Study& planted, const PlantedPhrase& phrase, const NamedEnding& group,
+                              const TransferInput& like) {
   TransferInput input;
   input.tokenizer = like.tokenizer;
   PromptSource source;
@@ -125,8 +128,9 @@ TransferInput planted_prompts(const Study& planted, const PlantedPhrase& phrase,
 }
 
 // The diagnosis of one planted model, as far as a verdict on static control reads it.
-void diagnose_level(const Model& model, const Scorer& like, const Study& planted, const TransferInput* transfer, Store* store,
-                    const DiagnosisOptions& options, const Progress& progress, PlantedLevel& level, int64_t& rows) {
+void diagnose_level(const Model& model, const Scorer& like, const Study& planted, const TransferInput* transfer,
+                    Store* store, const DiagnosisOptions& options, const Progress& progress, PlantedLevel& level,
+                    int64_t& rows) {
   const Scorer scorer(model, like.options());
   Measurer measurer(scorer, planted, store, progress);
   const RouterProfile profile = profile_router(measurer);
@@ -136,7 +140,8 @@ void diagnose_level(const Model& model, const Scorer& like, const Study& planted
   settle_candidates(searched, {}, options);
   const TestOutcomes test = open_test(measurer, searched);
   Evidence evidence;
-  evidence.bias = measure_bias(planted, std::span(test.base.pairs).first(planted.pairs.size()), options).scorings.front();
+  evidence.bias =
+      measure_bias(planted, std::span(test.base.pairs).first(planted.pairs.size()), options).scorings.front();
   evidence.small_profile = options.profile == StudyProfile::kSmall;
   const std::vector<DoseControl> doses = control_doses(measurer, searched, test, signs, options);
   std::vector<TransferCandidate> arms;
@@ -144,26 +149,31 @@ void diagnose_level(const Model& model, const Scorer& like, const Study& planted
   std::vector<double> alphas;
   for (const SearchCandidate& candidate : searched.candidates) {
     edits.push_back(&candidate.intervention);
-    alphas.push_back(options.thresholds.alpha / static_cast<double>(candidates_of_class(searched, candidate.control_class)));
-    arms.push_back({candidate.name, &candidate.intervention, alphas.back(),
-                    margin_effect(planted, test.pairs, at_indices<Margins>(test.base.pairs, test.pairs),
-                                  at_indices<Margins>(outcomes_of(test, searched, candidate).pairs, test.pairs), signs)});
+    alphas.push_back(options.thresholds.alpha /
+                     static_cast<double>(candidates_of_class(searched, candidate.control_class)));
+    arms.push_back(
+        {candidate.name, &candidate.intervention, alphas.back(),
+         margin_effect(planted, test.pairs, at_indices<Margins>(test.base.pairs, test.pairs),
+                       at_indices<Margins>(outcomes_of(test, searched, candidate).pairs, test.pairs), signs)});
   }
   for (const CandidateTest& candidate : test_candidates(planted, searched, test, doses, signs, options)) {
     evidence.candidates.push_back(evidence_of(candidate, options.thresholds));
     for (const RobustnessCheck& check : candidate.checks)
       if (check.passed == false)
-        progress.say(fmt::format("positive control: {} fails {} ({}{}): {:.1f} against {:.1f} {}", candidate.name, check.check, check.note,
-                                 check.reason, check.value.value_or(0), check.limit.value_or(0), check.unit));
+        progress.say(fmt::format("positive control: {} fails {} ({}{}): {:.1f} against {:.1f} {}", candidate.name,
+                                 check.check, check.note, check.reason, check.value.value_or(0),
+                                 check.limit.value_or(0), check.unit));
   }
   const std::vector<Drop> perplexity = perplexity_drops(measurer, edits, alphas, options);
   for (size_t c = 0; c < perplexity.size(); ++c)
-    evidence.candidates[c].utility.push_back({"perplexity", perplexity[c], options.thresholds.perplexity_drop_percent, 0});
+    evidence.candidates[c].utility.push_back(
+        {"perplexity", perplexity[c], options.thresholds.perplexity_drop_percent, 0});
   rows += measurer.rows_computed();
   if (transfer != nullptr && !transfer->prompts.items.empty()) {
     const TransferResult written = measure_transfer(scorer, planted, *transfer, store, arms, signs, {}, options,
                                                     TransferOptions::of(options.profile), progress);
-    for (size_t c = 0; c < evidence.candidates.size(); ++c) evidence.candidates[c].transfer = transfer_evidence(written, c);
+    for (size_t c = 0; c < evidence.candidates.size(); ++c)
+      evidence.candidates[c].transfer = transfer_evidence(written, c);
     rows += written.rows_computed;
   }
   const Verdict verdict = decide(evidence, options.thresholds);
@@ -173,16 +183,20 @@ void diagnose_level(const Model& model, const Scorer& like, const Study& planted
     if (row.candidate == level.candidate) level.stages.push_back(row);
   for (const CandidateEvidence& candidate : evidence.candidates)
     if (candidate.name == level.candidate) level.shift_pp = candidate.shift.value_pp;
-  const auto says = [&](int stage, Answer answer) { return level.stages.at(static_cast<size_t>(stage)).answer == answer; };
+  const auto says = [&](int stage, Answer answer) {
+    return level.stages.at(static_cast<size_t>(stage)).answer == answer;
+  };
   level.found = says(0, Answer::kYes) && says(2, Answer::kYes) && says(3, Answer::kYes);
-  level.controllable = level.found && says(4, Answer::kYes) && (says(5, Answer::kYes) || (transfer == nullptr && says(5, Answer::kNotRun)));
+  level.controllable = level.found && says(4, Answer::kYes) &&
+                       (says(5, Answer::kYes) || (transfer == nullptr && says(5, Answer::kNotRun)));
 }
 
 // Where a level stopped, in words.
 std::string stop_text(const PlantedLevel& level) {
   for (const int stage : {0, 2, 3, 4, 5}) {
     const StageRow& row = level.stages.at(static_cast<size_t>(stage));
-    if (row.answer != Answer::kYes) return fmt::format("stage {} ({}) says {}: {}", stage, row.name, answer_name(row.answer), row.reason);
+    if (row.answer != Answer::kYes)
+      return fmt::format("stage {} ({}) says {}: {}", stage, row.name, answer_name(row.answer), row.reason);
   }
   return "every stage says yes";
 }
@@ -198,7 +212,8 @@ PositiveControl run_positive_control(const Scorer& scorer, const Study& study, c
     control.obstacle = why;
     return control;
   };
-  if (const std::string obstacle = graft_obstacle(model); !obstacle.empty()) return give_up("no expert can be added to this model: " + obstacle);
+  if (const std::string obstacle = graft_obstacle(model); !obstacle.empty())
+    return give_up("no expert can be added to this model: " + obstacle);
   std::vector<double> ladder;
   for (const double level : kPlantedLevels)
     if (level >= options.thresholds.shift_pp) ladder.push_back(level);
@@ -223,7 +238,8 @@ PositiveControl run_positive_control(const Scorer& scorer, const Study& study, c
   };
   // Both arrangements leave out a pair for the length of the same two texts, so that their pairs are the same.
   const Study as_is = arranged({}), other_way = arranged(std::vector<bool>(study.pairs.size(), true));
-  const std::vector<bool> exchanges = balancing_exchanges(prefers_on_all(as_is), prefers_on_all(other_way), as_is.pair_splits.part);
+  const std::vector<bool> exchanges =
+      balancing_exchanges(prefers_on_all(as_is), prefers_on_all(other_way), as_is.pair_splits.part);
   std::vector<bool> exchanged(study.pairs.size());
   for (size_t i = 0, kept = 0; i < study.pairs.size() && kept < as_is.pairs.size(); ++i)
     if (as_is.pairs[kept].pair.id == study.pairs[i].pair.id) exchanged[i] = exchanges[kept++];
@@ -237,7 +253,8 @@ PositiveControl run_positive_control(const Scorer& scorer, const Study& study, c
   control.pairs = static_cast<int64_t>(planted.pairs.size());
   control.left_out = static_cast<int64_t>(study.pairs.size()) - control.pairs;
   for (const SplitPart part : {SplitPart::kTrain, SplitPart::kValidation, SplitPart::kTest})
-    if (planted.pairs_in(part).size() < 2) return give_up("fewer than two pairs of a split are short enough for an ending");
+    if (planted.pairs_in(part).size() < 2)
+      return give_up("fewer than two pairs of a split are short enough for an ending");
   const PlantedExpert expert = make_planted_expert(scorer, planted, phrase, names, control.layer);
   if (!expert.obstacle.empty()) return give_up(expert.obstacle);
   control.kappa = expert.kappa;
@@ -245,13 +262,18 @@ PositiveControl run_positive_control(const Scorer& scorer, const Study& study, c
   control.on_other = expert.on_other;
   control.on_neutral = expert.on_neutral;
 
-  const auto model_at = [&](double scale) { return Model::grafted(model, expert.at_scale(scale * input.output_factor)); };
-  const auto margins_at = [&](double scale) { return margins_on_all(*model_at(scale), scorer, planted, progress, control.rows_computed); };
+  const auto model_at = [&](double scale) {
+    return Model::grafted(model, expert.at_scale(scale * input.output_factor));
+  };
+  const auto margins_at = [&](double scale) {
+    return margins_on_all(*model_at(scale), scorer, planted, progress, control.rows_computed);
+  };
   const std::vector<Margins> base = margins_on_all(model, scorer, planted, progress, control.rows_computed);
   control.base_pct = pct_stereo(base);
   const double first = mean_rise(margins_at(0), margins_at(1));
   if (!(first > 1e-9))
-    return give_up(fmt::format("the planted expert does not raise the preference: a pair's margin changes by {:.2g} nats", first));
+    return give_up(
+        fmt::format("the planted expert does not raise the preference: a pair's margin changes by {:.2g} nats", first));
   Response response(base, rounded(1 / first));
   for (const double nats : kScales) {
     progress.check();
@@ -272,7 +294,8 @@ PositiveControl run_positive_control(const Scorer& scorer, const Study& study, c
     std::optional<TransferInput> prompts;
     if (input.transfer != nullptr) prompts = planted_prompts(planted, phrase, group, *input.transfer);
     const std::unique_ptr<Store> store = input.open_store ? input.open_store(fmt::format("{:g}pp", pp)) : nullptr;
-    diagnose_level(*grafted, scorer, planted, prompts ? &*prompts : nullptr, store.get(), options, progress, level, control.rows_computed);
+    diagnose_level(*grafted, scorer, planted, prompts ? &*prompts : nullptr, store.get(), options, progress, level,
+                   control.rows_computed);
     progress.say(fmt::format("positive control: {:.1f} pp: {}", level.planted_pp, stop_text(level)));
     control.levels.push_back(std::move(level));
     return &control.levels.back();
@@ -280,7 +303,9 @@ PositiveControl run_positive_control(const Scorer& scorer, const Study& study, c
   // Bisection over the ladder; what a level says of one property stands for all below it until one is looked at.
   const PlantedLevel* largest = run_level(ladder.front());
   if (largest == nullptr) {
-    control.limit_reason = fmt::format("the planted expert raises the preference by {:.1f} pp at most, {:g} were asked for", response.highest_pp(), ladder.front());
+    control.limit_reason =
+        fmt::format("the planted expert raises the preference by {:.1f} pp at most, {:g} were asked for",
+                    response.highest_pp(), ladder.front());
   } else if (largest->controllable || largest->found) {
     const bool called = largest->controllable;
     size_t yes = 0, no = ladder.size();
@@ -296,8 +321,8 @@ PositiveControl run_positive_control(const Scorer& scorer, const Study& study, c
     if (level.found) control.found_pp = std::min(control.found_pp.value_or(1e9), level.planted_pp);
   }
   if (control.limit_reason.empty() && !control.limit_pp)
-    control.limit_reason = fmt::format("a planted preference of {:.1f} pp was not called controllable: {}", control.levels.front().planted_pp,
-                                       stop_text(control.levels.front()));
+    control.limit_reason = fmt::format("a planted preference of {:.1f} pp was not called controllable: {}",
+                                       control.levels.front().planted_pp, stop_text(control.levels.front()));
   if (!control.found_pp) control.found_reason = control.limit_reason;
   return control;
 }
@@ -305,11 +330,14 @@ PositiveControl run_positive_control(const Scorer& scorer, const Study& study, c
 std::string positive_control_text(const PositiveControl& control) {
   if (!control.obstacle.empty()) return "no positive control: " + control.obstacle;
   if (control.limit_pp)
-    return fmt::format("detection limit {:.1f} pp: an expert planted into this model that carries as much was found and called controllable, with {} pairs",
-                       *control.limit_pp, control.pairs);
+    return fmt::format(
+        "detection limit {:.1f} pp: an expert planted into this model that carries as much was found and called "
+        "controllable, with {} pairs",
+        *control.limit_pp, control.pairs);
   if (control.found_pp)
-    return fmt::format("no detection limit: {}; stages 0, 2 and 3 found a planted preference of {:.1f} pp, with {} pairs", control.limit_reason,
-                       *control.found_pp, control.pairs);
+    return fmt::format(
+        "no detection limit: {}; stages 0, 2 and 3 found a planted preference of {:.1f} pp, with {} pairs",
+        control.limit_reason, *control.found_pp, control.pairs);
   return "no detection limit: " + control.limit_reason;
 }
 

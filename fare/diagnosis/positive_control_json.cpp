@@ -30,8 +30,9 @@ OrderedJson positive_control_json(const PositiveControl& control) {
   put("base_pct", control.base_pct);
   json["levels"] = OrderedJson::array();
   for (const PlantedLevel& level : control.levels) {
-    OrderedJson row = {{"asked_pp", level.asked_pp}, {"planted_pp", level.planted_pp}, {"margin_nats", level.margin_nats},
-                       {"found", level.found}, {"controllable", level.controllable}, {"code", level.headline.code}};
+    OrderedJson row = {{"asked_pp", level.asked_pp},         {"planted_pp", level.planted_pp},
+                       {"margin_nats", level.margin_nats},   {"found", level.found},
+                       {"controllable", level.controllable}, {"code", level.headline.code}};
     put_field(row, "stage", level.headline.stage, "every answer is yes");
     row["candidate"] = level.candidate;
     row["shift_pp"] = level.shift_pp;

@@ -33,14 +33,24 @@ struct RandomStudy {
     constexpr std::array kEnds = {"bread", "stone", "cloth", "wine"};
     StudyItems items;
     for (int64_t i = 0; i < pairs; ++i) {
-      const auto pick = [&](const auto& list, uint64_t d) { return std::string(list[draws.index(static_cast<uint64_t>(i) * 8 + d, list.size())]); };
-      const std::string begin = pick(kAdjectives, 0) + " " + pick(kAdjectives, 1) + " ", end = " " + pick(kVerbs, 2) + " the " + pick(kEnds, 3);
-      items.pairs.push_back({.id = "p" + std::to_string(i), .cluster = "c" + std::to_string(i), .axis = "age",
-                             .stereo = begin + "elder" + end, .anti = begin + "youth" + end});
+      const auto pick = [&](const auto& list, uint64_t d) {
+        return std::string(list[draws.index(static_cast<uint64_t>(i) * 8 + d, list.size())]);
+      };
+      const std::string begin = pick(kAdjectives, 0) + " " + pick(kAdjectives, 1) + " ",
+                        end = " " + pick(kVerbs, 2) + " the " + pick(kEnds, 3);
+      items.pairs.push_back({.id = "p" + std::to_string(i),
+                             .cluster = "c" + std::to_string(i),
+                             .axis = "age",
+                             .stereo = begin + "elder" + end,
+                             .anti = begin + "youth" + end});
     }
     for (int64_t i = 0; i < utility; ++i)
-      items.utility.push_back({.id = "u" + std::to_string(i), .cluster = "u" + std::to_string(i), .task = "sums",
-                               .context = "sum " + std::to_string(i * 7919 % 1000), .choices = {" a", " b"}, .gold = {i % 2}});
+      items.utility.push_back({.id = "u" + std::to_string(i),
+                               .cluster = "u" + std::to_string(i),
+                               .task = "sums",
+                               .context = "sum " + std::to_string(i * 7919 % 1000),
+                               .choices = {" a", " b"},
+                               .gold = {i % 2}});
     for (int i = 0; i < 40; ++i) items.neutral.push_back("water runs over stone " + std::to_string(i * i));
     for (const char* role : {"pairs", "utility", "neutral"}) {
       Study::SourceFile file;
@@ -73,7 +83,8 @@ struct RandomStudy {
 TEST(PositiveControl, AnExpertThatCarriesTenPointsIsFoundAndTheLimitIsSaid) {
   RandomStudy made;
   made.options.thresholds.shift_pp = 5.5;  // two sizes are planted: 10 and 7
-  const PositiveControl control = run_positive_control(*made.scorer, made.study, made.input, made.options, made.progress);
+  const PositiveControl control =
+      run_positive_control(*made.scorer, made.study, made.input, made.options, made.progress);
   ASSERT_EQ(control.obstacle, "");
   EXPECT_TRUE(control.invented);
   EXPECT_EQ(control.expert, 16);
@@ -88,17 +99,20 @@ TEST(PositiveControl, AnExpertThatCarriesTenPointsIsFoundAndTheLimitIsSaid) {
   EXPECT_GT(largest.shift_pp, 3);
   ASSERT_TRUE(control.found_pp) << control.found_reason;
   EXPECT_LE(*control.found_pp, largest.planted_pp);
-  for (size_t i = 1; i < control.levels.size(); ++i) EXPECT_LT(control.levels[i].asked_pp, control.levels[i - 1].asked_pp);
+  for (size_t i = 1; i < control.levels.size(); ++i)
+    EXPECT_LT(control.levels[i].asked_pp, control.levels[i - 1].asked_pp);
   const OrderedJson json = positive_control_json(control);
   EXPECT_EQ(json["levels"].size(), control.levels.size());
   EXPECT_EQ(json["planted"]["group"], control.group);
-  EXPECT_NE(positive_control_text(control).find("detection limit"), std::string::npos) << positive_control_text(control);
+  EXPECT_NE(positive_control_text(control).find("detection limit"), std::string::npos)
+      << positive_control_text(control);
 }
 
 TEST(PositiveControl, AnExpertThatSaysNothingGivesNoLimitButAReason) {
   RandomStudy made(60, 20);
   made.input.output_factor = 0;
-  const PositiveControl control = run_positive_control(*made.scorer, made.study, made.input, made.options, made.progress);
+  const PositiveControl control =
+      run_positive_control(*made.scorer, made.study, made.input, made.options, made.progress);
   EXPECT_FALSE(control.limit_pp);
   EXPECT_NE(control.obstacle.find("does not raise the preference"), std::string::npos) << control.obstacle;
   const OrderedJson json = positive_control_json(control);
@@ -110,7 +124,8 @@ TEST(PositiveControl, AnExpertThatSaysNothingGivesNoLimitButAReason) {
 TEST(PositiveControl, AMarginAboveEveryPlantedSizeIsSaid) {
   RandomStudy made(60, 20);
   made.options.thresholds.shift_pp = 12;
-  const PositiveControl control = run_positive_control(*made.scorer, made.study, made.input, made.options, made.progress);
+  const PositiveControl control =
+      run_positive_control(*made.scorer, made.study, made.input, made.options, made.progress);
   EXPECT_NE(control.obstacle.find("delta_B of 12.0 pp"), std::string::npos) << control.obstacle;
 }
 

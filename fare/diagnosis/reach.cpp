@@ -18,8 +18,8 @@ Items measured_items(const Study& study) {
   return items;
 }
 
-// The best point of some searches joins the verdict: the largest validation shift within tau where it is worth the name, else the
-// largest of all. `outcomes`: of the base, then of the points.
+// The best point of some searches joins the verdict: the largest validation shift within tau where it is worth the
+// name, else the largest of all. `outcomes`: of the base, then of the points.
 void carry(UpperBounds& bounds, const std::vector<ReachPick>& picks, const std::vector<std::string>& from,
            const std::string& control_class, const std::vector<Outcomes>& outcomes, const RoutedModel& model,
            const DiagnosisOptions& options) {
@@ -29,7 +29,8 @@ void carry(UpperBounds& bounds, const std::vector<ReachPick>& picks, const std::
   for (size_t i = 0; i < bounds.points.size(); ++i) {
     const ReachPoint& point = bounds.points[i];
     if (std::find(from.begin(), from.end(), point.bound) == from.end() || point.intervention.edits.empty()) continue;
-    const bool within = (!point.validation_drop_pp || *point.validation_drop_pp <= tau) && *point.validation_pp >= worth;
+    const bool within =
+        (!point.validation_drop_pp || *point.validation_drop_pp <= tau) && *point.validation_pp >= worth;
     if (!best || (within && !best_within) ||
         (within == best_within && *point.validation_pp > *bounds.points[*best].validation_pp)) {
       best = i;
@@ -52,13 +53,15 @@ void carry(UpperBounds& bounds, const std::vector<ReachPick>& picks, const std::
   int64_t changed = 0;
   const auto &base = outcomes[0].utility, &own = outcomes[*best + 1].utility;
   for (size_t u = 0; u < base.size(); ++u) changed += base[u].correct != own[u].correct;
-  candidate.validation_drop_discordance = base.empty() ? 0 : static_cast<double>(changed) / static_cast<double>(base.size());
+  candidate.validation_drop_discordance =
+      base.empty() ? 0 : static_cast<double>(changed) / static_cast<double>(base.size());
   candidate.within_tau = !point.validation_drop_pp || *point.validation_drop_pp <= tau;
   candidate.dose = point.dose;
   candidate.dose_reason = point.dose_reason;
   // Random directions of equal dose say something about a shift that counts; without one r3 is not met.
   if (*point.validation_pp >= worth / 2)
-    candidate.direction = [like = point.intervention, model, seed = options.seed](int64_t draw, bool restricted, double strength) {
+    candidate.direction = [like = point.intervention, model, seed = options.seed](int64_t draw, bool restricted,
+                                                                                  double strength) {
       return random_like(like, model, restricted, seed, draw, strength);
     };
   bounds.candidates.push_back(std::move(candidate));
@@ -90,7 +93,8 @@ UpperBounds measure_points(OutcomeSource& source, const std::vector<ReachPick>& 
     point.intervention = pick.intervention;
     point.breadth = pick.breadth;
     point.train_pp = shift_pp(study, pairs.first(num_train), base.first(num_train), edited.first(num_train), signs);
-    point.validation_pp = shift_pp(study, pairs.subspan(num_train), base.subspan(num_train), edited.subspan(num_train), signs);
+    point.validation_pp =
+        shift_pp(study, pairs.subspan(num_train), base.subspan(num_train), edited.subspan(num_train), signs);
     if (!items.utility.empty()) point.validation_drop_pp = drop_pp(outcomes[0].utility, outcomes[i + 1].utility);
     if (!doses.empty()) point.dose = doses[i];
     else point.dose_reason = "the study has no neutral text";
@@ -106,18 +110,20 @@ UpperBounds measure_points(OutcomeSource& source, const std::vector<ReachPick>& 
   return bounds;
 }
 
-Reach search_reach(Measurer& measurer, const SearchResult& search, const RouterProfile& profile, const std::vector<int>& signs,
-                   const ReachOptions& how, const DiagnosisOptions& options) {
+Reach search_reach(Measurer& measurer, const SearchResult& search, const RouterProfile& profile,
+                   const std::vector<int>& signs, const ReachOptions& how, const DiagnosisOptions& options) {
   Reach reach;
   reach.found = run_reach_searches(measurer, search, profile, signs, how, options);
   reach.bounds = measure_points(measurer, reach.found.picks, signs, options);
   reach.bounds.complete = {"static"};
-  if (reach.found.has("conditional_tokens") && reach.found.has("conditional_detector") && reach.found.has("conditional_low_rank"))
+  if (reach.found.has("conditional_tokens") && reach.found.has("conditional_detector") &&
+      reach.found.has("conditional_low_rank"))
     reach.bounds.complete.push_back("conditional");
   if (reach.found.has("router_only")) reach.bounds.complete.push_back("router_only");
   const Study& study = measurer.study();
   reach.oracle_train = measure_oracle(measurer, study.pairs_in(SplitPart::kTrain), signs, how, options, "train");
-  reach.oracle_validation = measure_oracle(measurer, study.pairs_in(SplitPart::kValidation), signs, how, options, "validation");
+  reach.oracle_validation =
+      measure_oracle(measurer, study.pairs_in(SplitPart::kValidation), signs, how, options, "validation");
   return reach;
 }
 

@@ -15,7 +15,8 @@ std::vector<Target> targets_of(const ReachBatch& batch, size_t request) {
   std::vector<Target> targets;
   const auto& continuation = batch.requests[request].continuation;
   const size_t first = static_cast<size_t>(batch.fed[request].num_context) - 1;
-  for (size_t j = 0; j < continuation.size(); ++j) targets.push_back({batch.packed.rows[request][first + j], continuation[j]});
+  for (size_t j = 0; j < continuation.size(); ++j)
+    targets.push_back({batch.packed.rows[request][first + j], continuation[j]});
   return targets;
 }
 
@@ -25,7 +26,8 @@ ReachBatch ReachBatches::make(std::span<const int64_t> pairs, std::span<const in
   const DecoderSpec& spec = model().spec();
   std::vector<const Request*> requests;
   for (const int64_t i : pairs)
-    for (const Request* request : {&study_.pairs[static_cast<size_t>(i)].stereo, &study_.pairs[static_cast<size_t>(i)].anti})
+    for (const Request* request :
+         {&study_.pairs[static_cast<size_t>(i)].stereo, &study_.pairs[static_cast<size_t>(i)].anti})
       requests.push_back(request);
   for (const int64_t u : utility)
     for (const Request& choice : study_.utility[static_cast<size_t>(u)].choices) requests.push_back(&choice);
@@ -35,8 +37,10 @@ ReachBatch ReachBatches::make(std::span<const int64_t> pairs, std::span<const in
   for (const Request* request : requests) fed.push_back(fed_part(*request, scorer_.max_length(), spec.vocab_size));
   for (const FedRequest& one : fed) {
     const int64_t length = static_cast<int64_t>(one.ids.size());
-    sequences.push_back({one.ids, {}, spec.rope.depends_on_length()
-                                          ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
+    sequences.push_back(
+        {one.ids,
+         {},
+         spec.rope.depends_on_length() ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
   }
   ReachBatch batch;
   std::vector<size_t> place(requests.size());  // of each request in the batch's order
@@ -52,7 +56,8 @@ ReachBatch ReachBatches::make(std::span<const int64_t> pairs, std::span<const in
 
   size_t next = 0;
   for (const int64_t i : pairs) {
-    ReachBatch::PairRows rows{i, study_.axis_of[static_cast<size_t>(i)], targets_of(batch, place[next]), targets_of(batch, place[next + 1])};
+    ReachBatch::PairRows rows{i, study_.axis_of[static_cast<size_t>(i)], targets_of(batch, place[next]),
+                              targets_of(batch, place[next + 1])};
     next += 2;
     batch.pairs.push_back(std::move(rows));
   }
@@ -79,7 +84,8 @@ ReachBatch ReachBatches::make(std::span<const int64_t> pairs, std::span<const in
 std::vector<ReachBatch> ReachBatches::make_all(std::span<const int64_t> pairs, std::span<const int64_t> utility,
                                                int64_t pairs_per_batch) const {
   std::vector<ReachBatch> batches;
-  const size_t count = std::max<size_t>(1, (pairs.size() + static_cast<size_t>(pairs_per_batch) - 1) / static_cast<size_t>(pairs_per_batch));
+  const size_t count = std::max<size_t>(
+      1, (pairs.size() + static_cast<size_t>(pairs_per_batch) - 1) / static_cast<size_t>(pairs_per_batch));
   for (size_t b = 0; b < count; ++b) {
     const auto part = [&](std::span<const int64_t> all) {
       const size_t begin = all.size() * b / count, end = all.size() * (b + 1) / count;
@@ -129,8 +135,9 @@ ReachPass ReachBatches::read(const ReachBatch& batch, const at::Tensor& h_TD) co
   }
   if (!batch.answer_rows.empty() && batch.base_log_p_RV.defined()) {
     const at::Tensor edited_RV = log_probabilities(model(), h_TD, batch.answer_rows);
-    pass.kl_nats = std::max(0.0, (batch.base_log_p_RV.exp() * (batch.base_log_p_RV - edited_RV)).sum(at::kDouble).item<double>() /
-                                     static_cast<double>(batch.answer_rows.size()));
+    pass.kl_nats =
+        std::max(0.0, (batch.base_log_p_RV.exp() * (batch.base_log_p_RV - edited_RV)).sum(at::kDouble).item<double>() /
+                          static_cast<double>(batch.answer_rows.size()));
   }
   return pass;
 }

@@ -97,8 +97,8 @@ std::vector<double> BiasControl::pruned(std::span<const double> theta) const {
   return kept;
 }
 
-void BiasControl::add_gradient(std::span<const double>, const LayerGradient& layer, const at::Tensor& dz_TE, const ScopedEdit& edit,
-                               std::span<double> gradient) const {
+void BiasControl::add_gradient(std::span<const double>, const LayerGradient& layer, const at::Tensor& dz_TE,
+                               const ScopedEdit& edit, std::span<double> gradient) const {
   const size_t l = index_of(layers_, layer.layer);
   const at::Tensor factor = row_factor(edit, layer.router_input_TD);
   const at::Tensor slope_E = (factor.defined() ? dz_TE * factor : dz_TE).sum(0) * layers_[l].sigma;
@@ -116,7 +116,8 @@ int64_t LowRankControl::breadth(std::span<const double> theta) const {
     for (int64_t e = 0; e < num_experts_; ++e) {
       double largest = 0;
       for (int64_t j = 0; j < rank_; ++j)
-        largest = std::max(largest, std::abs(theta[l * static_cast<size_t>(per_layer()) + static_cast<size_t>(j * num_experts_ + e)]));
+        largest = std::max(
+            largest, std::abs(theta[l * static_cast<size_t>(per_layer()) + static_cast<size_t>(j * num_experts_ + e)]));
       count += largest > kSmallSigmas;
     }
   return count;
@@ -135,7 +136,8 @@ Intervention LowRankControl::intervention(std::span<const double> theta, bool ke
       delta.inputs.push_back(numbers(inputs_JD[j]));
       delta.offsets.push_back(offsets[static_cast<size_t>(j)]);
       std::vector<double> outputs;
-      for (int64_t e = 0; e < num_experts_; ++e) outputs.push_back(own[static_cast<size_t>(j * num_experts_ + e)] * layers_[l].sigma);
+      for (int64_t e = 0; e < num_experts_; ++e)
+        outputs.push_back(own[static_cast<size_t>(j * num_experts_ + e)] * layers_[l].sigma);
       delta.outputs.push_back(std::move(outputs));
     }
     Edit edit{std::move(delta), {layers_[l].layer}, {}};
@@ -169,19 +171,20 @@ std::vector<double> LowRankControl::start(const std::map<int64_t, at::Tensor>& s
     // Left singular vectors of the slope: unit directions of the standardised input. A matrix without slope has none.
     const auto [u_DK, s_K, v_KE] = at::linalg_svd(slope_DE.at(layers_[l].layer), false);
     const std::vector<double> along = numbers(u_DK.narrow(1, 0, std::min<int64_t>(rank_, u_DK.size(1))).t());
-    std::copy(along.begin(), along.end(),
-              theta.begin() + static_cast<int64_t>(l) * per_layer() + rank_ * num_experts_);
+    std::copy(along.begin(), along.end(), theta.begin() + static_cast<int64_t>(l) * per_layer() + rank_ * num_experts_);
   }
   return theta;
 }
 
-std::optional<Intervention> random_like(const Intervention& intervention, const RoutedModel& model, bool restricted, uint64_t seed,
-                                        int64_t draw, double strength) {
+std::optional<Intervention> random_like(const Intervention& intervention, const RoutedModel& model, bool restricted,
+                                        uint64_t seed, int64_t draw, double strength) {
   Intervention result = intervention;
   bool any = false;
   for (size_t i = 0; i < result.edits.size(); ++i) {
-    const RandomStream order(seed, restricted ? "reach/outside" : "reach/anywhere", static_cast<uint32_t>(draw), static_cast<uint32_t>(2 * i));
-    const RandomStream side(seed, restricted ? "reach/outside" : "reach/anywhere", static_cast<uint32_t>(draw), static_cast<uint32_t>(2 * i + 1));
+    const RandomStream order(seed, restricted ? "reach/outside" : "reach/anywhere", static_cast<uint32_t>(draw),
+                             static_cast<uint32_t>(2 * i));
+    const RandomStream side(seed, restricted ? "reach/outside" : "reach/anywhere", static_cast<uint32_t>(draw),
+                            static_cast<uint32_t>(2 * i + 1));
     std::vector<int32_t> experts(static_cast<size_t>(model.router.num_experts));
     for (size_t e = 0; e < experts.size(); ++e) experts[e] = static_cast<int32_t>(e);
     std::sort(experts.begin(), experts.end(), [&](int32_t a, int32_t b) {
@@ -189,10 +192,13 @@ std::optional<Intervention> random_like(const Intervention& intervention, const 
     });
     if (auto* add = std::get_if<AddLogit>(&result.edits[i].op)) {
       if (restricted)
-        std::erase_if(experts, [&](int32_t e) { return std::find(add->experts.begin(), add->experts.end(), e) != add->experts.end(); });
+        std::erase_if(experts, [&](int32_t e) {
+          return std::find(add->experts.begin(), add->experts.end(), e) != add->experts.end();
+        });
       experts.resize(std::min(experts.size(), add->values.size()));
       std::vector<double> values;
-      for (size_t e = 0; e < experts.size(); ++e) values.push_back(std::abs(add->values[e]) * strength * (side.bit(e) ? 1 : -1));
+      for (size_t e = 0; e < experts.size(); ++e)
+        values.push_back(std::abs(add->values[e]) * strength * (side.bit(e) ? 1 : -1));
       add->experts = experts;
       add->values = values;
       any = any || !experts.empty();
@@ -200,7 +206,8 @@ std::optional<Intervention> random_like(const Intervention& intervention, const 
       // Every expert has its part: the directions go to others, each with a side of its own.
       for (std::vector<double>& outputs : delta->outputs) {
         const std::vector<double> own = outputs;
-        for (size_t e = 0; e < own.size(); ++e) outputs[static_cast<size_t>(experts[e])] = own[e] * strength * (side.bit(e) ? 1 : -1);
+        for (size_t e = 0; e < own.size(); ++e)
+          outputs[static_cast<size_t>(experts[e])] = own[e] * strength * (side.bit(e) ? 1 : -1);
       }
       any = true;
     }

@@ -58,7 +58,8 @@ std::optional<double> area_under_curve(std::span<const double> scores, std::span
   return (sum - count * (count + 1) / 2) / (count * others);
 }
 
-std::vector<Detector> fit_detectors(const std::vector<ControlLayer>& layers, const LabelledInputs& fit, const LabelledInputs& held_out) {
+std::vector<Detector> fit_detectors(const std::vector<ControlLayer>& layers, const LabelledInputs& fit,
+                                    const LabelledInputs& held_out) {
   const at::NoGradGuard no_grad;
   const auto inside = std::count(fit.inside_T.begin(), fit.inside_T.end(), uint8_t{1});
   const auto outside = static_cast<int64_t>(fit.inside_T.size()) - inside;

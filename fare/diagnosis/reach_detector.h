@@ -26,10 +26,11 @@ std::vector<ControlLayer> control_layers(const LabelledInputs& inputs, const std
 struct Detector {
   int64_t layer = 0;
   InputGate gate;
-  std::optional<double> auc;   // on the rows of `held_out`; none when they are all of one kind
+  std::optional<double> auc;  // on the rows of `held_out`; none when they are all of one kind
 };
 // One per layer; empty when the rows to fit on are all of one kind.
-std::vector<Detector> fit_detectors(const std::vector<ControlLayer>& layers, const LabelledInputs& fit, const LabelledInputs& held_out);
+std::vector<Detector> fit_detectors(const std::vector<ControlLayer>& layers, const LabelledInputs& fit,
+                                    const LabelledInputs& held_out);
 
 // Share of (positive, negative) pairs that the scores order right, ties half (Mann-Whitney). None without both kinds.
 std::optional<double> area_under_curve(std::span<const double> scores, std::span<const uint8_t> positive);

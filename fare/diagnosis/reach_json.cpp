@@ -13,7 +13,8 @@ OrderedJson row_json(const ReachPoint& point, const Shift& test) {
   json["bound"] = point.bound;
   json["control_class"] = point.control_class;
   json["constraint"] = point.constraint;
-  put_field(json, "candidate", point.candidate.empty() ? std::nullopt : std::optional(point.candidate), "not carried as a candidate");
+  put_field(json, "candidate", point.candidate.empty() ? std::nullopt : std::optional(point.candidate),
+            "not carried as a candidate");
   put_field(json, "breadth", point.breadth, "routes are chosen token by token");
   put_field(json, "train_pp", point.train_pp, "measured on validation and test only");
   put_field(json, "validation_pp", point.validation_pp, "not measured on validation");
@@ -27,8 +28,8 @@ OrderedJson row_json(const ReachPoint& point, const Shift& test) {
 
 OrderedJson not_run_json(const std::string& bound, const std::string& control_class, const std::string& reason) {
   OrderedJson json = {{"bound", bound}, {"control_class", control_class}, {"constraint", "none"}};
-  for (const char* field : {"candidate", "breadth", "train_pp", "validation_pp", "validation_drop_pp", "test_pp", "test_interval",
-                            "upper_bound_pp", "dose_nats"})
+  for (const char* field : {"candidate", "breadth", "train_pp", "validation_pp", "validation_drop_pp", "test_pp",
+                            "test_interval", "upper_bound_pp", "dose_nats"})
     put_null(json, field, reason);
   return json;
 }
@@ -38,7 +39,8 @@ std::vector<std::string> reading(const OrderedJson& rows, const Thresholds& thre
   const auto best = [&](const std::string& control_class, const std::string& constraint) {
     std::optional<double> value;
     for (const OrderedJson& row : rows) {
-      if (row.at("control_class") != control_class || row.at("constraint") != constraint || row.at("test_pp").is_null()) continue;
+      if (row.at("control_class") != control_class || row.at("constraint") != constraint || row.at("test_pp").is_null())
+        continue;
       value = std::max(value.value_or(-1e9), row.at("test_pp").get<double>());
     }
     return value;
@@ -51,29 +53,39 @@ std::vector<std::string> reading(const OrderedJson& rows, const Thresholds& thre
       const bool free = constraint == std::string("none");
       const auto other = best(control_class, constraint), own = free ? fixed : fixed_cheap;
       if (!other || *other < delta || *other < own.value_or(0) + delta) continue;
-      sentences.push_back(fmt::format("{} reaches {:.1f} pp{} where static control reaches {}: the limit is that of one setting for all tokens, "
-                                      "not of the experts.", what, *other, free ? "" : " within tau",
-                                      own ? fmt::format("{:.1f} pp", *own) : std::string("nothing")));
+      sentences.push_back(fmt::format(
+          "{} reaches {:.1f} pp{} where static control reaches {}: the limit is that of one setting for all tokens, "
+          "not of the experts.",
+          what, *other, free ? "" : " within tau", own ? fmt::format("{:.1f} pp", *own) : std::string("nothing")));
     }
   };
   larger("conditional", "Token-conditional control");
   larger("router_only", "A trained router");
   if (const auto oracle = best("oracle", "none"))
     sentences.push_back(*oracle < delta
-                            ? fmt::format("Even the best of the sampled routes, chosen with the answer in sight, moves {:.1f} pp: what the routed "
-                                          "experts can express at the critical token is the limit.", *oracle)
-                            : fmt::format("The best of the sampled routes, chosen with the answer in sight, moves {:.1f} pp: the routed experts can "
-                                          "express it at the critical token. An oracle is a bound, not a method.", *oracle));
+                            ? fmt::format("Even the best of the sampled routes, chosen with the answer in sight, moves "
+                                          "{:.1f} pp: what the routed "
+                                          "experts can express at the critical token is the limit.",
+                                          *oracle)
+                            : fmt::format("The best of the sampled routes, chosen with the answer in sight, moves "
+                                          "{:.1f} pp: the routed experts can "
+                                          "express it at the critical token. An oracle is a bound, not a method.",
+                                          *oracle));
   if (fixed && *fixed < delta)
-    sentences.push_back(fmt::format("No static control found moves {:.1f} pp on the test split. This says what these searches did not find, not that "
-                                    "nothing exists.", delta));
+    sentences.push_back(
+        fmt::format("No static control found moves {:.1f} pp on the test split. This says what these searches did not "
+                    "find, not that "
+                    "nothing exists.",
+                    delta));
   return sentences;
 }
 
 OrderedJson curve_json(const OracleCurve& curve, const std::string& split) {
   OrderedJson rows = OrderedJson::array();
   for (size_t i = 0; i < curve.shifts.size(); ++i)
-    rows.push_back({{"split", split}, {"routes", curve.draws[i]}, {"shift_pp", curve.shifts[i].value_pp},
+    rows.push_back({{"split", split},
+                    {"routes", curve.draws[i]},
+                    {"shift_pp", curve.shifts[i].value_pp},
                     {"interval", {curve.shifts[i].interval95.low, curve.shifts[i].interval95.high}}});
   return rows;
 }
@@ -81,7 +93,8 @@ OrderedJson curve_json(const OracleCurve& curve, const std::string& split) {
 }  // namespace
 
 OrderedJson reach_json(const SearchResult& search, std::span<const Shift> candidate_shift, const Reach& reach,
-                       std::span<const Shift> point_shift, const OracleCurve& oracle_test, const Thresholds& thresholds) {
+                       std::span<const Shift> point_shift, const OracleCurve& oracle_test,
+                       const Thresholds& thresholds) {
   OrderedJson rows = OrderedJson::array();
   for (size_t i = 0; i < search.candidates.size(); ++i) {
     const SearchCandidate& candidate = search.candidates[i];
@@ -97,7 +110,8 @@ OrderedJson reach_json(const SearchResult& search, std::span<const Shift> candid
     point.dose_reason = candidate.dose_reason;
     rows.push_back(row_json(point, candidate_shift[i]));
   }
-  for (size_t i = 0; i < reach.bounds.points.size(); ++i) rows.push_back(row_json(reach.bounds.points[i], point_shift[i]));
+  for (size_t i = 0; i < reach.bounds.points.size(); ++i)
+    rows.push_back(row_json(reach.bounds.points[i], point_shift[i]));
   if (!oracle_test.shifts.empty()) {
     ReachPoint point;
     point.bound = "oracle";
@@ -111,7 +125,9 @@ OrderedJson reach_json(const SearchResult& search, std::span<const Shift> candid
     return std::any_of(rows.begin(), rows.end(), [&](const OrderedJson& row) { return row.at("bound") == bound; });
   };
   for (const char* bound : {"conditional_tokens", "conditional_detector", "conditional_low_rank"})
-    if (!has(bound)) rows.push_back(not_run_json(bound, "conditional", "the texts of the train pairs have no demographic token that is fed"));
+    if (!has(bound))
+      rows.push_back(
+          not_run_json(bound, "conditional", "the texts of the train pairs have no demographic token that is fed"));
   if (!has("router_only")) rows.push_back(not_run_json("router_only", "router_only", oracle_test.reason));
   if (!has("oracle")) rows.push_back(not_run_json("oracle", "oracle", oracle_test.reason));
 
@@ -126,10 +142,12 @@ OrderedJson reach_json(const SearchResult& search, std::span<const Shift> candid
   }
   json["router_restarts"] = OrderedJson::array();
   for (const ReachFound::Restart& restart : reach.found.router_restarts)
-    json["router_restarts"].push_back({{"learning_rate", restart.learning_rate}, {"preference_accuracy", restart.preference_accuracy},
+    json["router_restarts"].push_back({{"learning_rate", restart.learning_rate},
+                                       {"preference_accuracy", restart.preference_accuracy},
                                        {"adoption", restart.adoption}});
   json["oracle"] = OrderedJson::array();
-  for (const auto& [curve, split] : {std::pair{&reach.oracle_train, "train"}, {&reach.oracle_validation, "validation"}, {&oracle_test, "test"}})
+  for (const auto& [curve, split] :
+       {std::pair{&reach.oracle_train, "train"}, {&reach.oracle_validation, "validation"}, {&oracle_test, "test"}})
     for (const OrderedJson& row : curve_json(*curve, split)) json["oracle"].push_back(row);
   json["reading"] = reading(rows, thresholds);
   return json;

@@ -16,11 +16,13 @@ constexpr int64_t kPairsPerBatch = 128;
 at::Tensor index_of(const std::vector<int64_t>& rows) { return at::tensor(at::ArrayRef<int64_t>(rows), at::kLong); }
 
 at::Tensor some_rows(const at::Tensor& all, std::span<const int64_t> which) {
-  return which.empty() ? all : all.index_select(0, at::tensor(at::ArrayRef<int64_t>(which.data(), which.size()), at::kLong));
+  return which.empty() ? all
+                       : all.index_select(0, at::tensor(at::ArrayRef<int64_t>(which.data(), which.size()), at::kLong));
 }
 
 // Weights of routes by the rule of the model, scaled to the sum of the executed route's.
-at::Tensor route_weights(const at::Tensor& logits_NE, const at::Tensor& base_NK, const at::Tensor& ids_NGK, const RouterSpec& spec) {
+at::Tensor route_weights(const at::Tensor& logits_NE, const at::Tensor& base_NK, const at::Tensor& ids_NGK,
+                         const RouterSpec& spec) {
   const at::Tensor p_NE = logits_NE.softmax(-1);
   const at::Tensor chosen = p_NE.unsqueeze(1).expand({-1, ids_NGK.size(1), -1}).gather(2, ids_NGK);
   at::Tensor sum_N = at::full({p_NE.size(0)}, spec.scaling_factor, at::kFloat);
@@ -80,7 +82,9 @@ CriticalRowsResult critical_rows(const ReachBatches& batches, std::span<const in
       for (const auto* list : {&pair.alignment.before, &pair.alignment.after})
         for (const auto& place : *list) {
           const int64_t a = place.stereo - first_stereo, b = place.anti - first_anti;
-          if (a < 0 || b < 0 || a >= static_cast<int64_t>(on_stereo.size()) || b >= static_cast<int64_t>(on_anti.size())) continue;
+          if (a < 0 || b < 0 || a >= static_cast<int64_t>(on_stereo.size()) ||
+              b >= static_cast<int64_t>(on_anti.size()))
+            continue;
           const double difference = std::abs(on_stereo[static_cast<size_t>(a)] - on_anti[static_cast<size_t>(b)]);
           if (difference > largest) largest = difference, best = &place;
         }
@@ -108,10 +112,12 @@ CriticalRowsResult critical_rows(const ReachBatches& batches, std::span<const in
     ids.push_back(route.ids_TK.index_select(0, where).to(at::kLong));
     std::vector<at::Tensor> each;
     for (int64_t e = 0; e < num_experts; ++e)
-      each.push_back(expert_output(inputs.back(), model.family().expert(last, e), model.execution().backend).to(at::kFloat));
+      each.push_back(
+          expert_output(inputs.back(), model.family().expert(last, e), model.execution().backend).to(at::kFloat));
     outputs.push_back(at::stack(each, 1));
   }
-  if (result.rows.empty()) return {std::nullopt, "no pair has a token that both of its texts predict from matching positions"};
+  if (result.rows.empty())
+    return {std::nullopt, "no pair has a token that both of its texts predict from matching positions"};
   result.rest_ND = at::cat(rest);
   result.input_ND = at::cat(inputs).to(at::kFloat);
   result.logits_NE = at::cat(logits);
@@ -120,12 +126,13 @@ CriticalRowsResult critical_rows(const ReachBatches& batches, std::span<const in
   return {std::move(result), ""};
 }
 
-at::Tensor margin_parts(const Model& model, const CriticalRows& critical, const at::Tensor& ids_NGK, std::span<const int64_t> which) {
+at::Tensor margin_parts(const Model& model, const CriticalRows& critical, const at::Tensor& ids_NGK,
+                        std::span<const int64_t> which) {
   const at::NoGradGuard no_grad;
   const int64_t last = model.spec().num_layers - 1, draws = ids_NGK.size(1);
   const at::Tensor rest_ND = some_rows(critical.rest_ND, which), outputs_NED = some_rows(critical.outputs_NED, which);
-  const at::Tensor weights_NGK = route_weights(some_rows(critical.logits_NE, which), some_rows(critical.base_ids_NK, which), ids_NGK,
-                                               model.router(last));
+  const at::Tensor weights_NGK = route_weights(some_rows(critical.logits_NE, which),
+                                               some_rows(critical.base_ids_NK, which), ids_NGK, model.router(last));
   const int64_t num_rows = rest_ND.size(0);
   at::Tensor dense_NGE = at::zeros({num_rows, draws, outputs_NED.size(1)}, at::kFloat);
   dense_NGE.scatter_add_(2, ids_NGK, weights_NGK);
@@ -148,8 +155,8 @@ at::Tensor margin_parts(const Model& model, const CriticalRows& critical, const 
   return parts_NG;
 }
 
-at::Tensor sample_routes(const Model& model, const CriticalRows& critical, const at::Tensor& logits_NE, int64_t draws, bool explore,
-                         uint64_t seed, const std::string& label, std::span<const int64_t> which) {
+at::Tensor sample_routes(const Model& model, const CriticalRows& critical, const at::Tensor& logits_NE, int64_t draws,
+                         bool explore, uint64_t seed, const std::string& label, std::span<const int64_t> which) {
   const at::Tensor log_p = logits_NE.log_softmax(-1).contiguous();
   const int64_t num_rows = log_p.size(0), num_experts = log_p.size(1);
   at::Tensor keys_NGE = at::empty({num_rows, draws, num_experts}, at::kFloat);
@@ -157,7 +164,8 @@ at::Tensor sample_routes(const Model& model, const CriticalRows& critical, const
   const float* score = log_p.const_data_ptr<float>();
   for (int64_t n = 0; n < num_rows; ++n) {
     const int64_t row = which.empty() ? n : which[static_cast<size_t>(n)];
-    const RandomStream stream(seed, label, static_cast<uint32_t>(critical.pairs[critical.rows[static_cast<size_t>(row)].pair]),
+    const RandomStream stream(seed, label,
+                              static_cast<uint32_t>(critical.pairs[critical.rows[static_cast<size_t>(row)].pair]),
                               static_cast<uint32_t>(row));
     for (int64_t i = 0; i < draws * num_experts; ++i) {
       const bool uniform = explore && (i / num_experts) % 2 == 1;
@@ -170,16 +178,19 @@ at::Tensor sample_routes(const Model& model, const CriticalRows& critical, const
 }
 
 std::vector<std::vector<double>> oracle_margins(const Model& model, const Study& study, const CriticalRows& critical,
-                                                const std::vector<int>& signs, std::span<const int64_t> draws, uint64_t seed) {
+                                                const std::vector<int>& signs, std::span<const int64_t> draws,
+                                                uint64_t seed) {
   const int64_t most = *std::max_element(draws.begin(), draws.end());
   const int64_t num_rows = static_cast<int64_t>(critical.rows.size());
   std::vector<std::vector<double>> margins(draws.size(), critical.margin);
-  std::vector<std::vector<double>> gains(draws.size(), std::vector<double>(critical.pairs.size(), 0.0));  // fall of sigma m
+  std::vector<std::vector<double>> gains(draws.size(),
+                                         std::vector<double>(critical.pairs.size(), 0.0));  // fall of sigma m
   constexpr int64_t kRows = 128;
   for (int64_t begin = 0; begin < num_rows; begin += kRows) {
     std::vector<int64_t> which(static_cast<size_t>(std::min(kRows, num_rows - begin)));
     std::iota(which.begin(), which.end(), begin);
-    const at::Tensor sampled = sample_routes(model, critical, some_rows(critical.logits_NE, which), most, true, seed, "reach/oracle", which);
+    const at::Tensor sampled =
+        sample_routes(model, critical, some_rows(critical.logits_NE, which), most, true, seed, "reach/oracle", which);
     const at::Tensor all = at::cat({some_rows(critical.base_ids_NK, which).unsqueeze(1), sampled}, 1);
     const at::Tensor parts_NG = margin_parts(model, critical, all, which);
     const double* part = parts_NG.const_data_ptr<double>();
@@ -202,8 +213,8 @@ std::vector<std::vector<double>> oracle_margins(const Model& model, const Study&
   return margins;
 }
 
-at::Tensor preference_slope(const at::Tensor& better_K, const at::Tensor& executed_K, double gain, double margin, double beta,
-                            int64_t num_experts) {
+at::Tensor preference_slope(const at::Tensor& better_K, const at::Tensor& executed_K, double gain, double margin,
+                            double beta, int64_t num_experts) {
   const double size = -gain * (1 - 1 / (1 + std::exp(-margin))) * beta;
   at::Tensor slope_E = at::zeros({num_experts}, at::kFloat);
   slope_E.index_add_(0, better_K, at::full({better_K.size(0)}, size, at::kFloat));
@@ -224,7 +235,8 @@ TrainedRouter train_router(const ReachBatches& batches, const CriticalRows& crit
 
   // The change of the router on the standardised input, with a bias: [E, D + 1].
   const at::Tensor wide_ND = at::cat({x_ND, at::ones({x_ND.size(0), 1})}, 1);
-  at::Tensor change = at::zeros({num_experts, wide_ND.size(1)}, at::kFloat), first = at::zeros_like(change), second = at::zeros_like(change);
+  at::Tensor change = at::zeros({num_experts, wide_ND.size(1)}, at::kFloat), first = at::zeros_like(change),
+             second = at::zeros_like(change);
   TrainedRouter trained;
   const int64_t per_epoch = (static_cast<int64_t>(critical.pairs.size()) + how.pairs_per_step - 1) / how.pairs_per_step;
   const int64_t total = std::max<int64_t>(1, how.epochs * per_epoch);
@@ -233,18 +245,22 @@ TrainedRouter train_router(const ReachBatches& batches, const CriticalRows& crit
     std::vector<size_t> order(critical.pairs.size());
     std::iota(order.begin(), order.end(), size_t{0});
     const RandomStream shuffle(how.seed, "reach/router-order", static_cast<uint32_t>(epoch));
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return std::pair(shuffle.u64(a), a) < std::pair(shuffle.u64(b), b); });
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return std::pair(shuffle.u64(a), a) < std::pair(shuffle.u64(b), b); });
     compared = ordered = adopted = 0;
     for (int64_t begin = 0; begin < static_cast<int64_t>(order.size()); begin += how.pairs_per_step, ++step) {
       progress.check();
       std::vector<int64_t> which;
-      for (int64_t i = begin; i < std::min<int64_t>(begin + how.pairs_per_step, static_cast<int64_t>(order.size())); ++i)
+      for (int64_t i = begin; i < std::min<int64_t>(begin + how.pairs_per_step, static_cast<int64_t>(order.size()));
+           ++i)
         for (const int64_t n : rows_of[order[static_cast<size_t>(i)]]) which.push_back(n);
       if (which.empty()) continue;
       const at::Tensor now_NE = some_rows(critical.logits_NE, which) + at::mm(some_rows(wide_ND, which), change.t());
       const at::Tensor executed_NK = std::get<1>(now_NE.topk(top_k, -1));
-      const at::Tensor sampled = sample_routes(model, critical, now_NE, how.draws, true, how.seed, "reach/router/" + std::to_string(step), which);
-      const at::Tensor all = at::cat({executed_NK.unsqueeze(1), some_rows(critical.base_ids_NK, which).unsqueeze(1), sampled}, 1);
+      const at::Tensor sampled = sample_routes(model, critical, now_NE, how.draws, true, how.seed,
+                                               "reach/router/" + std::to_string(step), which);
+      const at::Tensor all =
+          at::cat({executed_NK.unsqueeze(1), some_rows(critical.base_ids_NK, which).unsqueeze(1), sampled}, 1);
       // Weights are those of the router as it is now.
       CriticalRows moved = critical;
       moved.logits_NE = critical.logits_NE.clone();
@@ -258,9 +274,11 @@ TrainedRouter train_router(const ReachBatches& batches, const CriticalRows& crit
         // Its own base part is exact only under the base weights; the difference to them is part of what is trained.
         margin[pair] += part[static_cast<int64_t>(n)][0];
       }
-      const at::Tensor base_parts = margin_parts(model, critical, some_rows(critical.base_ids_NK, which).unsqueeze(1), which);
+      const at::Tensor base_parts =
+          margin_parts(model, critical, some_rows(critical.base_ids_NK, which).unsqueeze(1), which);
       for (size_t n = 0; n < which.size(); ++n)
-        margin[critical.rows[static_cast<size_t>(which[n])].pair] -= base_parts.accessor<double, 2>()[static_cast<int64_t>(n)][0];
+        margin[critical.rows[static_cast<size_t>(which[n])].pair] -=
+            base_parts.accessor<double, 2>()[static_cast<int64_t>(n)][0];
       at::Tensor slope = at::zeros_like(change);
       int64_t used = 0;
       const at::Tensor gap_NE = now_NE.log_softmax(-1) - some_rows(critical.logits_NE, which).log_softmax(-1);
@@ -281,7 +299,9 @@ TrainedRouter train_router(const ReachBatches& batches, const CriticalRows& crit
           continue;
         }
         const at::Tensor better_K = all[n][best], executed_K = executed_NK[n];
-        const double m = how.beta * (gap_NE[n].index_select(0, better_K).sum() - gap_NE[n].index_select(0, executed_K).sum()).item<double>();
+        const double m =
+            how.beta *
+            (gap_NE[n].index_select(0, better_K).sum() - gap_NE[n].index_select(0, executed_K).sum()).item<double>();
         if (m > 0) ++ordered;
         slope += at::outer(preference_slope(better_K, executed_K, loss - lowest, m, how.beta, num_experts),
                            wide_ND[which[static_cast<size_t>(n)]]);
@@ -293,8 +313,11 @@ TrainedRouter train_router(const ReachBatches& batches, const CriticalRows& crit
         if (norm > 1) slope = slope / norm;
         first = 0.9 * first + 0.1 * slope;
         second = 0.999 * second + 0.001 * slope * slope;
-        const double n = static_cast<double>(step + 1), rate = how.learning_rate * 0.5 * (1 + std::cos(M_PI * static_cast<double>(step) / static_cast<double>(total)));
-        change = change - rate * (first / (1 - std::pow(0.9, n))) / ((second / (1 - std::pow(0.999, n))).sqrt() + 1e-12);
+        const double n = static_cast<double>(step + 1),
+                     rate = how.learning_rate * 0.5 *
+                            (1 + std::cos(M_PI * static_cast<double>(step) / static_cast<double>(total)));
+        change =
+            change - rate * (first / (1 - std::pow(0.9, n))) / ((second / (1 - std::pow(0.999, n))).sqrt() + 1e-12);
       }
       const int64_t count = std::min(how.snapshots, total);
       if ((step + 1) * count / total != step * count / total) {

@@ -36,7 +36,8 @@ class Adam {
 // Weights of the axes and the price of the drop, moved as methods A5.3 says.
 class Duals {
  public:
-  Duals(const ReachTask& task, const ReachSteps& steps) : task_(task), eta_mu_(steps.eta_mu), weights_(task.signs->size(), 1.0) {
+  Duals(const ReachTask& task, const ReachSteps& steps)
+      : task_(task), eta_mu_(steps.eta_mu), weights_(task.signs->size(), 1.0) {
     const double groups = static_cast<double>(weights_.size());
     eta_w_ = std::sqrt(std::log(std::max(groups, 2.0)) / static_cast<double>(2 * steps.steps));
     for (double& w : weights_) w /= groups;
@@ -68,8 +69,8 @@ bool keeps(int64_t step, const ReachSteps& steps) {
 using Step = std::function<std::vector<double>(const ReachBatch& batch, const std::vector<double>& theta, Duals& duals,
                                                int64_t step, int64_t done, bool constrained)>;
 
-std::vector<std::vector<double>> two_halves(const ReachTask& task, const FreeControl& control, std::vector<double> theta,
-                                            const ReachSteps& steps, const Step& step_of) {
+std::vector<std::vector<double>> two_halves(const ReachTask& task, const FreeControl& control,
+                                            std::vector<double> theta, const ReachSteps& steps, const Step& step_of) {
   std::vector<std::vector<double>> snapshots;
   Duals duals(task, steps);
   for (const bool constrained : {false, true}) {
@@ -88,7 +89,8 @@ std::vector<std::vector<double>> two_halves(const ReachTask& task, const FreeCon
 }
 
 // dM/dh of the objective at a pass's last residual stream.
-at::Tensor objective_gradient(const Model& model, const ReachBatch& batch, const at::Tensor& h_TD, const BiasTerm& term, double mu) {
+at::Tensor objective_gradient(const Model& model, const ReachBatch& batch, const at::Tensor& h_TD, const BiasTerm& term,
+                              double mu) {
   std::vector<ScoredToken> scored;
   for (size_t p = 0; p < batch.pairs.size(); ++p) {
     if (term.slope[p] == 0) continue;
@@ -104,7 +106,8 @@ at::Tensor objective_gradient(const Model& model, const ReachBatch& batch, const
     const at::Tensor index = at::tensor(at::ArrayRef<int32_t>(rows.data(), rows.size()), at::kInt).to(at::kLong);
     const at::Tensor leaf = h_TD.index_select(0, index).requires_grad_(true);
     const at::Tensor base_p = batch.base_log_p_RV.narrow(0, static_cast<int64_t>(begin), index.size(0)).exp();
-    const at::Tensor cost = -(base_p * model.head(leaf).log_softmax(-1)).sum() * (mu / static_cast<double>(batch.answer_rows.size()));
+    const at::Tensor cost =
+        -(base_p * model.head(leaf).log_softmax(-1)).sum() * (mu / static_cast<double>(batch.answer_rows.size()));
     gradient_TD.index_add_(0, index, torch::autograd::grad({cost}, {leaf})[0]);
   }
   return gradient_TD;
@@ -137,63 +140,72 @@ BiasTerm bias_term(const ReachBatch& batch, std::span<const double> margins, con
   return term;
 }
 
-std::vector<std::vector<double>> descend_by_gradient(const ReachTask& task, const FreeControl& control, std::vector<double> theta,
-                                                     const ReachSteps& steps) {
+std::vector<std::vector<double>> descend_by_gradient(const ReachTask& task, const FreeControl& control,
+                                                     std::vector<double> theta, const ReachSteps& steps) {
   const ReachBatches& batches = *task.batches;
   const Model& model = batches.model();
-  return two_halves(task, control, std::move(theta), steps,
-                    [&](const ReachBatch& batch, const std::vector<double>& now, Duals& duals, int64_t step, int64_t, bool constrained) {
-    const Intervention intervention = control.intervention(now, true);
-    const LayerEdits edits = batches.edits_of(batch, intervention);
-    const double share = steps.steps > 1 ? static_cast<double>(step) / static_cast<double>(steps.steps - 1) : 1;
-    const double temperature = steps.temperature_from * std::pow(steps.temperature_to / steps.temperature_from, share);
-    std::vector<double> gradient(now.size(), 0.0);
-    GradientOptions how;
-    how.edits = &edits;
-    how.every_expert = true;
-    how.lowest_layer = edits.begin()->first;
-    const HeadGradient head = [&](const at::Tensor& h_TD) {
-      const ReachPass pass = batches.read(batch, h_TD);
-      const BiasTerm term = bias_term(batch, pass.margins, *task.signs, duals.axis_weights(), task.tau_nats);
-      const at::Tensor slope_TD = objective_gradient(model, batch, h_TD, term, constrained ? duals.mu() : 0);
-      duals.move(batch, pass, term, constrained);
-      return slope_TD;
-    };
-    router_gradients(model, batch.packed.pack, head, how, [&](const LayerGradient& layer) {
-      const auto found = edits.find(layer.layer);
-      if (found == edits.end()) return;
-      const at::Tensor dz_TE = dense_logit_gradients(layer.logits_TE, layer.dots_TE, layer.route.weights_TK.sum(1), temperature);
-      control.add_gradient(now, layer, dz_TE, found->second.front(), gradient);
-    });
-    batches.count_rows(3 * batch.packed.pack.num_rows() * model.spec().num_layers);
-    return gradient;
-  });
+  return two_halves(
+      task, control, std::move(theta), steps,
+      [&](const ReachBatch& batch, const std::vector<double>& now, Duals& duals, int64_t step, int64_t,
+          bool constrained) {
+        const Intervention intervention = control.intervention(now, true);
+        const LayerEdits edits = batches.edits_of(batch, intervention);
+        const double share = steps.steps > 1 ? static_cast<double>(step) / static_cast<double>(steps.steps - 1) : 1;
+        const double temperature =
+            steps.temperature_from * std::pow(steps.temperature_to / steps.temperature_from, share);
+        std::vector<double> gradient(now.size(), 0.0);
+        GradientOptions how;
+        how.edits = &edits;
+        how.every_expert = true;
+        how.lowest_layer = edits.begin()->first;
+        const HeadGradient head = [&](const at::Tensor& h_TD) {
+          const ReachPass pass = batches.read(batch, h_TD);
+          const BiasTerm term = bias_term(batch, pass.margins, *task.signs, duals.axis_weights(), task.tau_nats);
+          const at::Tensor slope_TD = objective_gradient(model, batch, h_TD, term, constrained ? duals.mu() : 0);
+          duals.move(batch, pass, term, constrained);
+          return slope_TD;
+        };
+        router_gradients(model, batch.packed.pack, head, how, [&](const LayerGradient& layer) {
+          const auto found = edits.find(layer.layer);
+          if (found == edits.end()) return;
+          const at::Tensor dz_TE =
+              dense_logit_gradients(layer.logits_TE, layer.dots_TE, layer.route.weights_TK.sum(1), temperature);
+          control.add_gradient(now, layer, dz_TE, found->second.front(), gradient);
+        });
+        batches.count_rows(3 * batch.packed.pack.num_rows() * model.spec().num_layers);
+        return gradient;
+      });
 }
 
 std::vector<std::vector<double>> descend_by_perturbation(const ReachTask& task, const FreeControl& control,
-                                                         std::vector<double> theta, const ReachSteps& steps, uint64_t seed) {
+                                                         std::vector<double> theta, const ReachSteps& steps,
+                                                         uint64_t seed) {
   const ReachBatches& batches = *task.batches;
   return two_halves(task, control, std::move(theta), steps,
-                    [&](const ReachBatch& batch, const std::vector<double>& now, Duals& duals, int64_t, int64_t done, bool constrained) {
-    const RandomStream stream(seed, "reach/spsa", static_cast<uint32_t>(done));
-    std::vector<double> side(now.size());
-    for (size_t i = 0; i < side.size(); ++i) side[i] = stream.bit(i) ? 1 : -1;
-    const double mu = constrained ? duals.mu() : 0;
-    double values[2] = {0, 0};
-    for (const int direction : {0, 1}) {
-      std::vector<double> there = now;
-      for (size_t i = 0; i < there.size(); ++i) there[i] += (direction == 0 ? 1 : -1) * steps.perturbation * side[i];
-      control.clamp(there);
-      const ReachPass pass = batches.run(batch, control.intervention(there));
-      const BiasTerm term = bias_term(batch, pass.margins, *task.signs, duals.axis_weights(), task.tau_nats);
-      values[direction] = term.value + mu * pass.kl_nats;
-      if (direction == 1) duals.move(batch, pass, term, constrained);
-    }
-    // d theta_i is +-perturbation, so dividing by it is multiplying by its sign.
-    std::vector<double> gradient(now.size());
-    for (size_t i = 0; i < side.size(); ++i) gradient[i] = (values[0] - values[1]) / (2 * steps.perturbation) * side[i];
-    return gradient;
-  });
+                    [&](const ReachBatch& batch, const std::vector<double>& now, Duals& duals, int64_t, int64_t done,
+                        bool constrained) {
+                      const RandomStream stream(seed, "reach/spsa", static_cast<uint32_t>(done));
+                      std::vector<double> side(now.size());
+                      for (size_t i = 0; i < side.size(); ++i) side[i] = stream.bit(i) ? 1 : -1;
+                      const double mu = constrained ? duals.mu() : 0;
+                      double values[2] = {0, 0};
+                      for (const int direction : {0, 1}) {
+                        std::vector<double> there = now;
+                        for (size_t i = 0; i < there.size(); ++i)
+                          there[i] += (direction == 0 ? 1 : -1) * steps.perturbation * side[i];
+                        control.clamp(there);
+                        const ReachPass pass = batches.run(batch, control.intervention(there));
+                        const BiasTerm term =
+                            bias_term(batch, pass.margins, *task.signs, duals.axis_weights(), task.tau_nats);
+                        values[direction] = term.value + mu * pass.kl_nats;
+                        if (direction == 1) duals.move(batch, pass, term, constrained);
+                      }
+                      // d theta_i is +-perturbation, so dividing by it is multiplying by its sign.
+                      std::vector<double> gradient(now.size());
+                      for (size_t i = 0; i < side.size(); ++i)
+                        gradient[i] = (values[0] - values[1]) / (2 * steps.perturbation) * side[i];
+                      return gradient;
+                    });
 }
 
 }  // namespace fare

@@ -46,7 +46,8 @@ struct BoundWork {
 
 constexpr double kScales[] = {1, 0.5, 0.25};  // of what a descent ends with
 
-// Numbers of at most half a sigma are dropped; beside the last snapshot of each half its halves and quarters, which often cost less.
+// Numbers of at most half a sigma are dropped; beside the last snapshot of each half its halves and quarters, which
+// often cost less.
 void add_snapshots(const FreeControl& control, const Thetas& thetas, std::vector<Snapshot>& snapshots) {
   for (size_t i = 0; i < thetas.size(); ++i) {
     const bool ends = i + 1 == thetas.size() || i + 1 == thetas.size() / 2;
@@ -60,16 +61,22 @@ void add_snapshots(const FreeControl& control, const Thetas& thetas, std::vector
   }
 }
 
-constexpr size_t kLeftOut = 32;                    // experts of a bias that are left out in turn, at most
-constexpr size_t kNarrow[] = {1, 2, 4, 8, 16};     // breadths of what is kept of it
+constexpr size_t kLeftOut = 32;                 // experts of a bias that are left out in turn, at most
+constexpr size_t kNarrow[] = {1, 2, 4, 8, 16};  // breadths of what is kept of it
 
 class ReachWork {
  public:
   ReachWork(Measurer& measurer, const SearchResult& search, const RouterProfile& profile, const std::vector<int>& signs,
             const ReachOptions& how, const DiagnosisOptions& options)
-      : measurer_(measurer), study_(measurer.study()), search_(search), signs_(signs), how_(how), options_(options),
+      : measurer_(measurer),
+        study_(measurer.study()),
+        search_(search),
+        signs_(signs),
+        how_(how),
+        options_(options),
         batches_(measurer.scorer(), study_) {
-    const auto ordered = [&](const std::vector<int64_t>& items, const std::vector<int32_t>& group_of, const char* label, int64_t most) {
+    const auto ordered = [&](const std::vector<int64_t>& items, const std::vector<int32_t>& group_of, const char* label,
+                             int64_t most) {
       std::vector<int32_t> groups;
       for (const int64_t i : items) groups.push_back(group_of[static_cast<size_t>(i)]);
       std::vector<int64_t> order = balanced_order(items, groups, options.seed, label);
@@ -79,9 +86,12 @@ class ReachWork {
     const std::vector<int32_t> one_group(study_.utility.size(), 0);
     train_pairs_ = ordered(study_.pairs_in(SplitPart::kTrain), study_.axis_of, "reach/train-pairs", 0);
     const int64_t steps = static_cast<int64_t>(train_pairs_.size()) / how.pairs_per_step + 1;
-    train_utility_ = ordered(study_.utility_in(SplitPart::kTrain), one_group, "reach/train-utility", steps * how.utility_per_step);
-    choice_pairs_ = ordered(study_.pairs_in(SplitPart::kValidation), study_.axis_of, "reach/choice-pairs", how.choice_pairs);
-    choice_utility_ = ordered(study_.utility_in(SplitPart::kValidation), one_group, "reach/choice-utility", how.choice_utility);
+    train_utility_ =
+        ordered(study_.utility_in(SplitPart::kTrain), one_group, "reach/train-utility", steps * how.utility_per_step);
+    choice_pairs_ =
+        ordered(study_.pairs_in(SplitPart::kValidation), study_.axis_of, "reach/choice-pairs", how.choice_pairs);
+    choice_utility_ =
+        ordered(study_.utility_in(SplitPart::kValidation), one_group, "reach/choice-utility", how.choice_utility);
     if (train_pairs_.empty() || choice_pairs_.empty())
       throw NumericError("upper bounds on control: the train or the validation split holds no pair");
     train_ = batches_.make_all(train_pairs_, train_utility_, how.pairs_per_step);
@@ -91,7 +101,8 @@ class ReachWork {
       for (const auto& pair : batch.pairs) sizes.push_back(std::abs(pair.base_margin));
     std::sort(sizes.begin(), sizes.end());
     const double median = stats::quantile_sorted(sizes, 0.5);
-    task_ = {&batches_, &train_, &signs_, median > 0 ? median : 1.0, options.thresholds.pooled_drop_pp / 100, [this] { tick(); }};
+    task_ = {&batches_,         &train_, &signs_, median > 0 ? median : 1.0, options.thresholds.pooled_drop_pp / 100,
+             [this] { tick(); }};
     std::map<int64_t, double> sigma;
     for (const LayerProfile& layer : profile.layers) sigma[layer.layer] = layer.logit_sd > 0 ? layer.logit_sd : 1;
 
@@ -143,7 +154,8 @@ class ReachWork {
       works[b].bound = &kBounds[bounds[b]];
       plan(works[b], descents);
     }
-    side_by_side(batches_.model().spec(), static_cast<int64_t>(descents.size()), [&](int64_t d) { descents[static_cast<size_t>(d)](); });
+    side_by_side(batches_.model().spec(), static_cast<int64_t>(descents.size()),
+                 [&](int64_t d) { descents[static_cast<size_t>(d)](); });
     return works;
   }
 
@@ -166,18 +178,22 @@ class ReachWork {
     if (name == "a6_gradient") plan_static(work, descents);
     if (name == "a6_second_optimiser") plan_perturbation(work, descents);
     if (name == "conditional_tokens" && !where_.token_ids.empty()) {
-      work.searched = fmt::format("I7a: bias on {} demographic tokens and the next {}: 2 x {} steps", where_.token_ids.size(),
-                                  how_.following, how_.conditional.steps);
-      add(work, descents, how_.conditional.steps, [this] { return from_zero(BiasControl(layers_, num_experts(), where_)); });
+      work.searched = fmt::format("I7a: bias on {} demographic tokens and the next {}: 2 x {} steps",
+                                  where_.token_ids.size(), how_.following, how_.conditional.steps);
+      add(work, descents, how_.conditional.steps,
+          [this] { return from_zero(BiasControl(layers_, num_experts(), where_)); });
     }
     if (name == "conditional_detector" && !where_.token_ids.empty()) plan_detector(work, descents);
     if (name == "conditional_low_rank") {
-      work.searched = fmt::format("I7c: W_r + A C^T of rank {}: 2 x {} steps each", fmt::join(how_.ranks, ", "), how_.conditional.steps);
+      work.searched = fmt::format("I7c: W_r + A C^T of rank {}: 2 x {} steps each", fmt::join(how_.ranks, ", "),
+                                  how_.conditional.steps);
       for (const int64_t rank : how_.ranks)
         add(work, descents, how_.conditional.steps, [this, rank] {
           const LowRankControl control(layers_, num_experts(), measurer_.model().hidden_size, rank);
           std::vector<Snapshot> snapshots;
-          add_snapshots(control, descend_by_gradient(task_, control, control.start(first_slopes(control)), how_.conditional), snapshots);
+          add_snapshots(control,
+                        descend_by_gradient(task_, control, control.start(first_slopes(control)), how_.conditional),
+                        snapshots);
           return snapshots;
         });
     }
@@ -185,7 +201,8 @@ class ReachWork {
   }
 
   // `work.snapshots` grows while descents are planned: what they find is put there by index. `work` stays where it is.
-  void add(BoundWork& work, std::vector<std::function<void()>>& descents, int64_t steps, std::function<std::vector<Snapshot>()> descend) {
+  void add(BoundWork& work, std::vector<std::function<void()>>& descents, int64_t steps,
+           std::function<std::vector<Snapshot>()> descend) {
     const size_t index = work.snapshots.size();
     work.snapshots.emplace_back();
     steps_planned_ += 2 * steps;
@@ -201,8 +218,9 @@ class ReachWork {
     return sum;
   }
 
-  // Of the ends of both halves what is left with few experts: those without which most of the bias comes back, each left out
-  // in turn. An optimiser moves experts that change nothing as far as those that count, and breadth makes random controls strong.
+  // Of the ends of both halves what is left with few experts: those without which most of the bias comes back, each
+  // left out in turn. An optimiser moves experts that change nothing as far as those that count, and breadth makes
+  // random controls strong.
   void add_narrow(const BiasControl& control, const Thetas& thetas, std::vector<Snapshot>& snapshots) const {
     for (const size_t end : {thetas.size() / 2, thetas.size()}) {
       if (end == 0) continue;
@@ -232,8 +250,10 @@ class ReachWork {
 
   std::vector<Snapshot> from_zero(const BiasControl& control) const {
     std::vector<Snapshot> snapshots;
-    add_snapshots(control, descend_by_gradient(task_, control, std::vector<double>(static_cast<size_t>(control.size()), 0.0),
-                                               how_.conditional), snapshots);
+    add_snapshots(control,
+                  descend_by_gradient(task_, control, std::vector<double>(static_cast<size_t>(control.size()), 0.0),
+                                      how_.conditional),
+                  snapshots);
     return snapshots;
   }
 
@@ -254,12 +274,14 @@ class ReachWork {
       const RandomStream stream(options_.seed, "reach/restart", static_cast<uint32_t>(r));
       std::vector<double> theta(starts[0].size());
       for (size_t i = 0; i < theta.size(); ++i)
-        theta[i] = std::sqrt(-2 * std::log(stream.open_uniform(2 * i))) * std::cos(2 * M_PI * stream.uniform(2 * i + 1));
+        theta[i] =
+            std::sqrt(-2 * std::log(stream.open_uniform(2 * i))) * std::cos(2 * M_PI * stream.uniform(2 * i + 1));
       control.clamp(theta);
       starts.push_back(std::move(theta));
     }
-    work.searched = fmt::format("static bias, straight-through gradients: {} starts of 2 x {} steps of {} pairs and {} utility items",
-                                starts.size(), how_.gradient.steps, how_.pairs_per_step, how_.utility_per_step);
+    work.searched = fmt::format(
+        "static bias, straight-through gradients: {} starts of 2 x {} steps of {} pairs and {} utility items",
+        starts.size(), how_.gradient.steps, how_.pairs_per_step, how_.utility_per_step);
     for (const std::vector<double>& start : starts)
       add(work, descents, how_.gradient.steps, [this, control, start] {
         std::vector<Snapshot> snapshots;
@@ -272,7 +294,8 @@ class ReachWork {
   }
 
   void plan_perturbation(BoundWork& work, std::vector<std::function<void()>>& descents) {
-    work.searched = fmt::format("static bias, simultaneous perturbation: 2 x {} steps of two passes", how_.perturbation.steps);
+    work.searched =
+        fmt::format("static bias, simultaneous perturbation: 2 x {} steps of two passes", how_.perturbation.steps);
     add(work, descents, how_.perturbation.steps, [this] {
       const BiasControl control(layers_, num_experts());
       const std::vector<double> start(static_cast<size_t>(control.size()), 0.0);
@@ -290,8 +313,10 @@ class ReachWork {
     if (work.detectors.empty()) return;
     std::map<int64_t, InputGate> gates;
     for (const Detector& detector : work.detectors) gates[detector.layer] = detector.gate;
-    work.searched = fmt::format("I7b: bias times a linear detector of demographic content: 2 x {} steps", how_.conditional.steps);
-    add(work, descents, how_.conditional.steps, [this, gates] { return from_zero(BiasControl(layers_, num_experts(), {}, gates)); });
+    work.searched =
+        fmt::format("I7b: bias times a linear detector of demographic content: 2 x {} steps", how_.conditional.steps);
+    add(work, descents, how_.conditional.steps,
+        [this, gates] { return from_zero(BiasControl(layers_, num_experts(), {}, gates)); });
   }
 
   void plan_router(BoundWork& work, std::vector<std::function<void()>>& descents) {
@@ -301,8 +326,9 @@ class ReachWork {
       return;
     }
     const RouterTraining first = how_.router.empty() ? RouterTraining{} : how_.router.front();
-    work.searched = fmt::format("router-only training of the last layer: {} restarts of {} epochs, {} routes a token", how_.router.size(),
-                                how_.router.empty() ? 0 : first.epochs, how_.router.empty() ? 0 : first.draws);
+    work.searched =
+        fmt::format("router-only training of the last layer: {} restarts of {} epochs, {} routes a token",
+                    how_.router.size(), how_.router.empty() ? 0 : first.epochs, how_.router.empty() ? 0 : first.draws);
     work.restarts.resize(how_.router.size());
     for (size_t r = 0; r < how_.router.size(); ++r)
       add(work, descents, 0, [this, &work, r, critical] {
@@ -310,8 +336,10 @@ class ReachWork {
         const TrainedRouter trained = train_router(batches_, *critical->rows, signs_, restart, measurer_.progress());
         std::vector<Snapshot> snapshots;
         for (size_t s = 0; s < trained.change_ED.size(); ++s)
-          for (const double scale : s + 1 == trained.change_ED.size() ? std::vector<double>{1, 0.5, 0.25} : std::vector<double>{1})
-            snapshots.push_back({router_change(batches_.model(), trained.change_ED[s], trained.change_E[s], scale), num_experts(), {}});
+          for (const double scale :
+               s + 1 == trained.change_ED.size() ? std::vector<double>{1, 0.5, 0.25} : std::vector<double>{1})
+            snapshots.push_back(
+                {router_change(batches_.model(), trained.change_ED[s], trained.change_E[s], scale), num_experts(), {}});
         work.restarts[r] = {restart.learning_rate, trained.preference_accuracy, trained.adoption};
         return snapshots;
       });
@@ -331,13 +359,15 @@ class ReachWork {
         const BiasTerm term = bias_term(batch, margins, signs_, even, task_.tau_nats);
         std::vector<ScoredToken> scored;
         for (size_t p = 0; p < batch.pairs.size(); ++p) {
-          for (const Target& target : batch.pairs[p].stereo) scored.push_back({target.row, target.token, term.slope[p]});
+          for (const Target& target : batch.pairs[p].stereo)
+            scored.push_back({target.row, target.token, term.slope[p]});
           for (const Target& target : batch.pairs[p].anti) scored.push_back({target.row, target.token, -term.slope[p]});
         }
         return scored_gradient(batches_.model(), h_TD, scored);
       };
       router_gradients(batches_.model(), batch.packed.pack, head, gradients, [&](const LayerGradient& layer) {
-        const at::Tensor dz_TE = dense_logit_gradients(layer.logits_TE, layer.dots_TE, layer.route.weights_TK.sum(1), 1);
+        const at::Tensor dz_TE =
+            dense_logit_gradients(layer.logits_TE, layer.dots_TE, layer.route.weights_TK.sum(1), 1);
         const at::Tensor slope_DE = at::mm(control.standardised(layer.layer, layer.router_input_TD).t(), dz_TE);
         at::Tensor& sum = slopes[layer.layer];
         sum = sum.defined() ? sum + slope_DE : slope_DE;
@@ -353,7 +383,8 @@ class ReachWork {
       const ReachPass pass = batches_.run(batch, snapshot.intervention);
       for (size_t p = 0; p < batch.pairs.size(); ++p) {
         const auto prefers = [](double margin) { return margin > 0 ? 1.0 : margin < 0 ? 0.0 : 0.5; };
-        const double before = prefers(batch.pairs[p].base_margin), sign = signs_[static_cast<size_t>(batch.pairs[p].axis)];
+        const double before = prefers(batch.pairs[p].base_margin),
+                     sign = signs_[static_cast<size_t>(batch.pairs[p].axis)];
         change.push_back(100 * sign * (before - prefers(pass.margins[p])));
         base += 100 * sign * (before - 0.5);
       }
@@ -389,7 +420,7 @@ class ReachWork {
   ReachBatches batches_;
   std::vector<int64_t> train_pairs_, train_utility_, choice_pairs_, choice_utility_;
   std::vector<ReachBatch> train_, choice_;
-  Selector where_;        // demographic tokens and what follows them
+  Selector where_;  // demographic tokens and what follows them
   LabelledInputs fit_;
   std::vector<ControlLayer> layers_;
   ReachTask task_;
@@ -413,7 +444,9 @@ ReachPick named_pick(const std::string& bound, const std::string& control_class,
 
 // What is kept of a search: the snapshot of the largest shift, and that of the largest within the tolerated drop.
 OrderedJson kept_json(const BoundWork& work, double tau_pp) {
-  OrderedJson json = {{"searched", work.searched}, {"picks", OrderedJson::array()}, {"detectors", OrderedJson::array()},
+  OrderedJson json = {{"searched", work.searched},
+                      {"picks", OrderedJson::array()},
+                      {"detectors", OrderedJson::array()},
                       {"restarts", OrderedJson::array()}};
   for (const ReachPick& pick : pick_snapshots(trail_of(work), work.standings, tau_pp)) {
     OrderedJson row = {{"constraint", pick.constraint}, {"breadth", pick.breadth}};
@@ -421,7 +454,9 @@ OrderedJson kept_json(const BoundWork& work, double tau_pp) {
     json["picks"].push_back(std::move(row));
   }
   for (const Detector& detector : work.detectors)
-    json["detectors"].push_back({{"layer", detector.layer}, {"vector", detector.gate.vector}, {"offset", detector.gate.offset},
+    json["detectors"].push_back({{"layer", detector.layer},
+                                 {"vector", detector.gate.vector},
+                                 {"offset", detector.gate.offset},
                                  {"auc", detector.auc ? OrderedJson(*detector.auc) : OrderedJson(nullptr)}});
   for (const auto& restart : work.restarts)
     json["restarts"].push_back({restart.learning_rate, restart.preference_accuracy, restart.adoption});
@@ -432,8 +467,10 @@ void add_kept(const Bound& bound, const Json& json, ReachFound& found) {
   if (const std::string searched = json.at("searched"); !searched.empty()) found.searched.push_back(searched);
   for (const Json& row : json.at("picks")) {
     ReachSnapshot snapshot{{}, row.at("breadth"), {}};
-    if (!row.at("intervention").is_null()) snapshot.intervention = Intervention::parse(row.at("intervention"), "stored search");
-    found.picks.push_back(named_pick(bound.name, bound.control_class, bound.family, row.at("constraint"), std::move(snapshot)));
+    if (!row.at("intervention").is_null())
+      snapshot.intervention = Intervention::parse(row.at("intervention"), "stored search");
+    found.picks.push_back(
+        named_pick(bound.name, bound.control_class, bound.family, row.at("constraint"), std::move(snapshot)));
   }
   for (const Json& row : json.at("detectors")) {
     Detector detector;
@@ -455,15 +492,17 @@ std::vector<ReachPick> pick_snapshots(const ReachTrail& trail, std::span<const S
   FARE_CHECK(trail.snapshots.size() == standings.size(), "one standing per snapshot");
   std::vector<ReachPick> picks;
   const auto pick = [&](const char* constraint, const std::optional<size_t>& best) {
-    if (best) picks.push_back(named_pick(trail.bound, trail.control_class, trail.family, constraint, trail.snapshots[*best]));
+    if (best)
+      picks.push_back(named_pick(trail.bound, trail.control_class, trail.family, constraint, trail.snapshots[*best]));
   };
   pick("none", choose_best(standings, std::nullopt));
   pick("within_tau", choose_best(standings, tau_pp));
   return picks;
 }
 
-std::vector<ReachTrail> run_static_searches(Measurer& measurer, const SearchResult& search, const RouterProfile& profile,
-                                            const std::vector<int>& signs, const ReachOptions& how, const DiagnosisOptions& options) {
+std::vector<ReachTrail> run_static_searches(Measurer& measurer, const SearchResult& search,
+                                            const RouterProfile& profile, const std::vector<int>& signs,
+                                            const ReachOptions& how, const DiagnosisOptions& options) {
   std::vector<size_t> bounds;
   for (size_t b = 0; b < std::size(kBounds); ++b)
     if (kBounds[b].control_class == std::string("static")) bounds.push_back(b);
@@ -477,18 +516,23 @@ ReachFound run_reach_searches(Measurer& measurer, const SearchResult& search, co
                               const std::vector<int>& signs, const ReachOptions& how, const DiagnosisOptions& options) {
   std::vector<std::string> names;
   for (const Bound& bound : kBounds) names.push_back(bound.name);
-  // In steps of gradients: two passes of a step without them cost less than one with; the router is trained past the model.
-  const std::vector<double> costs = {2.0 * static_cast<double>(how.gradient.steps * (1 + how.from_winner + how.random_restarts)),
-                                     static_cast<double>(how.perturbation.steps), 2.0 * static_cast<double>(how.conditional.steps),
-                                     2.0 * static_cast<double>(how.conditional.steps),
-                                     2.0 * static_cast<double>(how.conditional.steps) * static_cast<double>(how.ranks.size()),
-                                     10.0 * static_cast<double>(how.router.size())};
-  const std::vector<std::string> texts = measurer.kept("reach-search", names, costs, [&](std::span<const size_t> missing) {
-    ReachWork work(measurer, search, profile, signs, how, options);
-    std::vector<std::string> values;
-    for (const BoundWork& done : work.run(missing)) values.push_back(kept_json(done, options.thresholds.pooled_drop_pp).dump());
-    return values;
-  });
+  // In steps of gradients: two passes of a step without them cost less than one with; the router is trained past the
+  // model.
+  const std::vector<double> costs = {
+      2.0 * static_cast<double>(how.gradient.steps * (1 + how.from_winner + how.random_restarts)),
+      static_cast<double>(how.perturbation.steps),
+      2.0 * static_cast<double>(how.conditional.steps),
+      2.0 * static_cast<double>(how.conditional.steps),
+      2.0 * static_cast<double>(how.conditional.steps) * static_cast<double>(how.ranks.size()),
+      10.0 * static_cast<double>(how.router.size())};
+  const std::vector<std::string> texts =
+      measurer.kept("reach-search", names, costs, [&](std::span<const size_t> missing) {
+        ReachWork work(measurer, search, profile, signs, how, options);
+        std::vector<std::string> values;
+        for (const BoundWork& done : work.run(missing))
+          values.push_back(kept_json(done, options.thresholds.pooled_drop_pp).dump());
+        return values;
+      });
   ReachFound found;
   for (size_t b = 0; b < texts.size(); ++b) add_kept(kBounds[b], Json::parse(texts[b]), found);
   return found;
@@ -510,7 +554,11 @@ ReachOptions ReachOptions::of(StudyProfile profile, uint64_t seed) {
     draws = 16;
   }
   for (int64_t r = 0; r < 3; ++r)
-    how.router.push_back({.learning_rate = r == 0 ? 0.01 : r == 1 ? 0.03 : 0.1, .draws = draws, .epochs = epochs,
+    how.router.push_back({.learning_rate = r == 0   ? 0.01
+                                           : r == 1 ? 0.03
+                                                    : 0.1,
+                          .draws = draws,
+                          .epochs = epochs,
                           .seed = seed + static_cast<uint64_t>(r)});
   return how;
 }

@@ -27,8 +27,10 @@ TEST(DenseLogitGradients, AreTheSlopesOfTheDenseBlock) {
         up = up.clone();
         up[t][e] += 1e-4;
         down[t][e] -= 1e-4;
-        const double slope = (dense_value(up, dots, sum, temperature) - dense_value(down, dots, sum, temperature)) / 2e-4;
-        EXPECT_NEAR(found[t][e].item<double>(), slope, 2e-5 + 1e-4 * std::abs(slope)) << temperature << " " << t << " " << e;
+        const double slope =
+            (dense_value(up, dots, sum, temperature) - dense_value(down, dots, sum, temperature)) / 2e-4;
+        EXPECT_NEAR(found[t][e].item<double>(), slope, 2e-5 + 1e-4 * std::abs(slope))
+            << temperature << " " << t << " " << e;
       }
   }
 }
@@ -62,9 +64,11 @@ TEST(FreeControls, GradientsAreTheSlopesOfWhatTheyAddToTheLogits) {
   where.token_ids = {1};
   const std::vector<uint8_t> scope = {1, 0, 1, 1, 0, 0, 1};
   const std::map<int64_t, InputGate> gates = {{1, {{0.3, -1, 0.2, 0.5}, 0.1}}, {3, {{1, 0, 0, -0.4}, -0.2}}};
-  const BiasControl everywhere(layers, kExperts), somewhere(layers, kExperts, where), gated(layers, kExperts, {}, gates);
+  const BiasControl everywhere(layers, kExperts), somewhere(layers, kExperts, where),
+      gated(layers, kExperts, {}, gates);
   const LowRankControl low_rank(layers, kExperts, kWidth, 2);
-  for (const FreeControl* control : std::initializer_list<const FreeControl*>{&everywhere, &somewhere, &gated, &low_rank})
+  for (const FreeControl* control :
+       std::initializer_list<const FreeControl*>{&everywhere, &somewhere, &gated, &low_rank})
     for (const int64_t layer : {1, 3}) {
       LayerGradient at_layer;
       at_layer.layer = layer;
@@ -76,14 +80,16 @@ TEST(FreeControls, GradientsAreTheSlopesOfWhatTheyAddToTheLogits) {
       std::vector<double> found(theta.size(), 0.0);
       for (const Edit& edit : intervention.edits)
         if (edit.touches(layer))
-          control->add_gradient(theta, at_layer, weight, {&edit, edit.where.everywhere() ? std::vector<uint8_t>() : scope, {}}, found);
+          control->add_gradient(theta, at_layer, weight,
+                                {&edit, edit.where.everywhere() ? std::vector<uint8_t>() : scope, {}}, found);
       for (size_t i = 0; i < theta.size(); ++i) {
         const auto moved = [&](double by) {
           std::vector<double> other = theta;
           other[i] += by;
           return shift_value(*control, other, layer, at_layer.router_input_TD, weight, scope);
         };
-        EXPECT_NEAR(found[i], (moved(1e-2) - moved(-1e-2)) / 2e-2, 5e-3) << "layer " << layer << " number " << i << " of " << theta.size();
+        EXPECT_NEAR(found[i], (moved(1e-2) - moved(-1e-2)) / 2e-2, 5e-3)
+            << "layer " << layer << " number " << i << " of " << theta.size();
       }
     }
 }
@@ -117,7 +123,8 @@ ReachBatch batch_of(const std::vector<std::pair<int32_t, double>>& pairs) {
 }
 
 TEST(BiasTerm, WeighsAxesStopsAtZeroAndHasTheRightSlopes) {
-  // Axis 0 leans to stereotypes, axis 1 against (sign -1), axis 2 leans the other way than its sign says: it adds nothing.
+  // Axis 0 leans to stereotypes, axis 1 against (sign -1), axis 2 leans the other way than its sign says: it adds
+  // nothing.
   const ReachBatch batch = batch_of({{0, 1.0}, {0, -0.2}, {1, -2.0}, {2, -1.0}});
   const std::vector<int> signs = {1, -1, 1};
   const std::vector<double> weights = {0.5, 0.3, 0.2}, margins = {0.8, -0.2, -1.0, -0.5};
@@ -130,7 +137,8 @@ TEST(BiasTerm, WeighsAxesStopsAtZeroAndHasTheRightSlopes) {
   for (size_t p = 0; p < margins.size(); ++p) {
     std::vector<double> up = margins, down = margins;
     up[p] += 1e-5, down[p] -= 1e-5;
-    const double slope = (bias_term(batch, up, signs, weights, tau).value - bias_term(batch, down, signs, weights, tau).value) / 2e-5;
+    const double slope =
+        (bias_term(batch, up, signs, weights, tau).value - bias_term(batch, down, signs, weights, tau).value) / 2e-5;
     EXPECT_NEAR(term.slope[p], slope, 1e-8) << p;
   }
 }
@@ -164,7 +172,8 @@ TEST(PreferenceSlope, IsTheSlopeOfThePreferenceLoss) {
 }
 
 struct Prepared {
-  explicit Prepared(const std::string& id, const std::string& weights = "renormalised") : control(options_of(id, weights)) {
+  explicit Prepared(const std::string& id, const std::string& weights = "renormalised")
+      : control(options_of(id, weights)) {
     options.bootstrap_replicates = options.permutations = 500;
     options.half_samples = 4;
     options.causal_pairs = 8;
@@ -209,12 +218,14 @@ TEST(CriticalRows, ARouteThereIsWorthWhatTheEngineSays) {
         const size_t pair = critical.rows->rows[n].pair;
         const ReachBatch::PairRows& own = batch.pairs[pair];
         const std::vector<Target>& targets = critical.rows->rows[n].targets.front().second > 0 ? own.stereo : own.anti;
-        const int32_t row = targets[5].row;  // position 5 of a control sentence predicts the trait; the prefix token is position 0
+        const int32_t row =
+            targets[5].row;  // position 5 of a control sentence predicts the trait; the prefix token is position 0
         auto table = std::make_shared<RouteTable>();
         table->token_ids = {0};
         table->offsets = {0, 1};
         const int64_t layer = model.spec().num_layers - 1, k = routes.size(2);
-        RouteTable::Layer stored{k, std::vector<int32_t>(static_cast<size_t>(k)), std::vector<float>(static_cast<size_t>(k))};
+        RouteTable::Layer stored{k, std::vector<int32_t>(static_cast<size_t>(k)),
+                                 std::vector<float>(static_cast<size_t>(k))};
         const at::Tensor p = critical.rows->logits_NE[static_cast<int64_t>(n)].softmax(-1);
         double chosen = 0, before = 0;
         for (int64_t i = 0; i < k; ++i) {
@@ -223,8 +234,8 @@ TEST(CriticalRows, ARouteThereIsWorthWhatTheEngineSays) {
           before += p[critical.rows->base_ids_NK[static_cast<int64_t>(n)][i].item<int64_t>()].item<double>();
         }
         for (int64_t i = 0; i < k; ++i)
-          stored.weights[static_cast<size_t>(i)] =
-              static_cast<float>(p[stored.ids[static_cast<size_t>(i)]].item<double>() / chosen * (weights == "raw" ? before : 1.0));
+          stored.weights[static_cast<size_t>(i)] = static_cast<float>(
+              p[stored.ids[static_cast<size_t>(i)]].item<double>() / chosen * (weights == "raw" ? before : 1.0));
         table->layers[layer] = stored;
         const Edit edit{ForceRoutes{table, ""}, {layer}, {}};
         ScopedEdit scoped{&edit, std::vector<uint8_t>(batch.packed.pack.token_ids.size(), 0), {}};
@@ -236,7 +247,8 @@ TEST(CriticalRows, ARouteThereIsWorthWhatTheEngineSays) {
         forward_options.edits = &edits;
         const ReachPass pass = batches.read(batch, forward(model, batch.packed.pack, forward_options));
         EXPECT_NEAR(pass.margins[pair] - own.base_margin,
-                    parts[static_cast<int64_t>(n)][g].item<double>() - base[static_cast<int64_t>(n)][0].item<double>(), 2e-4)
+                    parts[static_cast<int64_t>(n)][g].item<double>() - base[static_cast<int64_t>(n)][0].item<double>(),
+                    2e-4)
             << weights << " row " << n << " route " << g;
       }
   }
@@ -254,7 +266,8 @@ TEST(SampledRoutes, FollowDrawingWithoutReplacement) {
   for (int64_t e = 0; e < 4; ++e) logits[0][e] = std::log(p[static_cast<size_t>(e)]);
   critical.rows->rows.resize(1);
   constexpr int64_t kDraws = 20000;
-  const at::Tensor routes = sample_routes(batches.model(), *critical.rows, logits, kDraws, false, 1, "test/inclusion")[0].contiguous();
+  const at::Tensor routes =
+      sample_routes(batches.model(), *critical.rows, logits, kDraws, false, 1, "test/inclusion")[0].contiguous();
   ASSERT_EQ(k, 3);
   // With three of four drawn, the one left out is drawn last: P = sum over orders.
   std::vector<double> left_out(4, 0.0);
@@ -265,7 +278,8 @@ TEST(SampledRoutes, FollowDrawingWithoutReplacement) {
     left_out[static_cast<size_t>(order[3])] += chance;
   } while (std::next_permutation(order.begin(), order.end()));
   std::vector<double> found(4, 1.0);
-  for (int64_t i = 0; i < kDraws * k; ++i) found[static_cast<size_t>(routes.const_data_ptr<int64_t>()[i])] -= 1.0 / kDraws;
+  for (int64_t i = 0; i < kDraws * k; ++i)
+    found[static_cast<size_t>(routes.const_data_ptr<int64_t>()[i])] -= 1.0 / kDraws;
   for (size_t e = 0; e < 4; ++e) EXPECT_NEAR(found[e], left_out[e], 0.015) << e;
 }
 
@@ -278,7 +292,8 @@ ReachOptions quick(uint64_t seed) {
 // The grid's winner is not needed: the searches start from 0.
 TEST(SearchReach, AStaticBiasReachesWhatSitsInExpertsOfItsOwn) {
   Prepared prepared("X1");
-  const Reach reach = search_reach(*prepared.control.measurer, SearchResult{}, prepared.profile, prepared.signs, quick(0), prepared.options);
+  const Reach reach = search_reach(*prepared.control.measurer, SearchResult{}, prepared.profile, prepared.signs,
+                                   quick(0), prepared.options);
   for (const char* bound : {"a6_gradient", "a6_second_optimiser"}) {
     const ReachPoint* free = prepared.point(reach, bound, "none");
     ASSERT_NE(free, nullptr) << bound;
@@ -296,20 +311,25 @@ TEST(SearchReach, AStaticBiasReachesWhatSitsInExpertsOfItsOwn) {
   EXPECT_GT(reach.oracle_validation.shifts.back().value_pp, 3);
   for (const Detector& detector : reach.found.detectors) EXPECT_GT(detector.auc.value_or(0), 0.9) << detector.layer;
   EXPECT_EQ(reach.bounds.complete, (std::vector<std::string>{"static", "conditional", "router_only"}));
-  for (const SearchCandidate& candidate : reach.bounds.candidates) EXPECT_NO_THROW(candidate.intervention.check(prepared.control.measurer->model()));
+  for (const SearchCandidate& candidate : reach.bounds.candidates)
+    EXPECT_NO_THROW(candidate.intervention.check(prepared.control.measurer->model()));
 }
 
 TEST(SearchReach, NothingReachesWhatTheRouterDoesNotTouch) {
   Prepared prepared("X5");
-  const Reach reach = search_reach(*prepared.control.measurer, SearchResult{}, prepared.profile, prepared.signs, quick(0), prepared.options);
-  for (const ReachPoint& point : reach.bounds.points) EXPECT_LT(*point.validation_pp, 3) << point.bound << " " << point.constraint;
+  const Reach reach = search_reach(*prepared.control.measurer, SearchResult{}, prepared.profile, prepared.signs,
+                                   quick(0), prepared.options);
+  for (const ReachPoint& point : reach.bounds.points)
+    EXPECT_LT(*point.validation_pp, 3) << point.bound << " " << point.constraint;
   EXPECT_LT(reach.oracle_validation.shifts.back().value_pp, 3);
 }
 
 TEST(SearchReach, ConditionalControlSparesFactsThatShareTheExperts) {
   Prepared prepared("X2");
-  const Reach reach = search_reach(*prepared.control.measurer, SearchResult{}, prepared.profile, prepared.signs, quick(0), prepared.options);
-  const ReachPoint *fixed = prepared.point(reach, "a6_gradient", "within_tau"), *tokens = prepared.point(reach, "conditional_tokens", "within_tau");
+  const Reach reach = search_reach(*prepared.control.measurer, SearchResult{}, prepared.profile, prepared.signs,
+                                   quick(0), prepared.options);
+  const ReachPoint *fixed = prepared.point(reach, "a6_gradient", "within_tau"),
+                   *tokens = prepared.point(reach, "conditional_tokens", "within_tau");
   ASSERT_NE(fixed, nullptr);
   ASSERT_NE(tokens, nullptr);
   EXPECT_GT(*tokens->validation_pp, *fixed->validation_pp + 3);

@@ -13,8 +13,8 @@
 namespace fare {
 namespace {
 
-constexpr int64_t kBatchTokens = 8192;   // fed tokens of one batch, prefix sharing not deducted
-constexpr int32_t kFollowing = 8;        // fed tokens after a demographic one that a conditional mask still reaches
+constexpr int64_t kBatchTokens = 8192;  // fed tokens of one batch, prefix sharing not deducted
+constexpr int32_t kFollowing = 8;       // fed tokens after a demographic one that a conditional mask still reaches
 
 // One item and where its outcome goes.
 struct Slot {
@@ -64,7 +64,8 @@ Outcomes empty_outcomes(const Items& items) {
 }
 
 // Reads the head once and fills the outcomes of a batch.
-void read_outcomes(const Model& model, const TextPack& text, const at::Tensor& h_TD, std::span<const Slot> batch, Outcomes& out) {
+void read_outcomes(const Model& model, const TextPack& text, const at::Tensor& h_TD, std::span<const Slot> batch,
+                   Outcomes& out) {
   const std::vector<TargetResult> results = read_targets(model, h_TD, text.targets);
   size_t next = 0;
   const auto logprobs_of = [&](const Request& request) {
@@ -122,8 +123,8 @@ double normalised_entropy(const std::vector<double>& counts) {
   return entropy / std::log(static_cast<double>(std::max<size_t>(counts.size(), 2)));
 }
 
-void add_change(ChangeSums& sums, const at::Tensor& base_TE, const Route& base, const at::Tensor& masked_TE, const Route& masked,
-                const std::vector<int32_t>& times) {
+void add_change(ChangeSums& sums, const at::Tensor& base_TE, const Route& base, const at::Tensor& masked_TE,
+                const Route& masked, const std::vector<int32_t>& times) {
   const int64_t num_experts = base_TE.size(1), k = base.ids_TK.size(1);
   sums.load_base.resize(static_cast<size_t>(num_experts));
   sums.load_masked.resize(static_cast<size_t>(num_experts));
@@ -206,14 +207,16 @@ std::vector<ReplayResult> compute_replay(Measurer& measurer, const Items& items,
       pass.start_TD = kept.input_TD.at(first[i]);
       LayerEdits edits;
       if (task.kind == ReplayKind::kRefill) edits = edits_of(masks[i]);
-      if (task.kind == ReplayKind::kConditional) edits = edits_of(masks[i], near_demographic(text, options.demographic_tokens));
+      if (task.kind == ReplayKind::kConditional)
+        edits = edits_of(masks[i], near_demographic(text, options.demographic_tokens));
       if (!stand_ins[i].outputs_ND.empty()) pass.stand_ins = &stand_ins[i];
       pass.edits = &edits;
       std::map<int64_t, at::Tensor> masked_TE;
       pass.on_decision = [&](int64_t layer, const at::Tensor& logits_TE, const Decision& decision) {
         masked_TE[layer] = logits_TE;
         if (task.kind == ReplayKind::kRefill && layer > first[i])
-          add_change(changes[i][layer], kept.logits_TE.at(layer), kept.routes.at(layer), logits_TE, decision.after, pack.multiplicity);
+          add_change(changes[i][layer], kept.logits_TE.at(layer), kept.routes.at(layer), logits_TE, decision.after,
+                     pack.multiplicity);
       };
       read_outcomes(model, text, replay_pass(model, pack, pass), batch, results[i].total);
       layers += (task.kind == ReplayKind::kRefill ? 3 : 1) * (model.spec().num_layers - first[i]);
@@ -245,7 +248,8 @@ Outcomes pass_outcomes(const Measurer& measurer, const Items& items, const PassO
     for (const Slot& slot : batch)
       for (const Request* request : slot.requests()) requests.push_back(request);
     const TextPack text = pack_texts(measurer.scorer(), requests, true);
-    read_outcomes(measurer.scorer().model(), text, replay_pass(measurer.scorer().model(), text.packed.pack, pass), batch, outcomes);
+    read_outcomes(measurer.scorer().model(), text, replay_pass(measurer.scorer().model(), text.packed.pack, pass),
+                  batch, outcomes);
   });
   return outcomes;
 }

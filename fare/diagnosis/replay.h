@@ -45,13 +45,13 @@ struct ReplayResult {
 
 struct ReplayOptions {
   uint64_t seed = 0;
-  int64_t neutral_tokens = 2000;               // behind kMean and kResample
-  std::vector<int32_t> demographic_tokens;     // kConditional
+  int64_t neutral_tokens = 2000;            // behind kMean and kResample
+  std::vector<int32_t> demographic_tokens;  // kConditional
 };
 
-// One result per task, on items.pairs and items.utility. Kept in the measurer's store; what is missing is divided over ranks, and
-// on a rank over threads where the model is narrow. Throws NumericError when kMean or kResample is asked for and the study has no
-// neutral text.
+// One result per task, on items.pairs and items.utility. Kept in the measurer's store; what is missing is divided over
+// ranks, and on a rank over threads where the model is narrow. Throws NumericError when kMean or kResample is asked for
+// and the study has no neutral text.
 std::vector<ReplayResult> replay(Measurer& measurer, const Items& items, std::span<const ReplayTask> tasks,
                                  const ReplayOptions& options);
 

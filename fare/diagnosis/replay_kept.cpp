@@ -9,8 +9,11 @@ namespace {
 std::string name_of(const Study& study, const Items& items, const ReplayTask& task, const ReplayOptions& options) {
   Json group = Json::array();
   for (const RoutedExpert& expert : task.group) group.push_back({expert.layer, expert.expert});
-  Json about = {{"group", group}, {"seed", options.seed}, {"neutral_tokens", options.neutral_tokens},
-                {"demographic_tokens", options.demographic_tokens}, {"items", Json::array()}};
+  Json about = {{"group", group},
+                {"seed", options.seed},
+                {"neutral_tokens", options.neutral_tokens},
+                {"demographic_tokens", options.demographic_tokens},
+                {"items", Json::array()}};
   for (const int64_t i : items.pairs) about["items"].push_back(study.pairs[static_cast<size_t>(i)].item);
   for (const int64_t i : items.utility) about["items"].push_back(study.utility[static_cast<size_t>(i)].key);
   constexpr const char* kKinds[] = {"refill", "mean", "resample", "conditional"};
@@ -22,7 +25,8 @@ Json result_json(const ReplayResult& result) {
   if (result.direct) json["direct"] = outcomes_json(*result.direct);
   if (result.routing_only) json["routing_only"] = outcomes_json(*result.routing_only);
   for (const RoutingChange& c : result.later)
-    json["later"].push_back({c.layer, c.js_bits, c.set_distance, c.changed_share, c.load_entropy_base, c.load_entropy_masked});
+    json["later"].push_back(
+        {c.layer, c.js_bits, c.set_distance, c.changed_share, c.load_entropy_base, c.load_entropy_masked});
   return json;
 }
 

@@ -15,9 +15,9 @@ struct PassOptions {
   // Raw router logits [T, E] that routes are decided on in place of the layer's own; layers not named keep theirs.
   const std::map<int64_t, at::Tensor>* logits_TE = nullptr;
   const LayerEdits* edits = nullptr;
-  const StandIns* stand_ins = nullptr;  // of experts whose own output is replaced wherever they are chosen
+  const StandIns* stand_ins = nullptr;    // of experts whose own output is replaced wherever they are chosen
   std::map<int64_t, at::Tensor> added_D;  // added to every row of the residual stream before that layer, float32
-  Tap tap;              // sites as in forward(); a layer's input as the layer sees it
+  Tap tap;                                // sites as in forward(); a layer's input as the layer sees it
   std::function<void(int64_t layer, const at::Tensor& logits_TE, const Decision& decision)> on_decision;
 };
 

@@ -30,8 +30,10 @@ double accuracy(const Outcomes& outcomes) {
 }
 
 void expect_close(const Outcomes& a, const Outcomes& b, const char* what) {
-  for (size_t i = 0; i < a.pairs.size(); ++i) ASSERT_NEAR(a.pairs[i].sum, b.pairs[i].sum, 1e-5) << what << " pair " << i;
-  for (size_t i = 0; i < a.utility.size(); ++i) ASSERT_NEAR(a.utility[i].margin, b.utility[i].margin, 1e-5) << what << " item " << i;
+  for (size_t i = 0; i < a.pairs.size(); ++i)
+    ASSERT_NEAR(a.pairs[i].sum, b.pairs[i].sum, 1e-5) << what << " pair " << i;
+  for (size_t i = 0; i < a.utility.size(); ++i)
+    ASSERT_NEAR(a.utility[i].margin, b.utility[i].margin, 1e-5) << what << " item " << i;
 }
 
 // X12: the masked experts hold no fact; what is lost is lost through the next layer's routes.
@@ -73,14 +75,16 @@ TEST(Replay, NothingFollowsTheLastLayer) {
   options.demographic_tokens = demographic_tokens(*control.measurer, items.pairs);
   EXPECT_FALSE(options.demographic_tokens.empty());
   const auto near = replay(*control.measurer, items, tasks, options);
-  for (size_t i = 0; i < base.pairs.size(); ++i) ASSERT_NEAR(near[1].total.pairs[i].sum, near[0].total.pairs[i].sum, 1e-5);
+  for (size_t i = 0; i < base.pairs.size(); ++i)
+    ASSERT_NEAR(near[1].total.pairs[i].sum, near[0].total.pairs[i].sum, 1e-5);
   EXPECT_DOUBLE_EQ(accuracy(near[1].total), accuracy(base));
 }
 
 TEST(Replay, StandInsTakeThePlaceOfOutputs) {
   ControlStudy control(small_control("X1"));
   const Items items = all_items(control.study);
-  const std::vector<ReplayTask> tasks = {{ReplayKind::kMean, kPlanted}, {ReplayKind::kResample, kPlanted}, {ReplayKind::kRefill, kPlanted}};
+  const std::vector<ReplayTask> tasks = {
+      {ReplayKind::kMean, kPlanted}, {ReplayKind::kResample, kPlanted}, {ReplayKind::kRefill, kPlanted}};
   ReplayOptions options;
   const auto results = replay(*control.measurer, items, tasks, options);
   const auto again = replay(*control.measurer, items, tasks, options);
@@ -107,7 +111,8 @@ TEST(ReplayPass, AnExpertsOwnOutputsInItsPlaceChangeNothing) {
   };
   const at::Tensor base = replay_pass(*control.model, neutral.pack(), options);
   EXPECT_TRUE(at::equal(base, forward(*control.model, neutral.pack())));
-  const at::Tensor own = expert_output(input_TD, control.model->family().expert(1, 3), control.model->execution().backend);
+  const at::Tensor own =
+      expert_output(input_TD, control.model->family().expert(1, 3), control.model->execution().backend);
   const at::Tensor constant = own.mean(0, true).to(at::kFloat);
   StandIns mean;
   mean.outputs_ND[1][3] = constant;

@@ -77,7 +77,8 @@ struct Transfer {
   std::string reason;
 };
 
-Transfer transfer_shift(const Study& study, const Outcomes& base, const Outcomes& edited, const std::vector<int>& signs) {
+Transfer transfer_shift(const Study& study, const Outcomes& base, const Outcomes& edited,
+                        const std::vector<int>& signs) {
   Transfer transfer;
   if (study.transfer.empty()) {
     transfer.reason = "no transfer set was given";
@@ -128,30 +129,48 @@ bool all_equal_lengths(const Study& study) {
 }
 
 RobustnessCheck check_p(const CandidateTest& candidate, const Thresholds& limits) {
-  return {"r1", "p_BH of the one-sided sign-flip test", candidate.p_bh <= limits.alpha, candidate.p_bh, limits.alpha, "p",
-          fmt::format("family of {}", candidate.family_size), ""};
+  return {"r1",
+          "p_BH of the one-sided sign-flip test",
+          candidate.p_bh <= limits.alpha,
+          candidate.p_bh,
+          limits.alpha,
+          "p",
+          fmt::format("family of {}", candidate.family_size),
+          ""};
 }
 
 RobustnessCheck check_bound(const CandidateTest& candidate, const Study& study, const Thresholds& limits) {
   const double low = candidate.primary().interval90.low;
   std::string overshooting;
   for (const AxisShift& axis : candidate.axes)
-    if (axis.overshoot)
-      overshooting += (overshooting.empty() ? "" : ", ") + study.axes[static_cast<size_t>(axis.axis)];
-  RobustnessCheck check{"r2", "one-sided 95% lower bound of the shift, and no overshoot",
-                        low >= limits.shift_pp / 2 && overshooting.empty(), low, limits.shift_pp / 2, "pp", "", ""};
+    if (axis.overshoot) overshooting += (overshooting.empty() ? "" : ", ") + study.axes[static_cast<size_t>(axis.axis)];
+  RobustnessCheck check{"r2",
+                        "one-sided 95% lower bound of the shift, and no overshoot",
+                        low >= limits.shift_pp / 2 && overshooting.empty(),
+                        low,
+                        limits.shift_pp / 2,
+                        "pp",
+                        "",
+                        ""};
   if (low >= limits.shift_pp) check.note = "above delta_B: established at the margin; ";
   check.note += overshooting.empty() ? "no axis overshoots" : "overshoot: " + overshooting;
   return check;
 }
 
 RobustnessCheck check_dose(const CandidateTest& candidate, const DoseControl& control) {
-  RobustnessCheck check{"r3", "shift against the 95th percentile of equal-dose controls", control.passed, std::nullopt,
-                        control.percentile95_pp, "pp", "", control.reason};
+  RobustnessCheck check{"r3",
+                        "shift against the 95th percentile of equal-dose controls",
+                        control.passed,
+                        std::nullopt,
+                        control.percentile95_pp,
+                        "pp",
+                        "",
+                        control.reason};
   check.value = candidate.primary().value_pp;
   if (control.percentile95_pp)
-    check.note = fmt::format("{} draws of {} tried reach the dose{} within the tolerance", control.matched, control.tried,
-                             control.on_pairs ? " (on the texts of validation pairs: neutral text holds none of its words)" : "");
+    check.note = fmt::format(
+        "{} draws of {} tried reach the dose{} within the tolerance", control.matched, control.tried,
+        control.on_pairs ? " (on the texts of validation pairs: neutral text holds none of its words)" : "");
   return check;
 }
 
@@ -163,14 +182,21 @@ RobustnessCheck check_splits(double own_pp, const std::vector<std::optional<doub
     run += shift.has_value();
     same += shift && *shift > 0;
   }
-  return {"r4", "split seeds whose choice lessens bias on their own test part", same >= 4, static_cast<double>(same), 4.0,
-          "of 5", note + " pp" + (run < 5 ? "; an undefined one counts as not the same" : ""), ""};
+  return {"r4",
+          "split seeds whose choice lessens bias on their own test part",
+          same >= 4,
+          static_cast<double>(same),
+          4.0,
+          "of 5",
+          note + " pp" + (run < 5 ? "; an undefined one counts as not the same" : ""),
+          ""};
 }
 
 RobustnessCheck check_scorings(const CandidateTest& candidate, bool equal_lengths) {
   int64_t same = 0;
   for (const auto& [scoring, shift] : candidate.shifts) same += shift.value_pp > 0;
-  RobustnessCheck check{"r5", "scorings under which bias lessens", same >= 2, static_cast<double>(same), 2.0, "of 3", "", ""};
+  RobustnessCheck check{
+      "r5", "scorings under which bias lessens", same >= 2, static_cast<double>(same), 2.0, "of 3", "", ""};
   if (equal_lengths) check.note = "both sentences of every pair have the same length, so sum and mean cannot differ";
   if (candidate.shifts.size() < 3) {
     check.unit = fmt::format("of {}", candidate.shifts.size());
@@ -180,8 +206,8 @@ RobustnessCheck check_scorings(const CandidateTest& candidate, bool equal_length
 }
 
 RobustnessCheck check_transfer(const Transfer& transfer) {
-  RobustnessCheck check{"r6", "same sign on a transfer set", std::nullopt, transfer.shift_pp, std::nullopt, "pp", "",
-                        transfer.reason};
+  RobustnessCheck check{
+      "r6", "same sign on a transfer set", std::nullopt, transfer.shift_pp, std::nullopt, "pp", "", transfer.reason};
   if (transfer.shift_pp) {
     check.passed = *transfer.shift_pp > 0;
     check.limit = 0;
@@ -225,7 +251,8 @@ std::vector<AxisShift> measure_axes(const Study& study, std::span<const int64_t>
     axis.pct_edited = 100 * after / n;
     const double level = signs[a] * (axis.pct_base - 50);
     if (level > 0) axis.remaining = 1 - axis.shift.value_pp / level;
-    overshoot.push_back(overshoot_p(favoured, clusters, options.thresholds.shift_pp, "overshoot/" + study.axes[a], options));
+    overshoot.push_back(
+        overshoot_p(favoured, clusters, options.thresholds.shift_pp, "overshoot/" + study.axes[a], options));
     axes.push_back(std::move(axis));
   }
   const stats::PValues adjusted = stats::holm(overshoot);
@@ -237,7 +264,8 @@ std::vector<std::optional<double>> reselected_shifts(const Study& study, const S
                                                      const TestOutcomes& test, const SearchCandidate& candidate,
                                                      const DiagnosisOptions& options) {
   const std::vector<Carried> pool = carried(search, test, candidate.control_class);
-  const auto tau = candidate.role == "best within tau" ? std::optional(options.thresholds.pooled_drop_pp) : std::nullopt;
+  const auto tau =
+      candidate.role == "best within tau" ? std::optional(options.thresholds.pooled_drop_pp) : std::nullopt;
   std::vector<SplitItem> pair_items, utility_items;
   for (const EncodedPair& pair : study.pairs) pair_items.push_back({pair.pair.cluster, pair.pair.axis});
   for (const EncodedUtility& item : study.utility) utility_items.push_back({item.item.cluster, item.item.task});
@@ -254,8 +282,9 @@ std::vector<std::optional<double>> reselected_shifts(const Study& study, const S
     }
     const std::vector<int> signs = axis_signs(study, fitted, at_indices<Margins>(test.base.pairs, fitted));
     const auto base_utility = at_indices<UtilityOutcome>(test.base.utility, utility);
-    const double most = most_useful_pp(preference_pp(study, validation, at_indices<Margins>(test.base.pairs, validation), signs),
-                                       static_cast<int64_t>(validation.size()));
+    const double most =
+        most_useful_pp(preference_pp(study, validation, at_indices<Margins>(test.base.pairs, validation), signs),
+                       static_cast<int64_t>(validation.size()));
     std::vector<Standing> standings;
     for (const Carried& one : pool) {
       Standing standing = one.standing;
@@ -303,9 +332,9 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
     }
     p.push_back(result.primary().p_one_sided);
     if (!clean.empty())
-      result.filtered = measure_shift(study, clean, at_indices<Margins>(test.base.pairs, clean),
-                                      at_indices<Margins>(all.pairs, clean), signs, MarginScoring::kSum, options,
-                                      "test/filtered");
+      result.filtered =
+          measure_shift(study, clean, at_indices<Margins>(test.base.pairs, clean),
+                        at_indices<Margins>(all.pairs, clean), signs, MarginScoring::kSum, options, "test/filtered");
     const double alpha =
         options.thresholds.alpha / static_cast<double>(candidates_of_class(search, candidate.control_class));
     result.drop = measure_drop(study, test.utility, base_utility, at_indices<UtilityOutcome>(all.utility, test.utility),
@@ -329,13 +358,13 @@ std::vector<CandidateTest> test_candidates(const Study& study, const SearchResul
     result.family_size = static_cast<int64_t>(results.size());
     const Transfer transfer = transfer_shift(study, test.base, outcomes_of(test, search, candidate), signs);
     result.transfer_pp = transfer.shift_pp;
-    result.checks = {check_p(result, options.thresholds),
-                     check_bound(result, study, options.thresholds),
-                     check_dose(result, dose[c]),
-                     check_splits(result.primary().value_pp,
-                                  reselected_shifts(study, search, test, candidate, options)),
-                     check_scorings(result, equal_lengths),
-                     check_transfer(transfer)};
+    result.checks = {
+        check_p(result, options.thresholds),
+        check_bound(result, study, options.thresholds),
+        check_dose(result, dose[c]),
+        check_splits(result.primary().value_pp, reselected_shifts(study, search, test, candidate, options)),
+        check_scorings(result, equal_lengths),
+        check_transfer(transfer)};
   }
   return results;
 }
@@ -363,13 +392,14 @@ std::vector<Shift> test_points(OutcomeSource& source, const UpperBounds& bounds,
   const auto base = at_indices<Margins>(test.base.pairs, test.pairs);
   std::vector<Shift> shifts;
   for (const Outcomes& edited : source.evaluate(items, asked))
-    shifts.push_back(measure_shift(source.study(), test.pairs, base, edited.pairs, signs, MarginScoring::kSum, options,
-                                   "test/sum"));
+    shifts.push_back(
+        measure_shift(source.study(), test.pairs, base, edited.pairs, signs, MarginScoring::kSum, options, "test/sum"));
   return shifts;
 }
 
 std::map<std::string, std::vector<ReachBound>> bounds_of(const SearchResult& search, std::span<const Shift> test_shift,
-                                                         const UpperBounds& bounds, std::span<const Shift> point_shift) {
+                                                         const UpperBounds& bounds,
+                                                         std::span<const Shift> point_shift) {
   std::map<std::string, std::vector<ReachBound>> all;
   for (const std::string& control_class : bounds.complete) {
     std::vector<ReachBound>& own = all[control_class];

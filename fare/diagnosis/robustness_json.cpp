@@ -17,7 +17,7 @@ struct EffectFields {
   std::optional<stats::Interval> interval;
   std::optional<int64_t> family_size, n;
   std::optional<bool> equivalent;
-  std::string reason;       // of an undefined value and all that hangs on it
+  std::string reason;  // of an undefined value and all that hangs on it
   std::string p_reason, p_bh_reason, discordance_reason, mde_reason, n_reason;
 };
 
@@ -169,7 +169,8 @@ OrderedJson effects_json(const std::vector<CandidateTest>& candidates, const Thr
     transfer.measure = "shift";
     transfer.split = "transfer";
     transfer.value = candidate.transfer_pp;
-    transfer.reason = candidate.transfer_pp ? "only the sign is read (r6)" : "no transfer set with an axis of the main set";
+    transfer.reason =
+        candidate.transfer_pp ? "only the sign is read (r6)" : "no transfer set with an axis of the main set";
     list.push_back(effect_json(candidate.name, transfer));
 
     list.push_back(effect_json(candidate.name, drop_effect("pooled", candidate.drop, thresholds.pooled_drop_pp)));
@@ -184,7 +185,8 @@ OrderedJson effects_json(const std::vector<CandidateTest>& candidates, const Thr
       perplexity = 100 * (std::exp(candidate.dose->log_perplexity_change) - 1);
     }
     list.push_back(effect_json(candidate.name, neutral_effect("dose", "nats", dose, candidate.dose_reason)));
-    list.push_back(effect_json(candidate.name, neutral_effect("perplexity", "percent", perplexity, candidate.dose_reason)));
+    list.push_back(
+        effect_json(candidate.name, neutral_effect("perplexity", "percent", perplexity, candidate.dose_reason)));
   }
   return list;
 }
@@ -204,7 +206,8 @@ OrderedJson per_axis_json(const Study& study, const std::vector<CandidateTest>& 
       row["sign"] = axis.sign;
       row["shift_pp"] = axis.shift.value_pp;
       put_interval(row, "interval", axis.shift.interval95, "");
-      put_field(row, "remaining", axis.remaining, "the axis shows no preference in its own direction on the test split");
+      put_field(row, "remaining", axis.remaining,
+                "the axis shows no preference in its own direction on the test split");
       row["overshoot"] = axis.overshoot;
       row["p"] = axis.shift.p_two_sided;
       list.push_back(row);

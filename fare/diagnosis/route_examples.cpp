@@ -38,14 +38,16 @@ double moved_between(const Used& a, const Used& b) {
   std::map<int32_t, double> difference;
   for (const auto& [used, sign] : {std::pair{&a, 1.0}, std::pair{&b, -1.0}}) {
     const double sum = std::accumulate(used->weights.begin(), used->weights.end(), 0.0);
-    for (size_t i = 0; sum > 0 && i < used->experts.size(); ++i) difference[used->experts[i]] += sign * used->weights[i] / sum;
+    for (size_t i = 0; sum > 0 && i < used->experts.size(); ++i)
+      difference[used->experts[i]] += sign * used->weights[i] / sum;
   }
   double moved = 0;
   for (const auto& [expert, one] : difference) moved += std::abs(one) / 2;
   return moved;
 }
 
-std::vector<RouteExample> chosen_pairs(const Study& study, const TestOutcomes& test, const Outcomes& edited, const std::vector<int>& signs) {
+std::vector<RouteExample> chosen_pairs(const Study& study, const TestOutcomes& test, const Outcomes& edited,
+                                       const std::vector<int>& signs) {
   struct Change {
     int64_t pair = 0;
     double lowered = 0;
@@ -53,15 +55,18 @@ std::vector<RouteExample> chosen_pairs(const Study& study, const TestOutcomes& t
   std::vector<Change> changes;
   for (const int64_t i : test.pairs) {
     const size_t at = static_cast<size_t>(i);
-    changes.push_back({i, signs[static_cast<size_t>(study.axis_of[at])] * (test.base.pairs[at].sum - edited.pairs[at].sum)});
+    changes.push_back(
+        {i, signs[static_cast<size_t>(study.axis_of[at])] * (test.base.pairs[at].sum - edited.pairs[at].sum)});
   }
-  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.lowered > b.lowered; });
+  std::stable_sort(changes.begin(), changes.end(),
+                   [](const Change& a, const Change& b) { return a.lowered > b.lowered; });
   std::vector<RouteExample> examples;
   const auto add = [&](const Change& change, const char* choice) {
     const size_t at = static_cast<size_t>(change.pair);
     examples.push_back({change.pair, choice, test.base.pairs[at].sum, edited.pairs[at].sum});
   };
-  for (size_t i = 0; i < std::min(kLowered, changes.size()) && changes[i].lowered > 0; ++i) add(changes[i], "lowered most");
+  for (size_t i = 0; i < std::min(kLowered, changes.size()) && changes[i].lowered > 0; ++i)
+    add(changes[i], "lowered most");
   for (size_t i = 0; i < std::min(kRaised, changes.size()) && changes[changes.size() - 1 - i].lowered < 0; ++i)
     add(changes[changes.size() - 1 - i], "raised most");
   return examples;
@@ -69,8 +74,8 @@ std::vector<RouteExample> chosen_pairs(const Study& study, const TestOutcomes& t
 
 }  // namespace
 
-RouteExamples route_examples(Measurer& measurer, const SearchCandidate& candidate, const TestOutcomes& test, const Outcomes& edited,
-                             const std::vector<int>& signs) {
+RouteExamples route_examples(Measurer& measurer, const SearchCandidate& candidate, const TestOutcomes& test,
+                             const Outcomes& edited, const std::vector<int>& signs) {
   const Study& study = measurer.study();
   RouteExamples examples;
   examples.candidate = candidate.name;
@@ -90,7 +95,8 @@ RouteExamples route_examples(Measurer& measurer, const SearchCandidate& candidat
   options.resume = false;
   const Scorer whole(measurer.scorer().model(), options);
   std::vector<FedRequest> fed;
-  for (const Request& request : requests) fed.push_back(fed_part(request, whole.max_length(), measurer.scorer().model().spec().vocab_size));
+  for (const Request& request : requests)
+    fed.push_back(fed_part(request, whole.max_length(), measurer.scorer().model().spec().vocab_size));
   // routes[with edits][request][layer][position]
   std::vector<std::map<int64_t, std::vector<Used>>> routes[2];
   for (auto& one : routes) one.resize(requests.size());
@@ -109,7 +115,8 @@ RouteExamples route_examples(Measurer& measurer, const SearchCandidate& candidat
     }
   };
   const Intervention* edits = &candidate.intervention;
-  const ScorerResult result = whole.run(requests, {&edits, 1}, observer, Progress{nullptr, nullptr, measurer.progress().cancelled});
+  const ScorerResult result =
+      whole.run(requests, {&edits, 1}, observer, Progress{nullptr, nullptr, measurer.progress().cancelled});
   measurer.count_rows(result.rows_computed);
 
   std::map<int64_t, double> moved_of_layer;
@@ -120,7 +127,8 @@ RouteExamples route_examples(Measurer& measurer, const SearchCandidate& candidat
     const int64_t end = std::min<int64_t>(static_cast<int64_t>(fed[r].ids.size()), first + kMostTokens);
     for (int64_t position = first; position < end; ++position)
       for (const auto& [layer, base] : routes[0][r]) {
-        const Used &before = base[static_cast<size_t>(position)], &after = routes[1][r].at(layer)[static_cast<size_t>(position)];
+        const Used &before = base[static_cast<size_t>(position)],
+                   &after = routes[1][r].at(layer)[static_cast<size_t>(position)];
         RouteStep step;
         step.pair = r / 2;
         step.stereo = r % 2 == 0;

@@ -21,7 +21,8 @@ struct Routes : testing::Test {
     signs.assign(study.axes.size(), 1);
   }
   RouteExamples examples_of(const std::string& edits) {
-    candidate.intervention = Intervention::parse(Json{{"format", "fare-intervention/1"}, {"name", "mask"}, {"edits", Json::parse(edits)}}, "test");
+    candidate.intervention = Intervention::parse(
+        Json{{"format", "fare-intervention/1"}, {"name", "mask"}, {"edits", Json::parse(edits)}}, "test");
     Items all;
     all.part = "routes";
     for (size_t i = 0; i < study.pairs.size(); ++i) all.pairs.push_back(static_cast<int64_t>(i));
@@ -51,7 +52,8 @@ TEST_F(Routes, BeforeAndAfterAreThoseOfTheModelAndTheEdits) {
   for (const RouteStep& step : found.steps) {
     EXPECT_EQ(step.base_experts.size(), 3u);
     for (const int32_t expert : step.edited_experts) EXPECT_FALSE(step.layer == 1 && expert >= 14);
-    const bool used = std::any_of(step.base_experts.begin(), step.base_experts.end(), [](int32_t e) { return e >= 14; });
+    const bool used =
+        std::any_of(step.base_experts.begin(), step.base_experts.end(), [](int32_t e) { return e >= 14; });
     masked += used && step.layer == 1;
     moved += step.moved > 1e-6;  // less is rounding
     if (step.layer == 1) {
@@ -64,7 +66,8 @@ TEST_F(Routes, BeforeAndAfterAreThoseOfTheModelAndTheEdits) {
   EXPECT_GT(masked, 0);
   EXPECT_GE(moved, masked);
   const EncodedPair& first = study.pairs[static_cast<size_t>(found.pairs.front().pair)];
-  EXPECT_EQ(found.steps.front().token, fed_part(first.stereo, 64, control.model->spec().vocab_size).ids[static_cast<size_t>(found.steps.front().position)]);
+  EXPECT_EQ(found.steps.front().token, fed_part(first.stereo, 64, control.model->spec().vocab_size)
+                                           .ids[static_cast<size_t>(found.steps.front().position)]);
 
   OrderedJson report;
   put_route_examples(report, found, study, [](int32_t token) { return fmt::format("t{}", token); });

@@ -22,7 +22,8 @@ struct Sums {
   std::vector<double> selected, gate, norm, largest;
 };
 
-void add_decision(Sums& sums, const at::Tensor& logits_TE, const Decision& decision, const std::vector<int32_t>& times) {
+void add_decision(Sums& sums, const at::Tensor& logits_TE, const Decision& decision,
+                  const std::vector<int32_t>& times) {
   const int64_t num_rows = logits_TE.size(0), num_experts = logits_TE.size(1), k = decision.before.ids_TK.size(1);
   const float* logits = logits_TE.const_data_ptr<float>();
   const int32_t* ids = decision.before.ids_TK.const_data_ptr<int32_t>();
@@ -109,7 +110,7 @@ RouterProfile profile_router(Measurer& measurer) {
   RouterProfile profile;
   profile.tokens = tokens;
   std::map<int64_t, Sums> sums;
-  std::vector<int32_t> times;       // how often each row of the current unit is fed
+  std::vector<int32_t> times;  // how often each row of the current unit is fed
   at::Tensor router_input_TD;
   UnitObserver observer;
   observer.begin = [&](const UnitRun& run) { times = run.packed->pack.multiplicity; };
@@ -143,12 +144,14 @@ RouterProfile profile_router(Measurer& measurer) {
     for (size_t e = 0; e < rows_of.size(); ++e) {
       if (rows_of[e].empty()) continue;
       const at::Tensor x = router_input_TD.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows_of[e])));
-      const at::Tensor output = expert_output(x, model.family().expert(layer, static_cast<int64_t>(e)),
-                                              model.execution().backend).to(at::kFloat);
+      const at::Tensor output =
+          expert_output(x, model.family().expert(layer, static_cast<int64_t>(e)), model.execution().backend)
+              .to(at::kFloat);
       layer_sums.largest[e] = std::max(layer_sums.largest[e], output.abs().max().item<double>());
       const at::Tensor norms = output.norm(2, 1).contiguous();
       const float* norm = norms.const_data_ptr<float>();
-      for (size_t i = 0; i < rows_of[e].size(); ++i) layer_sums.norm[e] += weight_of[e][i] * static_cast<double>(norm[i]);
+      for (size_t i = 0; i < rows_of[e].size(); ++i)
+        layer_sums.norm[e] += weight_of[e][i] * static_cast<double>(norm[i]);
     }
   };
   measurer.observe(requests, observer);
@@ -168,7 +171,8 @@ RouterProfile profile_router(Measurer& measurer) {
     row.uncertain_share = s.uncertain / s.tokens;
     row.boundary_margin = s.margin_tokens > 0 ? s.margin / s.margin_tokens : 0;
     row.logit_sd = std::sqrt(s.squares / s.elements);
-    if (s.has_shared && s.shared_norm + s.routed_norm > 0) row.shared_share = s.shared_norm / (s.shared_norm + s.routed_norm);
+    if (s.has_shared && s.shared_norm + s.routed_norm > 0)
+      row.shared_share = s.shared_norm / (s.shared_norm + s.routed_norm);
     for (size_t e = 0; e < s.selected.size(); ++e) {
       row.usage_E.push_back(s.selected[e] / s.tokens);
       row.mean_gate_E.push_back(s.gate[e] / s.tokens);

@@ -14,9 +14,17 @@ struct TokenRoute {
   int64_t num_experts = 0, k = 0;
 };
 
-enum RoutingStatistic { kJs, kTotalVariation, kSymmetricKl, kSetDistance, kWeightedDistance, kLogitShift, kNumRoutingStatistics };
-inline constexpr const char* kRoutingStatisticNames[] = {"js", "total_variation", "symmetric_kl", "set_distance",
-                                                         "weighted_distance", "logit_shift"};
+enum RoutingStatistic {
+  kJs,
+  kTotalVariation,
+  kSymmetricKl,
+  kSetDistance,
+  kWeightedDistance,
+  kLogitShift,
+  kNumRoutingStatistics
+};
+inline constexpr const char* kRoutingStatisticNames[] = {"js",           "total_variation",   "symmetric_kl",
+                                                         "set_distance", "weighted_distance", "logit_shift"};
 using RoutingStatistics = std::array<double, kNumRoutingStatistics>;
 
 // With p, q the softmax over all experts and S, S' the chosen sets:

@@ -50,8 +50,10 @@ OrderedJson shared_slope(const std::vector<ComparedRun>& runs) {
     y.push_back(shift.at("value").get<double>());
   }
   double mean_x = 0, mean_y = 0, xx = 0, xy = 0;
-  for (size_t i = 0; i < x.size(); ++i) mean_x += x[i] / static_cast<double>(x.size()), mean_y += y[i] / static_cast<double>(x.size());
-  for (size_t i = 0; i < x.size(); ++i) xx += (x[i] - mean_x) * (x[i] - mean_x), xy += (x[i] - mean_x) * (y[i] - mean_y);
+  for (size_t i = 0; i < x.size(); ++i)
+    mean_x += x[i] / static_cast<double>(x.size()), mean_y += y[i] / static_cast<double>(x.size());
+  for (size_t i = 0; i < x.size(); ++i)
+    xx += (x[i] - mean_x) * (x[i] - mean_x), xy += (x[i] - mean_x) * (y[i] - mean_y);
   OrderedJson slope;
   slope["models"] = x.size();
   put_field(slope, "slope_pp", x.size() >= 3 && xx > 0 ? std::optional(xy / xx) : std::nullopt,
@@ -86,7 +88,8 @@ OrderedJson compare_runs(const std::vector<ComparedRun>& runs) {
   std::set<std::string> names, same;
   for (const ComparedRun& run : runs) {
     if (!names.insert(run.name).second) throw UsageError("comparison: two runs are called '" + run.name + "'");
-    if (!same.insert(run.report.dump()).second) throw UsageError("comparison: '" + run.name + "' is the same run as another");
+    if (!same.insert(run.report.dump()).second)
+      throw UsageError("comparison: '" + run.name + "' is the same run as another");
   }
   const ComparedRun* current = &runs.front();
   try {
@@ -128,7 +131,8 @@ OrderedJson compare_runs(const std::vector<ComparedRun>& runs) {
         copy_field(row, "p", effect, "p");
         copy_field(row, "p_bh", effect, "p_bh");
         put_field(row, "p_bh_all", corrected[s], "the shift has no p");
-        put_field(row, "holds_over_all", corrected[s] ? std::optional(*corrected[s] <= alpha) : std::nullopt, "the shift has no p");
+        put_field(row, "holds_over_all", corrected[s] ? std::optional(*corrected[s] <= alpha) : std::nullopt,
+                  "the shift has no p");
         json["candidates"].push_back(std::move(row));
         if (effect.at("candidate") == headline.at("candidate")) winner_p = corrected[s];
       }
@@ -153,7 +157,8 @@ OrderedJson compare_runs(const std::vector<ComparedRun>& runs) {
         const OrderedJson& estimate = headline.at("numbers").at(number);
         const std::string name = std::string(number) + "_pp", interval = std::string(number) + "_interval";
         if (estimate.is_null()) {
-          const std::string reason = headline.at("numbers").value(std::string(number) + "_reason", "no reason was given");
+          const std::string reason =
+              headline.at("numbers").value(std::string(number) + "_reason", "no reason was given");
           put_null(row, name, reason);
           put_null(row, interval, reason);
         } else {
@@ -175,8 +180,10 @@ OrderedJson compare_runs(const std::vector<ComparedRun>& runs) {
     json["shared_slope"] = shared_slope(runs);
     return json;
   } catch (const OrderedJson::exception& error) {
-    throw FormatError(current->name, "report.json", std::string("a field that a comparison needs is missing or of another "
-                                                                "type; run fare diagnose again: ") + error.what());
+    throw FormatError(current->name, "report.json",
+                      std::string("a field that a comparison needs is missing or of another "
+                                  "type; run fare diagnose again: ") +
+                          error.what());
   }
 }
 

@@ -13,10 +13,10 @@ struct ComparedRun {
   OrderedJson report;  // its report.json
 };
 
-// docs/comparison-json.md ("fare-comparison/1"): one row per run and one per candidate. The p of r1 of every candidate of
-// every run form one family (Benjamini-Hochberg); a verdict that rests on an r1 which that family takes away is named.
-// Throws UsageError for fewer than two runs, for names used twice, and when two runs are the same one; FormatError naming
-// the run when a report lacks a field.
+// docs/comparison-json.md ("fare-comparison/1"): one row per run and one per candidate. The p of r1 of every candidate
+// of every run form one family (Benjamini-Hochberg); a verdict that rests on an r1 which that family takes away is
+// named. Throws UsageError for fewer than two runs, for names used twice, and when two runs are the same one;
+// FormatError naming the run when a report lacks a field.
 OrderedJson compare_runs(const std::vector<ComparedRun>& runs);
 
 }  // namespace fare

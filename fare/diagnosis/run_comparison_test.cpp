@@ -19,7 +19,8 @@ ComparedRun run_with(const std::string& name, double first, double second) {
   run.report["model"]["name"] = name;
   size_t next = 0;
   for (OrderedJson& effect : run.report["effects"])
-    if (effect["measure"] == "shift" && effect["split"] == "test" && effect["subset"] == "all" && effect["scoring"] == "sum")
+    if (effect["measure"] == "shift" && effect["split"] == "test" && effect["subset"] == "all" &&
+        effect["scoring"] == "sum")
       effect["p"] = next++ == 0 ? first : second;
   EXPECT_EQ(next, 2u);
   for (OrderedJson& stage : run.report["stages"])

@@ -32,7 +32,8 @@ RungItems validation_order(const Study& study, uint64_t seed) {
     const std::string& task = study.utility[static_cast<size_t>(i)].item.task;
     tasks.push_back(task_index.emplace(task, static_cast<int32_t>(task_index.size())).first->second);
   }
-  return {balanced_order(pairs, axes, seed, "search/rung"), balanced_order(utility, tasks, seed, "search/rung/utility")};
+  return {balanced_order(pairs, axes, seed, "search/rung"),
+          balanced_order(utility, tasks, seed, "search/rung/utility")};
 }
 
 void append(Outcomes& to, const Outcomes& from) {
@@ -52,8 +53,13 @@ std::optional<double> worst_of(const std::vector<AxisLevel>& axes) {
 class Search {
  public:
   Search(OutcomeSource& source, const std::vector<int>& signs, const DiagnosisOptions& options, SearchResult& result)
-      : source_(source), study_(source.study()), signs_(signs), options_(options), result_(result),
-        order_(validation_order(study_, options.seed)), outcomes_(result.rows.size()) {
+      : source_(source),
+        study_(source.study()),
+        signs_(signs),
+        options_(options),
+        result_(result),
+        order_(validation_order(study_, options.seed)),
+        outcomes_(result.rows.size()) {
     log_options_ = options;
     log_options_.bootstrap_replicates = std::min(options.bootstrap_replicates, kLogReplicates);
     log_options_.permutations = 1;  // the log holds no p
@@ -91,7 +97,8 @@ class Search {
     items.pairs.assign(order_.pairs.begin() + static_cast<int64_t>(done.pairs.size()), order_.pairs.end());
     items.utility.assign(order_.utility.begin() + static_cast<int64_t>(done.utility.size()), order_.utility.end());
     const Intervention* asked = &result_.rows[i].intervention;
-    if (!items.pairs.empty() || !items.utility.empty()) append(outcomes_[i], source_.evaluate(items, {&asked, 1}).front());
+    if (!items.pairs.empty() || !items.utility.empty())
+      append(outcomes_[i], source_.evaluate(items, {&asked, 1}).front());
     OneStep step;
     step.row = i;
     step.worst_axis_remaining = worst_of(axis_levels(study_, order_.pairs, base_.pairs, done.pairs, signs_));
@@ -126,7 +133,8 @@ class Search {
     const double shared_variance = squares / n - sum / n * (sum / n);
     bias.discordance = changed / (n * c);
     // Variance of a mean of c values of equal variance and correlation r: v (r + (1 - r) / c).
-    if (own_variance > 0 && c > 1) bias.correlation = std::clamp((shared_variance / own_variance - 1 / c) / (1 - 1 / c), 0.0, 1.0);
+    if (own_variance > 0 && c > 1)
+      bias.correlation = std::clamp((shared_variance / own_variance - 1 / c) / (1 - 1 / c), 0.0, 1.0);
     bias.independent_pp = 100 * std::sqrt(bias.discordance / static_cast<double>(bias.pairs)) *
                           stats::expected_max_of_normals(bias.configurations);
     bias.correlated_pp = bias.independent_pp * std::sqrt(1 - bias.correlation);
@@ -143,8 +151,8 @@ class Search {
     row.pairs = static_cast<int64_t>(pairs.size());
     row.utility_items = static_cast<int64_t>(utility.size());
     row.no_effect = same_outcomes(base_, edited);
-    const Shift shift = measure_shift(study_, pairs, base_.pairs, edited.pairs, signs_, MarginScoring::kSum, log_options_,
-                                      "search");
+    const Shift shift =
+        measure_shift(study_, pairs, base_.pairs, edited.pairs, signs_, MarginScoring::kSum, log_options_, "search");
     row.shift_pp = shift.value_pp;
     row.shift_interval = shift.interval95;
     row.shift_se_pp = half_width_se(shift.interval95);
@@ -211,7 +219,8 @@ std::vector<OneStep> neighbours(const SearchResult& result, size_t at, const Dia
   };
   std::vector<int64_t> breadths;
   for (const SearchRow& row : result.rows)
-    if (row.configuration.layers == c.layers && row.configuration.family == c.family) breadths.push_back(row.configuration.k);
+    if (row.configuration.layers == c.layers && row.configuration.family == c.family)
+      breadths.push_back(row.configuration.k);
   std::sort(breadths.begin(), breadths.end());
   breadths.erase(std::unique(breadths.begin(), breadths.end()), breadths.end());
   std::vector<OneStep> steps;
@@ -270,7 +279,8 @@ void solve_game(SearchResult& result, Search& run, const Study& study, const Dia
       const bool within = !measured.drop_pp || *measured.drop_pp <= options.thresholds.pooled_drop_pp;
       if (within && measured.worst_axis_remaining)
         equilibrium.best_one_step =
-            std::max(equilibrium.best_one_step, *result.rows[*result.pure].worst_axis_remaining - *measured.worst_axis_remaining);
+            std::max(equilibrium.best_one_step,
+                     *result.rows[*result.pure].worst_axis_remaining - *measured.worst_axis_remaining);
       equilibrium.one_steps.push_back(std::move(measured));
     }
   }
@@ -302,8 +312,8 @@ void choose_candidates(SearchResult& result, const RoutedModel& model, const Rou
     candidate.name = name;
     candidate.role = role;
     candidate.row = i;
-    candidate.description = fmt::format("{} along {}{}, {} experts, lambda {:g}, {} layers", c.family, c.sign > 0 ? "" : "minus ",
-                                        c.score, row.experts.size(), c.lambda, c.layers);
+    candidate.description = fmt::format("{} along {}{}, {} experts, lambda {:g}, {} layers", c.family,
+                                        c.sign > 0 ? "" : "minus ", c.score, row.experts.size(), c.lambda, c.layers);
     candidate.family = c.family;
     candidate.breadth = static_cast<int64_t>(row.experts.size());
     candidate.strength = c.lambda;
@@ -401,8 +411,8 @@ SearchResult search(OutcomeSource& source, const ExpertScores& scores, const Rou
       const int64_t survivors = std::min<int64_t>(options.survivors, static_cast<int64_t>(eligible.size()));
       const int64_t quota = rung == 1 ? quarter(static_cast<int64_t>(eligible.size()), survivors) : survivors;
       eligible = picked(eligible, keep_best(standings_of(result, eligible), quota, tau));
-      controls = picked(controls, keep_best(standings_of(result, controls),
-                                            quarter(static_cast<int64_t>(controls.size()), 1), tau));
+      controls = picked(
+          controls, keep_best(standings_of(result, controls), quarter(static_cast<int64_t>(controls.size()), 1), tau));
     }
     const SearchRow& one = result.rows[entered.front()];
     result.rungs.push_back({rung, one.pairs, one.utility_items, static_cast<int64_t>(entered.size()),

@@ -22,29 +22,29 @@ namespace fare {
 struct AxisLevel {
   int64_t pairs = 0;
   double base_pp = 0, left_pp = 0;
-  // b_g = |left / base| clipped to [0, 2]: 1 = unchanged; none where base_pp <= 0. On an axis with little preference of its
-  // own a few pairs make it large.
+  // b_g = |left / base| clipped to [0, 2]: 1 = unchanged; none where base_pp <= 0. On an axis with little preference of
+  // its own a few pairs make it large.
   std::optional<double> remaining() const;
 };
 
 // A configuration and what the rungs it reached said about it. Numbers are of its last rung.
 struct SearchRow {
   Configuration configuration;
-  std::string name;                   // configuration_name
+  std::string name;  // configuration_name
   std::vector<ChosenExpert> experts;
   Intervention intervention;
-  int rung = 1;                       // last one reached, 1 to 3
+  int rung = 1;  // last one reached, 1 to 3
   int64_t pairs = 0, utility_items = 0;
   double shift_pp = 0, first_shift_pp = 0;  // first_: on the items of rung 1, the same for all configurations
-  stats::Interval shift_interval;     // 95%
+  stats::Interval shift_interval;           // 95%
   double shift_se_pp = 0;
-  std::optional<double> drop_pp;      // none when validation holds no utility item
+  std::optional<double> drop_pp;  // none when validation holds no utility item
   std::optional<stats::Interval> drop_interval;
   double drop_se_pp = 0, drop_discordance = 0;
-  std::optional<Dose> dose;           // last rung only
+  std::optional<Dose> dose;  // last rung only
   std::string dose_reason;
-  std::vector<AxisLevel> axes;        // on the pairs of its last rung (axis_levels)
-  std::optional<double> worst_axis_remaining;    // the largest that remains; none where no axis has one
+  std::vector<AxisLevel> axes;                 // on the pairs of its last rung (axis_levels)
+  std::optional<double> worst_axis_remaining;  // the largest that remains; none where no axis has one
   bool no_effect = false;
 };
 
@@ -60,18 +60,18 @@ struct SearchCandidate {
   std::string role;                      // "best within tau", "reach", ..
   std::string origin = "a5_grid";        // the search that found it: "a6_gradient", "a6_second_optimiser", ..
   std::string description;
-  Intervention intervention;             // under the candidate's name
-  std::optional<size_t> row;             // of the search log; none for other searches
+  Intervention intervention;  // under the candidate's name
+  std::optional<size_t> row;  // of the search log; none for other searches
 
   // What it is and what validation said. Of a row of the log filled by the search, else by whoever found it.
-  std::string family;                    // I1 to I8
-  int64_t breadth = 0;                   // experts touched
-  double strength = 1;                   // where the search for a direction of equal dose starts
+  std::string family;   // I1 to I8
+  int64_t breadth = 0;  // experts touched
+  double strength = 1;  // where the search for a direction of equal dose starts
   double validation_shift_pp = 0, validation_drop_discordance = 0;
   bool within_tau = false;
   std::optional<Dose> dose;
   std::string dose_reason;
-  int64_t needed_items = 0;              // utility items to be able to say "affordable" (settle_candidates)
+  int64_t needed_items = 0;  // utility items to be able to say "affordable" (settle_candidates)
 
   // An intervention of the same kind and layers along a random direction at a strength; `draw` chooses the direction,
   // `restricted` draws it outside the candidate's experts. None when no such direction exists. Empty: the kind has no
@@ -82,11 +82,11 @@ struct SearchCandidate {
 
 // A point whose one-sided upper bound on the test split bounds a class of control (methods A6, A10 stage 2).
 struct ReachPoint {
-  std::string bound;           // "a6_gradient", "conditional_tokens", ..
+  std::string bound;  // "a6_gradient", "conditional_tokens", ..
   std::string control_class = "static";
-  std::string candidate;       // the one that is this point; may be empty
+  std::string candidate;  // the one that is this point; may be empty
   Intervention intervention;
-  bool needed_for_no = true;   // stage 2 of its class reads it
+  bool needed_for_no = true;        // stage 2 of its class reads it
   std::string constraint = "none";  // "within_tau": found under the limit on the drop of utility
   std::optional<int64_t> breadth;   // experts touched
   std::optional<double> train_pp, validation_pp, validation_drop_pp;
@@ -98,13 +98,13 @@ struct ReachPoint {
 struct UpperBounds {
   std::vector<SearchCandidate> candidates;  // appended to those of the grid
   std::vector<ReachPoint> points;
-  std::vector<std::string> complete;        // classes all of whose searches were run: only these can get a "no"
+  std::vector<std::string> complete;  // classes all of whose searches were run: only these can get a "no"
 };
 
 // A change of one setting of the pure solution: its strength or breadth by one step of the grid, or its layer set.
 struct OneStep {
   size_t row = 0;
-  std::string change;  // "lambda 2", "k 30", "layers late"
+  std::string change;                                   // "lambda 2", "k 30", "layers late"
   std::optional<double> worst_axis_remaining, drop_pp;  // on all of validation
 };
 
@@ -121,26 +121,26 @@ struct Equilibrium {
 // What the best of so many configurations would show on validation if none had an effect (methods F7).
 struct SearchBias {
   int64_t configurations = 0, pairs = 0;
-  double discordance = 0;   // mean over eligible configurations, on the items of rung 1
-  double correlation = 0;   // mean over pairs of configurations, of their changes on these items
+  double discordance = 0;  // mean over eligible configurations, on the items of rung 1
+  double correlation = 0;  // mean over pairs of configurations, of their changes on these items
   double independent_pp = 0, correlated_pp = 0;
 };
 
 struct SearchResult {
-  std::vector<SearchRow> rows;        // eligible ones first, then random-ranking controls; row i has id i
-  std::vector<SearchRung> rungs;      // three
-  std::vector<size_t> survivors;      // eligible rows of the last rung
+  std::vector<SearchRow> rows;    // eligible ones first, then random-ranking controls; row i has id i
+  std::vector<SearchRung> rungs;  // three
+  std::vector<size_t> survivors;  // eligible rows of the last rung
   std::vector<size_t> random_survivors;
   std::vector<size_t> front, random_front;  // rows of the last rung, by rising drop
-  std::optional<size_t> pure;         // smallest worst axis within tau (methods A5, solution 1)
-  std::optional<size_t> reach;        // largest shift, drop ignored: the A5 reach point
+  std::optional<size_t> pure;               // smallest worst axis within tau (methods A5, solution 1)
+  std::optional<size_t> reach;              // largest shift, drop ignored: the A5 reach point
   struct Effort {
     int64_t budget = 0;
-    double shift_pp = 0;              // expected best of that many configurations on the items of rung 1
+    double shift_pp = 0;  // expected best of that many configurations on the items of rung 1
   };
   std::vector<Effort> expected_best;
   std::optional<Equilibrium> equilibrium;
-  std::string equilibrium_reason;     // why there is none
+  std::string equilibrium_reason;  // why there is none
   SearchBias bias;
   std::vector<SearchCandidate> candidates;
 };
@@ -154,8 +154,8 @@ std::vector<AxisLevel> axis_levels(const Study& study, std::span<const int64_t> 
 SearchResult search(OutcomeSource& source, const ExpertScores& scores, const RouterProfile& profile,
                     const std::vector<int>& signs, const DiagnosisOptions& options);
 
-// Appends the candidates of other searches and fills in what depends on how many there are: the utility items that stage 4
-// needs, at alpha / C for the C candidates of a class.
+// Appends the candidates of other searches and fills in what depends on how many there are: the utility items that
+// stage 4 needs, at alpha / C for the C candidates of a class.
 void settle_candidates(SearchResult& search, std::vector<SearchCandidate> others, const DiagnosisOptions& options);
 int64_t candidates_of_class(const SearchResult& search, const std::string& control_class);
 
@@ -167,6 +167,7 @@ OrderedJson candidates_json(const SearchResult& search);
 
 // "search": the test values (one per candidate, in order; empty before the test split was opened) give the optimism.
 // `axes`: their names.
-OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp, const std::vector<std::string>& axes);
+OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp,
+                        const std::vector<std::string>& axes);
 
 }  // namespace fare

@@ -78,7 +78,8 @@ OrderedJson candidates_json(const SearchResult& search) {
   return list;
 }
 
-OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp, const std::vector<std::string>& axes) {
+OrderedJson search_json(const SearchResult& search, std::span<const double> test_shift_pp,
+                        const std::vector<std::string>& axes) {
   OrderedJson json;
   int64_t controls = 0;
   for (const SearchRow& row : search.rows) controls += row.configuration.random_ranking;
@@ -101,7 +102,8 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
   json["solutions"].push_back(solution_json(search, "reach", search.reach, "no configuration reached the last rung"));
   const char* many = "a mixture of several configurations (mixtures)";
   const Equilibrium* const game = search.equilibrium ? &*search.equilibrium : nullptr;
-  const std::string no_mixture = game == nullptr ? search.equilibrium_reason : "no mixture keeps every drop within its tau";
+  const std::string no_mixture =
+      game == nullptr ? search.equilibrium_reason : "no mixture keeps every drop within its tau";
   for (const char* name : {"mixed", "dual_ascent"}) {
     const bool mixed = std::string(name) == "mixed";
     OrderedJson row;
@@ -117,7 +119,11 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
   for (const auto& [name, row] : {std::pair{"pure", search.pure}, std::pair{"reach", search.reach}})
     for (size_t a = 0; row && a < axes.size(); ++a) {
       const AxisLevel& level = search.rows[*row].axes[a];
-      OrderedJson one = {{"solution", name}, {"axis", axes[a]}, {"pairs", level.pairs}, {"base_pp", level.base_pp}, {"left_pp", level.left_pp}};
+      OrderedJson one = {{"solution", name},
+                         {"axis", axes[a]},
+                         {"pairs", level.pairs},
+                         {"base_pp", level.base_pp},
+                         {"left_pp", level.left_pp}};
       put_field(one, "remaining", level.remaining(), "no preference along the axis's sign on these pairs");
       json["solution_axes"].push_back(std::move(one));
     }
@@ -129,9 +135,10 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
       const std::vector<double>& share = mixed ? game->mixture->share : game->ascent.share;
       for (size_t i = 0; i < share.size(); ++i)
         if (share[i] > 1e-9)
-          json["mixtures"].push_back({{"solution", name},
-                                      {"configuration", game->rows[i] ? search.rows[*game->rows[i]].name : "base model"},
-                                      {"share", share[i]}});
+          json["mixtures"].push_back(
+              {{"solution", name},
+               {"configuration", game->rows[i] ? search.rows[*game->rows[i]].name : "base model"},
+               {"share", share[i]}});
     }
   json["expected_best"] = OrderedJson::array();
   for (const SearchResult::Effort& effort : search.expected_best)
@@ -148,12 +155,9 @@ OrderedJson search_json(const SearchResult& search, std::span<const double> test
     put_field(row, "difference_pp", test ? std::optional(validation - *test) : std::nullopt, reason);
     json["optimism"].push_back(row);
   }
-  json["search_bias"] = {{"configurations", search.bias.configurations},
-                         {"pairs", search.bias.pairs},
-                         {"discordance", search.bias.discordance},
-                         {"correlation", search.bias.correlation},
-                         {"independent_pp", search.bias.independent_pp},
-                         {"correlated_pp", search.bias.correlated_pp}};
+  json["search_bias"] = {{"configurations", search.bias.configurations}, {"pairs", search.bias.pairs},
+                         {"discordance", search.bias.discordance},       {"correlation", search.bias.correlation},
+                         {"independent_pp", search.bias.independent_pp}, {"correlated_pp", search.bias.correlated_pp}};
   if (game == nullptr) {
     put_null(json, "certificate", search.equilibrium_reason);
     return json;

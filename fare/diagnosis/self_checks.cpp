@@ -23,8 +23,8 @@ constexpr size_t kPairs = 12;
 constexpr size_t kUtilityItems = 4;
 constexpr size_t kChoices = 2;
 
-// What two right computations of a token's log-probability in f32 may differ by, nats. Random models of 1 B parameters reach
-// 1.7e-5 a token when other rows are multiplied together.
+// What two right computations of a token's log-probability in f32 may differ by, nats. Random models of 1 B parameters
+// reach 1.7e-5 a token when other rows are multiplied together.
 constexpr double kRoundingNats = 1e-4;
 
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
@@ -46,7 +46,8 @@ std::vector<Request> chosen_requests(const Study& study, const Scorer& scorer) {
   }
   for (const size_t i : spread(study.utility.size(), kUtilityItems)) {
     const auto& choices = study.utility[i].choices;
-    requests.insert(requests.end(), choices.begin(), choices.begin() + static_cast<int64_t>(std::min(choices.size(), kChoices)));
+    requests.insert(requests.end(), choices.begin(),
+                    choices.begin() + static_cast<int64_t>(std::min(choices.size(), kChoices)));
   }
   std::vector<FedRequest> fed;
   for (const Request& request : requests)
@@ -108,8 +109,12 @@ Intervention random_edit(const RoutedModel& model, int64_t layer, uint64_t seed)
 class Checker {
  public:
   Checker(Measurer& measurer, uint64_t seed)
-      : measurer_(measurer), scorer_(measurer.scorer()), model_(measurer.model()), seed_(seed),
-        requests_(chosen_requests(measurer.study(), scorer_)), quiet_{nullptr, nullptr, measurer.progress().cancelled},
+      : measurer_(measurer),
+        scorer_(measurer.scorer()),
+        model_(measurer.model()),
+        seed_(seed),
+        requests_(chosen_requests(measurer.study(), scorer_)),
+        quiet_{nullptr, nullptr, measurer.progress().cancelled},
         f32_(scorer_.model().execution().dtype == at::kFloat) {}
 
   std::vector<SelfCheck> run() {
@@ -141,8 +146,8 @@ class Checker {
 
   // A base run of `scorer`: its scores, the requests that stand at a near-tie, and its routes as an intervention.
   Intervention record(const Scorer& scorer, std::vector<Score>& base) {
-    auto table = std::make_shared<RouteTable>(
-        trace_rows(requests_, scorer_.max_length(), scorer_.model().spec().vocab_size));
+    auto table =
+        std::make_shared<RouteTable>(trace_rows(requests_, scorer_.max_length(), scorer_.model().spec().vocab_size));
     const TraceSink keep = keep_in_memory(*table, model_.moe_layers, model_.router.top_k);
     std::vector<int64_t> request_of;
     for (size_t i = 0; i < requests_.size(); ++i)
@@ -190,8 +195,8 @@ class Checker {
     for (int64_t e = 0; e < model_.router.num_experts; ++e) add.experts.push_back(static_cast<int32_t>(e));
     add.values.assign(add.experts.size(), 0.0);
     zero.edits.push_back({add, {}, {}});
-    // Forced routes are never shared between requests, so the base gets own rows too, and its own routes: the last bits of
-    // router logits may depend on how many rows are multiplied together.
+    // Forced routes are never shared between requests, so the base gets own rows too, and its own routes: the last bits
+    // of router logits may depend on how many rows are multiplied together.
     const Scorer own_rows = unshared();
     std::vector<Score> base;
     const Intervention own = record(own_rows, base);
@@ -236,8 +241,9 @@ class Checker {
       invariance.reason = "every request has a near-tie, so none can be compared";
     }
     checks.push_back(invariance);
-    SelfCheck ties = check_of("near-ties", static_cast<double>(near_tie_.size()) / static_cast<double>(requests_.size()),
-                              0.01, "share of requests");
+    SelfCheck ties =
+        check_of("near-ties", static_cast<double>(near_tie_.size()) / static_cast<double>(requests_.size()), 0.01,
+                 "share of requests");
     ties.required = false;
     checks.push_back(ties);
   }
@@ -249,7 +255,8 @@ class Checker {
     const auto precise = Model::open(model.checkpoint().folder(), execution);
     RouteTable table = trace_rows(requests_, scorer_.max_length(), model.spec().vocab_size);
     TraceRecorder recorder(table, -1, keep_in_memory(table, model_.moe_layers, model_.router.top_k));
-    const std::vector<Score> scores = Scorer(*precise, scorer_.options()).run(requests_, {}, recorder.observer(), quiet_).base.scores;
+    const std::vector<Score> scores =
+        Scorer(*precise, scorer_.options()).run(requests_, {}, recorder.observer(), quiet_).base.scores;
 
     int64_t routed = 0, different = 0;
     const RouteTable& own = *std::get<ForceRoutes>(own_route_.edits.front().op).table;
@@ -257,7 +264,8 @@ class Checker {
       const RouteTable::Layer& ours = own.layers.at(layer);
       for (size_t begin = 0; begin < ours.ids.size(); begin += static_cast<size_t>(ours.k)) {
         const auto set_of = [&](const RouteTable::Layer& routes) {
-          return std::set<int32_t>(routes.ids.begin() + static_cast<int64_t>(begin), routes.ids.begin() + static_cast<int64_t>(begin) + routes.k);
+          return std::set<int32_t>(routes.ids.begin() + static_cast<int64_t>(begin),
+                                   routes.ids.begin() + static_cast<int64_t>(begin) + routes.k);
         };
         ++routed;
         different += set_of(ours) != set_of(theirs) ? 1 : 0;
@@ -293,7 +301,8 @@ SelfCheck statistics(int num_threads) {
   for (const stats::SelfCheck& one : stats::run_self_checks(options)) {
     if (one.passed) continue;
     ++count;
-    failed += (failed.empty() ? "" : "; ") + fmt::format("{}: {:.4g} where {:.4g} is right", one.name, one.value, one.expected);
+    failed += (failed.empty() ? "" : "; ") +
+              fmt::format("{}: {:.4g} where {:.4g} is right", one.name, one.value, one.expected);
   }
   SelfCheck check = check_of("statistics", static_cast<double>(count), 0, "failed checks");
   check.reason = failed;

@@ -66,7 +66,8 @@ TEST(SelfChecks, InBf16BatchingIsMeasuredWithoutALimit) {
 TEST(SelfChecks, AFailedRequiredCheckCountsAndAnAdvisoryOneDoesNot) {
   std::vector<SelfCheck> checks = {{"near-ties", false, 0.5, 0.01, "share of requests", false, "too many"}};
   EXPECT_TRUE(all_required_passed(checks));
-  checks.push_back({"replay identity", false, std::numeric_limits<double>::quiet_NaN(), 1e-4, "nats", true, "not finite"});
+  checks.push_back(
+      {"replay identity", false, std::numeric_limits<double>::quiet_NaN(), 1e-4, "nats", true, "not finite"});
   EXPECT_FALSE(all_required_passed(checks));
   const OrderedJson json = self_checks_json(checks);
   EXPECT_EQ(json[0].at("value"), 0.5);

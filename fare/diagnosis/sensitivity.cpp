@@ -102,7 +102,8 @@ SensitivityRow test_sample(const Sample& sample, const DiagnosisOptions& options
   }
   row.difference = c.estimate;
   const auto interval = c.interval(0.95);
-  row.difference95 = interval ? *interval : stats::Interval{-1, 1};  // nothing is known beyond the range of the statistic
+  row.difference95 =
+      interval ? *interval : stats::Interval{-1, 1};  // nothing is known beyond the range of the statistic
   row.p = c.test.p;
   if (c.dz) row.d_z = *c.dz;
   else row.reason = c.dz.reason;
@@ -120,9 +121,14 @@ SensitivityRow test_sample(const Sample& sample, const DiagnosisOptions& options
   if (row.js_null > 0) {
     row.ratio = row.js_demo / row.js_null;
     const auto table = stats::cluster_table({sample.demo, sample.null}, clusters);
-    const auto ratio = stats::bootstrap(table, 1, [](std::span<const double> totals, std::span<std::optional<double>> values) {
-                         if (totals[1] > 0) values[0] = totals[0] / totals[1];
-                       }, resample).front().percentile(0.95);
+    const auto ratio = stats::bootstrap(
+                           table, 1,
+                           [](std::span<const double> totals, std::span<std::optional<double>> values) {
+                             if (totals[1] > 0) values[0] = totals[0] / totals[1];
+                           },
+                           resample)
+                           .front()
+                           .percentile(0.95);
     if (ratio) row.ratio95 = *ratio;
   } else if (row.reason.empty()) {
     row.reason = row.js_demo > 0 ? "the null's divergence is 0" : "both divergences are 0";
@@ -246,11 +252,13 @@ Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& opti
       Cell& cell = cells[{routes.layer, kSpans[span], kind}];
       cell.sum.resize(train.size());
       cell.count.resize(train.size());
-      for (size_t i = 0; i < kNumRoutingStatistics; ++i) cell.sum[static_cast<size_t>(pair)][i] += (*values.of[span])[i];
+      for (size_t i = 0; i < kNumRoutingStatistics; ++i)
+        cell.sum[static_cast<size_t>(pair)][i] += (*values.of[span])[i];
       cell.count[static_cast<size_t>(pair)] += 1;
     }
     if (values.of[2] && traits[routes.index] && (kind.empty() || kind == "N1"))
-      observations[routes.layer].push_back({(*values.of[2])[kJs], *traits[routes.index], kind.empty(), pairs[routes.index]->pair.cluster});
+      observations[routes.layer].push_back(
+          {(*values.of[2])[kJs], *traits[routes.index], kind.empty(), pairs[routes.index]->pair.cluster});
     if (!kind.empty()) return;
     std::vector<std::pair<int32_t, int32_t>> positions;
     for (size_t i = 0; i < std::min(alignment.differs_stereo.size(), alignment.differs_anti.size()); ++i)
@@ -277,7 +285,8 @@ Sensitivity measure_sensitivity(Measurer& measurer, const DiagnosisOptions& opti
       row.span = span;
       row.kind = kind.empty() ? "demographic" : kind;
       for (size_t i = 0; i < train.size(); ++i) {
-        if ((axis != "all" && study.pairs[static_cast<size_t>(train[i])].pair.axis != axis) || null.count[i] == 0) continue;
+        if ((axis != "all" && study.pairs[static_cast<size_t>(train[i])].pair.axis != axis) || null.count[i] == 0)
+          continue;
         ++row.n;
         for (size_t k = 0; k < kNumRoutingStatistics; ++k) row.mean[k] += null.mean(i, k);
       }

@@ -15,8 +15,12 @@ OrderedJson sensitivity_json(const Sensitivity& sensitivity) {
   for (const SensitivityRow& row : sensitivity.rows) {
     OrderedJson one;
     const std::string reason = row.reason.empty() ? "undefined here" : row.reason;
-    const auto number = [&](const char* name, const std::optional<double>& value) { put_field(one, name, value, reason); };
-    const auto interval = [&](const char* name, const std::optional<stats::Interval>& value) { put_interval(one, name, value, reason); };
+    const auto number = [&](const char* name, const std::optional<double>& value) {
+      put_field(one, name, value, reason);
+    };
+    const auto interval = [&](const char* name, const std::optional<stats::Interval>& value) {
+      put_interval(one, name, value, reason);
+    };
     one["layer"] = row.layer;
     one["axis"] = row.axis;
     one["span"] = row.span;
@@ -47,12 +51,17 @@ OrderedJson sensitivity_json(const Sensitivity& sensitivity) {
   }
   json["expert_gaps"] = OrderedJson::array();
   for (const ExpertGap& gap : sensitivity.expert_gaps)
-    json["expert_gaps"].push_back({{"layer", gap.layer}, {"expert", gap.expert}, {"span", gap.span}, {"score_gap", gap.score},
+    json["expert_gaps"].push_back({{"layer", gap.layer},
+                                   {"expert", gap.expert},
+                                   {"span", gap.span},
+                                   {"score_gap", gap.score},
                                    {"selection_gap", gap.selection}});
   const bool any_null = std::any_of(sensitivity.null_pairs.begin(), sensitivity.null_pairs.end(),
                                     [](const auto& entry) { return entry.first == "N1" && entry.second > 0; });
   if (!any_null || sensitivity.adjusted.empty()) {
-    put_null(json, "adjusted", any_null ? "no pair has both changed tokens that are fed and a token after them" : "there are no neutral null pairs (N1)");
+    put_null(json, "adjusted",
+             any_null ? "no pair has both changed tokens that are fed and a token after them"
+                      : "there are no neutral null pairs (N1)");
     return json;
   }
   json["adjusted"] = {{"rows", OrderedJson::array()}};

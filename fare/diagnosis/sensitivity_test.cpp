@@ -26,7 +26,8 @@ TEST(RoutingDistance, EqualsTheReference) {
     const RoutingStatistics found = routing_statistics(sides[0], sides[1]);
     for (size_t i = 0; i < kNumRoutingStatistics; ++i) {
       const double expected = one.at(kRoutingStatisticNames[i]).get<double>();
-      EXPECT_NEAR(found[i], expected, 1e-6 * (1 + std::abs(expected))) << kRoutingStatisticNames[i] << " of " << one.dump();
+      EXPECT_NEAR(found[i], expected, 1e-6 * (1 + std::abs(expected)))
+          << kRoutingStatisticNames[i] << " of " << one.dump();
     }
     for (const double zero : routing_statistics(sides[0], sides[0])) EXPECT_EQ(zero, 0);
   }
@@ -36,8 +37,10 @@ std::vector<Observation> observations() {
   const Json data = golden().at("regression");
   std::vector<Observation> list;
   for (size_t i = 0; i < data.at("y").size(); ++i)
-    list.push_back({data["y"][i], {data["distance"][i], data["log_frequency"][i], data["length"][i]},
-                    data["demographic"][i].get<double>() > 0, "cluster " + std::to_string(i / 3)});
+    list.push_back({data["y"][i],
+                    {data["distance"][i], data["log_frequency"][i], data["length"][i]},
+                    data["demographic"][i].get<double>() > 0,
+                    "cluster " + std::to_string(i / 3)});
   return list;
 }
 

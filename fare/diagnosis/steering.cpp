@@ -39,16 +39,19 @@ struct Steered {
   double train_pp = 0;
 };
 
-Json found_json(Measurer& measurer, double target, const TestOutcomes& test, const std::vector<int>& signs, const DiagnosisOptions& options) {
+Json found_json(Measurer& measurer, double target, const TestOutcomes& test, const std::vector<int>& signs,
+                const DiagnosisOptions& options) {
   const Study& study = measurer.study();
   const std::vector<int64_t> train = study.pairs_in(SplitPart::kTrain);
-  const std::vector<int64_t> layers = tried_layers(measurer.scorer().model().spec().num_layers, options.steering_layers);
+  const std::vector<int64_t> layers =
+      tried_layers(measurer.scorer().model().spec().num_layers, options.steering_layers);
   const std::vector<at::Tensor> differences = mean_differences(measurer, train, layers);
   const NeutralText neutral(measurer, options.neutral_tokens);
   const auto shift_of = [&](const std::vector<int64_t>& pairs, const Outcomes& outcomes) {
     return shift_pp(study, pairs, at_indices<Margins>(test.base.pairs, pairs), outcomes.pairs, signs);
   };
-  const auto outcomes_of = [&](const Steered& steered, const std::vector<int64_t>& pairs, const std::vector<int64_t>& utility) {
+  const auto outcomes_of = [&](const Steered& steered, const std::vector<int64_t>& pairs,
+                               const std::vector<int64_t>& utility) {
     Items items;
     items.pairs = pairs;
     items.utility = utility;
@@ -62,7 +65,8 @@ Json found_json(Measurer& measurer, double target, const TestOutcomes& test, con
       DoseSearch search(target, 1, kLargestStrength, options.dose_tolerance, kMaxSteps);
       while (!search.done()) {
         measurer.progress().check();
-        const at::Tensor h_TD = replay_pass(measurer.scorer().model(), neutral.pack(), pass_of(layers[i], unit_D * search.next()));
+        const at::Tensor h_TD =
+            replay_pass(measurer.scorer().model(), neutral.pack(), pass_of(layers[i], unit_D * search.next()));
         search.tell(neutral.kl_nats(neutral.base_TD(), h_TD));
       }
       if (!search.best().matched) continue;
@@ -86,7 +90,8 @@ Json found_json(Measurer& measurer, double target, const TestOutcomes& test, con
 
 }  // namespace
 
-std::vector<at::Tensor> mean_differences(const Measurer& measurer, std::span<const int64_t> pairs, std::span<const int64_t> layers) {
+std::vector<at::Tensor> mean_differences(const Measurer& measurer, std::span<const int64_t> pairs,
+                                         std::span<const int64_t> layers) {
   const Study& study = measurer.study();
   const Model& model = measurer.scorer().model();
   std::vector<at::Tensor> sums(layers.size(), at::zeros({model.spec().hidden_size}, at::kDouble));
@@ -97,13 +102,15 @@ std::vector<at::Tensor> mean_differences(const Measurer& measurer, std::span<con
     const auto some = pairs.subspan(begin, std::min(kPairsAtOnce, pairs.size() - begin));
     std::vector<const Request*> requests;
     for (const int64_t i : some)
-      for (const Request* request : {&study.pairs[static_cast<size_t>(i)].stereo, &study.pairs[static_cast<size_t>(i)].anti})
+      for (const Request* request :
+           {&study.pairs[static_cast<size_t>(i)].stereo, &study.pairs[static_cast<size_t>(i)].anti})
         requests.push_back(request);
     const TextPack text = pack_texts(measurer.scorer(), requests, true);
     std::map<int64_t, at::Tensor> input_TD;
     PassOptions pass;
     pass.tap = [&](Site site, int64_t layer, const at::Tensor& value) {
-      if (site == Site::kLayerInput && std::find(layers.begin(), layers.end(), layer) != layers.end()) input_TD[layer] = value;
+      if (site == Site::kLayerInput && std::find(layers.begin(), layers.end(), layer) != layers.end())
+        input_TD[layer] = value;
     };
     replay_pass(model, text.packed.pack, pass);
     for (size_t p = 0; p < some.size(); ++p) {
@@ -132,7 +139,9 @@ Baseline steering_baseline(Measurer& measurer, const SearchCandidate& candidate,
   Baseline baseline;
   baseline.name = "steering_vector";
   if (!candidate.dose || candidate.dose->kl_nats <= 0) {
-    baseline.reason = candidate.dose ? "the candidate's dose on neutral text is 0, so there is no strength of equal dose" : candidate.dose_reason;
+    baseline.reason = candidate.dose
+                          ? "the candidate's dose on neutral text is 0, so there is no strength of equal dose"
+                          : candidate.dose_reason;
     return baseline;
   }
   const std::vector<int64_t> train = study.pairs_in(SplitPart::kTrain);
@@ -145,26 +154,32 @@ Baseline steering_baseline(Measurer& measurer, const SearchCandidate& candidate,
     return baseline;
   }
   const std::vector<double> cost = {1};
-  const Json found = Json::parse(measurer.kept("baseline", std::vector<std::string>{candidate.name + "/steering"}, cost, [&](std::span<const size_t>) {
-    return std::vector<std::string>{found_json(measurer, candidate.dose->kl_nats, test, signs, options).dump()};
-  }).front());
+  const Json found =
+      Json::parse(measurer
+                      .kept("baseline", std::vector<std::string>{candidate.name + "/steering"}, cost,
+                            [&](std::span<const size_t>) {
+                              return std::vector<std::string>{
+                                  found_json(measurer, candidate.dose->kl_nats, test, signs, options).dump()};
+                            })
+                      .front());
   baseline.tried = found.at("tried");
   if (!found.contains("layer")) {
     baseline.reason = "no layer and sign of the vector reaches the candidate's dose within the tolerance";
     baseline.dose_matched = false;
     return baseline;
   }
-  baseline.detail = fmt::format("{} {:.3g} times the mean difference, before layer {}", found.at("sign").get<double>() < 0 ? "minus" : "plus",
+  baseline.detail = fmt::format("{} {:.3g} times the mean difference, before layer {}",
+                                found.at("sign").get<double>() < 0 ? "minus" : "plus",
                                 found.at("strength").get<double>(), found.at("layer").get<int64_t>());
   baseline.dose_nats = found.at("dose_nats").get<double>();
   baseline.dose_matched = true;
   baseline.validation_pp = found.at("validation_pp").get<double>();
   const Outcomes edited = outcomes_from(found.at("test"));
-  baseline.shift = measure_shift(study, test.pairs, at_indices<Margins>(test.base.pairs, test.pairs), edited.pairs, signs,
-                                 MarginScoring::kSum, options, "test/sum");
+  baseline.shift = measure_shift(study, test.pairs, at_indices<Margins>(test.base.pairs, test.pairs), edited.pairs,
+                                 signs, MarginScoring::kSum, options, "test/sum");
   if (!test.utility.empty())
-    baseline.drop = measure_drop(study, test.utility, at_indices<UtilityOutcome>(test.base.utility, test.utility), edited.utility,
-                                 options, "test/utility");
+    baseline.drop = measure_drop(study, test.utility, at_indices<UtilityOutcome>(test.base.utility, test.utility),
+                                 edited.utility, options, "test/utility");
   return baseline;
 }
 

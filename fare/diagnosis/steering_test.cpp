@@ -30,7 +30,8 @@ TEST(Steering, TheDifferenceBeforeTheFirstLayerIsThatOfEmbeddings) {
       for (const int32_t p : positions) ids.push_back(all[static_cast<size_t>(p)]);
       return control.model->embed(ids).mean(0);
     };
-    expected += (mean_of(pair.stereo, pair.alignment.differs_stereo) - mean_of(pair.anti, pair.alignment.differs_anti)) / 3.0;
+    expected +=
+        (mean_of(pair.stereo, pair.alignment.differs_stereo) - mean_of(pair.anti, pair.alignment.differs_anti)) / 3.0;
   }
   EXPECT_GT(expected.abs().max().item<float>(), 0);
   EXPECT_TRUE(at::allclose(found[0], expected, 1e-5, 1e-6));
@@ -45,7 +46,8 @@ TEST(Steering, NothingAddedIsTheBaseRunAndMoreIsNot) {
   PassOptions idle, steered;
   idle.added_D[1] = at::zeros_like(vector_D);
   steered.added_D[1] = vector_D;
-  const Outcomes same = pass_outcomes(*control.measurer, items, idle), other = pass_outcomes(*control.measurer, items, steered);
+  const Outcomes same = pass_outcomes(*control.measurer, items, idle),
+                 other = pass_outcomes(*control.measurer, items, steered);
   double largest = 0;
   for (size_t i = 0; i < base.pairs.size(); ++i) {
     EXPECT_NEAR(same.pairs[i].sum, base.pairs[i].sum, 1e-4);
@@ -67,7 +69,8 @@ TEST(Steering, TheBaselineHasTheDoseOfTheCandidateAndIsReadBackFromTheStore) {
   candidate.name = "asked";
   candidate.dose = Dose{0.004, 0};
   Store store(control.folder.path() / "rows.sqlite");
-  Measurer first(*control.scorer, control.study, &store, control.progress), second(*control.scorer, control.study, &store, control.progress);
+  Measurer first(*control.scorer, control.study, &store, control.progress),
+      second(*control.scorer, control.study, &store, control.progress);
   const Baseline found = steering_baseline(first, candidate, test, signs, options);
   ASSERT_TRUE(found.shift) << found.reason;
   EXPECT_EQ(found.tried, 4) << "two layers, two signs";

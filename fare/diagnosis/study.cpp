@@ -46,8 +46,7 @@ std::vector<std::string> strata_of(const std::vector<EncodedUtility>& items) {
   std::map<std::string, std::set<std::string>> clusters;
   for (const EncodedUtility& item : items) clusters[item.item.task].insert(item.item.cluster);
   std::vector<std::string> strata;
-  for (const EncodedUtility& item : items)
-    strata.push_back(clusters[item.item.task].size() > 1 ? item.item.task : "");
+  for (const EncodedUtility& item : items) strata.push_back(clusters[item.item.task].size() > 1 ? item.item.task : "");
   return strata;
 }
 
@@ -184,7 +183,9 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
   }
   if (study.pairs.empty()) {
     const Study::SourceFile file = joined(study.files, "pairs");
-    throw FormatError(file.name, "", "no demographic pair of the set 'main' can be scored" + (file.note.empty() ? "" : ": " + file.note));
+    throw FormatError(
+        file.name, "",
+        "no demographic pair of the set 'main' can be scored" + (file.note.empty() ? "" : ": " + file.note));
   }
 
   for (const UtilityItem& item : items.utility) {
@@ -211,8 +212,8 @@ Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_lengt
   }
   const Study::SourceFile utility_files = joined(study.files, "utility");
   if (study.utility.empty() && !utility_files.name.empty())
-    throw FormatError(utility_files.name, "", "no utility item can be scored" +
-                                                       (utility_files.note.empty() ? "" : ": " + utility_files.note));
+    throw FormatError(utility_files.name, "",
+                      "no utility item can be scored" + (utility_files.note.empty() ? "" : ": " + utility_files.note));
 
   if (items.neutral.empty() && !study.utility.empty()) {
     // The contexts of the utility items stand in for neutral text.

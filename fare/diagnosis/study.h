@@ -22,7 +22,7 @@ struct PairAlignment {
   struct Matched {
     int32_t stereo = 0, anti = 0;
   };
-  std::vector<Matched> before, after;           // Q, P
+  std::vector<Matched> before, after;                 // Q, P
   std::vector<int32_t> differs_stereo, differs_anti;  // D
 };
 
@@ -30,32 +30,32 @@ struct EncodedPair {
   StudyPair pair;
   Request stereo, anti;
   PairAlignment alignment;
-  std::string item;      // SHA-256 over the ids of both texts: the row key
+  std::string item;  // SHA-256 over the ids of both texts: the row key
 };
 
 struct EncodedUtility {
   UtilityItem item;
   std::vector<Request> choices;
-  std::string key;       // row key
+  std::string key;  // row key
 };
 
 // Everything is immutable after load. Indices into `pairs`, `nulls`, `transfer`, `utility` are how studies name items.
 struct Study {
-  std::vector<EncodedPair> pairs;       // kind demographic, set main
-  std::vector<EncodedPair> nulls;       // kinds null_*, set main
-  std::vector<int64_t> null_of;         // per null: index of its pair; -1 = of no pair in particular
+  std::vector<EncodedPair> pairs;  // kind demographic, set main
+  std::vector<EncodedPair> nulls;  // kinds null_*, set main
+  std::vector<int64_t> null_of;    // per null: index of its pair; -1 = of no pair in particular
   struct BuiltNulls {
     int64_t built = 0;
     std::map<std::string, int64_t> without;  // reason -> pairs that got none
   };
   std::map<std::string, BuiltNulls> built_nulls;  // N1, N2, N3: where they were built here and not given (null_pairs.h)
-  std::vector<EncodedPair> transfer;    // kind demographic, set transfer
+  std::vector<EncodedPair> transfer;              // kind demographic, set transfer
   std::vector<EncodedUtility> utility;
-  std::vector<Request> neutral;         // each text once: prefix token, then every token scored
-  int64_t neutral_tokens = 0;           // fed tokens
+  std::vector<Request> neutral;  // each text once: prefix token, then every token scored
+  int64_t neutral_tokens = 0;    // fed tokens
 
-  // Texts tried as a debiasing prefix (baselines.h), those that this tokenizer can spell, and the token that stands for an
-  // empty context.
+  // Texts tried as a debiasing prefix (baselines.h), those that this tokenizer can spell, and the token that stands for
+  // an empty context.
   struct Prefix {
     std::string text;
     std::vector<int32_t> ids;
@@ -63,25 +63,25 @@ struct Study {
   std::vector<Prefix> prefixes;
   std::optional<int32_t> prefix_token;
 
-  std::vector<std::string> axes;        // names, sorted
-  std::vector<int32_t> axis_of;         // per pair, index into axes
+  std::vector<std::string> axes;  // names, sorted
+  std::vector<int32_t> axis_of;   // per pair, index into axes
   stats::Clusters pair_clusters, utility_clusters;
   Splits pair_splits, utility_splits;
 
-  std::vector<int64_t> pairs_in(SplitPart part) const;    // ascending
+  std::vector<int64_t> pairs_in(SplitPart part) const;  // ascending
   std::vector<int64_t> utility_in(SplitPart part) const;
 
   struct SourceFile {
     std::string role, name, sha256;  // role: pairs, utility, neutral, generation
     int64_t items = 0, used = 0, skipped = 0;
-    std::string note;                // why items were skipped; may be empty
+    std::string note;  // why items were skipped; may be empty
   };
   std::vector<SourceFile> files;
 };
 
 // Items as read, before encoding, and where they came from.
 struct StudyItems {
-  std::vector<StudyPair> pairs;         // every kind and set
+  std::vector<StudyPair> pairs;  // every kind and set
   std::vector<UtilityItem> utility;
   std::vector<std::string> neutral;
   std::vector<Study::SourceFile> files;  // one per role; counts are completed by make_study
@@ -94,9 +94,9 @@ struct StudyFiles {
 // Reads and checks a user's own files whole (study_data.h).
 StudyItems read_study(const StudyFiles& files);
 
-// Encodes and splits. `max_length`, `vocab_size`: of the model, for the checks of fed_part. Items that cannot be scored (a
-// text without a token of its own, too long) are skipped and counted. Without neutral text the contexts of the utility
-// items stand in, and a note says so. `limit` > 0: the first that many demographic pairs and utility items.
+// Encodes and splits. `max_length`, `vocab_size`: of the model, for the checks of fed_part. Items that cannot be scored
+// (a text without a token of its own, too long) are skipped and counted. Without neutral text the contexts of the
+// utility items stand in, and a note says so. `limit` > 0: the first that many demographic pairs and utility items.
 // Throws FormatError when no pair is left, or no utility item where `items.files` names such a file.
 Study make_study(StudyItems items, const TextEncoder& encoder, int64_t max_length, int64_t vocab_size, uint64_t seed,
                  int64_t limit = 0);

@@ -61,7 +61,8 @@ TEST(Alignment, ATextTooLongForTheModelIsAlignedOnWhatIsFed) {
   items.pairs[0].stereo.insert(0, 1, ' ');
   items.pairs[0].anti.insert(0, 1, ' ');
   items.utility = {control.study.utility.front().item};
-  const Study study = make_study(std::move(items), TextEncoder(*control.tokenizer), 12, control.model->spec().vocab_size, 0);
+  const Study study =
+      make_study(std::move(items), TextEncoder(*control.tokenizer), 12, control.model->spec().vocab_size, 0);
   const PairAlignment& a = study.pairs.front().alignment;
   ASSERT_FALSE(a.after.empty());
   for (const auto* list : {&a.before, &a.after})
@@ -90,7 +91,8 @@ TEST(MakeStudy, CountsItemsByTheFileTheyCameFrom) {
   };
   file("pairs", "p"), file("pairs", "q"), file("utility", "first");
   for (size_t i = 2; i < 12; ++i) file("utility", "subject " + std::to_string(i));
-  const Study study = make_study(std::move(items), TextEncoder(*control.tokenizer), 512, control.model->spec().vocab_size, 0);
+  const Study study =
+      make_study(std::move(items), TextEncoder(*control.tokenizer), 512, control.model->spec().vocab_size, 0);
   EXPECT_EQ(study.files[0].used, 1);
   EXPECT_EQ(study.files[1].used, 2);
   EXPECT_EQ(study.files[2].used, 2);

@@ -65,7 +65,7 @@ OrderedJson data_json(const Study& study, const Sensitivity& sensitivity, int64_
   OrderedJson json;
   json["files"] = OrderedJson::array();
   for (const Study::SourceFile& file : study.files) {
-    OrderedJson row = {{"role", file.role}, {"name", file.name}, {"sha256", file.sha256},
+    OrderedJson row = {{"role", file.role},   {"name", file.name}, {"sha256", file.sha256},
                        {"items", file.items}, {"used", file.used}, {"skipped", file.skipped}};
     if (!file.note.empty()) row["skipped_note"] = file.note;
     json["files"].push_back(std::move(row));
@@ -90,9 +90,9 @@ OrderedJson data_json(const Study& study, const Sensitivity& sensitivity, int64_
     const auto built = study.built_nulls.find(name);
     std::string note;
     if (built != study.built_nulls.end())
-      for (const auto& [reason, count] : built->second.without) note += fmt::format("{}{} pairs: {}", note.empty() ? "" : "; ", count, reason);
-    else if (row["pairs"] == 0)
-      note = "none was given";
+      for (const auto& [reason, count] : built->second.without)
+        note += fmt::format("{}{} pairs: {}", note.empty() ? "" : "; ", count, reason);
+    else if (row["pairs"] == 0) note = "none was given";
     row["source"] = built != study.built_nulls.end() ? "built" : row["pairs"] == 0 ? "none" : "given";
     row["note"] = note;
     json["nulls"].push_back(std::move(row));
@@ -107,7 +107,8 @@ OrderedJson splits_json(const Study& study, uint64_t seed) {
   json["seed"] = seed;
   json["seeds_checked"] = {seed, seed + 1, seed + 2, seed + 3, seed + 4};
   json["counts"] = OrderedJson::array();
-  for (const auto& [set, splits] : {std::pair{"pairs", &study.pair_splits}, std::pair{"utility", &study.utility_splits}})
+  for (const auto& [set, splits] :
+       {std::pair{"pairs", &study.pair_splits}, std::pair{"utility", &study.utility_splits}})
     for (size_t part = 0; part < 3; ++part)
       json["counts"].push_back({{"set", set},
                                 {"split", name_of(static_cast<SplitPart>(part))},
@@ -147,34 +148,44 @@ std::vector<std::string> settle_opening(const std::filesystem::path& folder, con
   namespace fs = std::filesystem;
   const fs::path file = folder / "thresholds.json";
   if (fs::exists(file) && read_file(file) != text)
-    throw ModelMismatch(file.string() + ": the test split of this run was opened under other thresholds, splits or "
+    throw ModelMismatch(file.string() +
+                        ": the test split of this run was opened under other thresholds, splits or "
                         "candidates than those of this command; use another --out, or the same settings");
   const OrderedJson own = OrderedJson::parse(text);
   std::vector<std::string> notes;
   std::error_code failed;
   std::vector<fs::path> neighbours;
   for (const auto& entry : fs::directory_iterator(fs::absolute(folder).lexically_normal().parent_path(), failed))
-    if (entry.path().filename() != fs::absolute(folder).lexically_normal().filename()) neighbours.push_back(entry.path());
+    if (entry.path().filename() != fs::absolute(folder).lexically_normal().filename())
+      neighbours.push_back(entry.path());
   std::sort(neighbours.begin(), neighbours.end());
   for (const fs::path& neighbour : neighbours) {
-    if (!fs::is_regular_file(neighbour / "thresholds.json", failed) || !fs::is_regular_file(neighbour / "report.json", failed))
+    if (!fs::is_regular_file(neighbour / "thresholds.json", failed) ||
+        !fs::is_regular_file(neighbour / "report.json", failed))
       continue;  // without a report no number of the test split was seen
     const std::string fixed = read_file(neighbour / "thresholds.json");
-    if (read_file(neighbour / "report.json").find(sha256_hex(fixed)) == std::string::npos) continue;  // touched since: says nothing
+    if (read_file(neighbour / "report.json").find(sha256_hex(fixed)) == std::string::npos)
+      continue;  // touched since: says nothing
     const OrderedJson other = OrderedJson::parse(fixed, nullptr, false);
-    if (!other.is_object() || other.value("model", "") != own.at("model") || other.value("data_sha256", "") != own.at("data_sha256"))
-      continue;  // another model or other items
+    if (!other.is_object() || other.value("model", "") != own.at("model") ||
+        other.value("data_sha256", "") != own.at("data_sha256"))
+      continue;                                // another model or other items
     if (other.dump() == own.dump()) continue;  // the same run again opens nothing new
     const std::string name = neighbour.filename().string();
     const bool same_seed = other.at("seed") == own.at("seed");
-    const bool same_rules = other.at("thresholds") == own.at("thresholds") && other.value("interval", "percentile") == own.at("interval");
+    const bool same_rules =
+        other.at("thresholds") == own.at("thresholds") && other.value("interval", "percentile") == own.at("interval");
     if (same_seed && !same_rules)
-      throw ModelMismatch(name + "/thresholds.json: the test split of these items was opened for this model under other margins, or "
-                          "another kind of interval, with the same seed; keep those, or name a new --seed: the report then says that "
-                          "it is a second opening");
-    notes.push_back(fmt::format("not the first opening: the test items of this model were opened before in run '{}' ({} profile, "
-                                "seed {}{})", name, other.at("profile").get<std::string>(), other.at("seed").get<uint64_t>(),
-                                same_rules ? "" : ", other margins or intervals"));
+      throw ModelMismatch(
+          name +
+          "/thresholds.json: the test split of these items was opened for this model under other margins, or "
+          "another kind of interval, with the same seed; keep those, or name a new --seed: the report then says that "
+          "it is a second opening");
+    notes.push_back(
+        fmt::format("not the first opening: the test items of this model were opened before in run '{}' ({} profile, "
+                    "seed {}{})",
+                    name, other.at("profile").get<std::string>(), other.at("seed").get<uint64_t>(),
+                    same_rules ? "" : ", other margins or intervals"));
   }
   if (!fs::exists(file)) write_file(file, text);
   return notes;
@@ -188,7 +199,9 @@ OrderedJson thresholds_json(const DiagnosisOptions& options, const std::string& 
   json["hash_checked"] = true;
   json["values"] = OrderedJson::array();
   for (const Margin& margin : margins())
-    json["values"].push_back({{"name", margin.name}, {"value", options.thresholds.*margin.value}, {"unit", margin.unit},
+    json["values"].push_back({{"name", margin.name},
+                              {"value", options.thresholds.*margin.value},
+                              {"unit", margin.unit},
                               {"meaning", margin.meaning}});
   json["interval"] = stats::interval_name(options.interval);
   json["families"] = OrderedJson::array();

@@ -13,12 +13,12 @@
 
 namespace fare {
 
-OrderedJson model_json(const Model& model);                                     // "model"
+OrderedJson model_json(const Model& model);                                                // "model"
 OrderedJson data_json(const Study& study, const Sensitivity& sensitivity, int64_t limit);  // "data"
-OrderedJson splits_json(const Study& study, uint64_t seed);                     // "splits"
+OrderedJson splits_json(const Study& study, uint64_t seed);                                // "splits"
 
-// The bytes of thresholds.json: margins, split of every item, test families, candidates. What is decided before the test
-// split is opened.
+// The bytes of thresholds.json: margins, split of every item, test families, candidates. What is decided before the
+// test split is opened.
 struct TestFamily {
   std::string name;
   int64_t size = 0;
@@ -26,10 +26,10 @@ struct TestFamily {
 };
 std::string thresholds_text(const DiagnosisOptions& options, const Study& study, const std::string& fingerprint,
                             const std::vector<TestFamily>& families, const OrderedJson& candidates);
-// Opens the test split of a run once: writes thresholds.json into `folder`, or checks that the one that is there is the same,
-// byte for byte. Run folders beside this one that hold a report are looked at too: where one was opened for the same model and
-// items with the same seed and other margins, opening is refused. Returns a sentence per other earlier opening, for the headline.
-// Throws ModelMismatch where it must not be opened.
+// Opens the test split of a run once: writes thresholds.json into `folder`, or checks that the one that is there is the
+// same, byte for byte. Run folders beside this one that hold a report are looked at too: where one was opened for the
+// same model and items with the same seed and other margins, opening is refused. Returns a sentence per other earlier
+// opening, for the headline. Throws ModelMismatch where it must not be opened.
 std::vector<std::string> settle_opening(const std::filesystem::path& folder, const std::string& text);
 
 // "thresholds" of report.json.

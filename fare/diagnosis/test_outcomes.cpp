@@ -53,7 +53,8 @@ std::vector<Drop> perplexity_drops(Measurer& measurer, std::span<const Intervent
     texts.push_back(request);
   }
   if (tokens < kPerplexityTokens) return {};
-  const ScorerResult result = measurer.scorer().run(texts, interventions, {}, Progress{nullptr, nullptr, measurer.progress().cancelled});
+  const ScorerResult result =
+      measurer.scorer().run(texts, interventions, {}, Progress{nullptr, nullptr, measurer.progress().cancelled});
   const auto flat = [](const RunResult& run) {
     std::vector<double> all;
     for (const Score& score : run.scores)

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "fare/diagnosis/outcome_source.h"
 #include "fare/diagnosis/measure.h"
+#include "fare/diagnosis/outcome_source.h"
 #include "fare/diagnosis/search.h"
 
 namespace fare {
@@ -24,8 +24,8 @@ struct TestOutcomes {
 // Call after thresholds, splits and candidates are written. Throws NumericError when the test split holds no pair.
 TestOutcomes open_test(OutcomeSource& source, const SearchResult& search);
 
-// Rise of the perplexity of the neutral text behind the doses under each intervention (bias.h), in order; empty where that
-// text holds fewer than kPerplexityTokens tokens. `alpha`: of each.
+// Rise of the perplexity of the neutral text behind the doses under each intervention (bias.h), in order; empty where
+// that text holds fewer than kPerplexityTokens tokens. `alpha`: of each.
 std::vector<Drop> perplexity_drops(Measurer& measurer, std::span<const Intervention* const> interventions,
                                    std::span<const double> alpha, const DiagnosisOptions& options);
 

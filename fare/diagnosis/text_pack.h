@@ -12,9 +12,9 @@
 namespace fare {
 
 struct TextPack {
-  std::vector<FedRequest> fed;     // per request
-  PackedSequences packed;          // packed.rows[i][p]: row of fed position p of request i
-  std::vector<Target> targets;     // every continuation token of every request, in order
+  std::vector<FedRequest> fed;  // per request
+  PackedSequences packed;       // packed.rows[i][p]: row of fed position p of request i
+  std::vector<Target> targets;  // every continuation token of every request, in order
 };
 
 // `share`: equal beginnings stand once.

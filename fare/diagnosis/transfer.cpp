@@ -58,7 +58,9 @@ class Writer {
       }
     }
   }
-  static bool reads_first_word(PromptFamily family) { return family == PromptFamily::kCut || family == PromptFamily::kOwn; }
+  static bool reads_first_word(PromptFamily family) {
+    return family == PromptFamily::kCut || family == PromptFamily::kOwn;
+  }
 
  private:
   TransferRuns& runs_;
@@ -74,9 +76,16 @@ std::string text_lines(const TransferPrompts& prompts, const std::string& arm, c
     for (const bool greedy : {true, false})
       for (size_t s = 0; s < (greedy ? texts.greedy : texts.sampled)[i].size(); ++s) {
         const WrittenText& text = (greedy ? texts.greedy : texts.sampled)[i][s];
-        OrderedJson line = {{"arm", arm}, {"id", open.id}, {"family", name_of(open.family)}, {"cluster", open.cluster},
-                            {"axis", open.axis}, {"prompt", open.prompt}, {"decoding", greedy ? "greedy" : "sampled"},
-                            {"sample", s}, {"text", text.text}, {"finish", text.ended ? "eos" : "length"},
+        OrderedJson line = {{"arm", arm},
+                            {"id", open.id},
+                            {"family", name_of(open.family)},
+                            {"cluster", open.cluster},
+                            {"axis", open.axis},
+                            {"prompt", open.prompt},
+                            {"decoding", greedy ? "greedy" : "sampled"},
+                            {"sample", s},
+                            {"text", text.text},
+                            {"finish", text.ended ? "eos" : "length"},
                             {"token_ids", text.ids}};
         out += line.dump() + "\n";
       }
@@ -131,7 +140,8 @@ TransferResult measure_transfer(const Scorer& scorer, const Study& study, const 
   for (const PromptSource& source : prompts.sources) {
     int64_t taken = 0;
     for (const int64_t i : first_of_source(prompts, source, static_cast<int64_t>(prompts.items.size())))
-      if (prompts.items[static_cast<size_t>(i)].has_mass() && (transfer.mass_prompts == 0 || taken < transfer.mass_prompts)) {
+      if (prompts.items[static_cast<size_t>(i)].has_mass() &&
+          (transfer.mass_prompts == 0 || taken < transfer.mass_prompts)) {
         with_mass.push_back(i);
         ++taken;
       }
@@ -143,8 +153,8 @@ TransferResult measure_transfer(const Scorer& scorer, const Study& study, const 
     positions = runs.critical(with_mass, arms);
     result.base_decodability = decodability_of(positions.front());
   } else {
-    result.not_run.push_back({"M0", prompts.items.empty() ? "there are no prompts"
-                                                          : "no prompt has attributes that a token tells apart"});
+    result.not_run.push_back(
+        {"M0", prompts.items.empty() ? "there are no prompts" : "no prompt has attributes that a token tells apart"});
   }
 
   // Texts: a pilot first, then as many as it says are needed (full), or as many as the small profile has.
@@ -155,7 +165,8 @@ TransferResult measure_transfer(const Scorer& scorer, const Study& study, const 
     std::set<int64_t> before(written.begin(), written.end());
     std::vector<int64_t> more;
     for (const PromptSource& source : prompts.sources)
-      for (const int64_t i : first_of_source(prompts, source, Writer::reads_first_word(source.family) ? first_prompts : others))
+      for (const int64_t i :
+           first_of_source(prompts, source, Writer::reads_first_word(source.family) ? first_prompts : others))
         if (!before.contains(i)) more.push_back(i);
     if (more.empty()) return;
     for (size_t a = 0; a < arms.size(); ++a) writer.add(more, arms[a], texts[a]);
@@ -170,9 +181,11 @@ TransferResult measure_transfer(const Scorer& scorer, const Study& study, const 
   int64_t first_prompts = transfer.first_prompts, others = transfer.prompts;
   if (transfer.profile == StudyProfile::kSmall) {
     const auto share = [&](int64_t total, bool first_word) {
-      const auto sources = std::count_if(prompts.sources.begin(), prompts.sources.end(), [&](const PromptSource& source) {
-        return Writer::reads_first_word(source.family) == first_word && !first_of_source(prompts, source, 1).empty();
-      });
+      const auto sources =
+          std::count_if(prompts.sources.begin(), prompts.sources.end(), [&](const PromptSource& source) {
+            return Writer::reads_first_word(source.family) == first_word &&
+                   !first_of_source(prompts, source, 1).empty();
+          });
       return sources == 0 ? total : (total + sources - 1) / sources;
     };
     first_prompts = share(first_prompts, true);
@@ -202,7 +215,8 @@ TransferResult measure_transfer(const Scorer& scorer, const Study& study, const 
     for (const MetricValues& values : text_values(prompts, sign, texts[0], texts[c + 1], input.lexicons, not_run))
       candidate.metrics.push_back(change_of(values, c));
     for (const MetricNotRun& one : not_run) {
-      const bool said = std::any_of(result.not_run.begin(), result.not_run.end(), [&](const auto& other) { return other.metric == one.metric; });
+      const bool said = std::any_of(result.not_run.begin(), result.not_run.end(),
+                                    [&](const auto& other) { return other.metric == one.metric; });
       if (!said) result.not_run.push_back(one);
     }
     if (!written.empty()) {
@@ -269,8 +283,8 @@ TransferEvidence transfer_evidence(const TransferResult& result, size_t candidat
   TransferEvidence evidence;
   evidence.not_run = not_run_text(result);
   for (const MetricChange& m : result.candidates[candidate].metrics)
-    evidence.metrics.push_back({m.metric, m.value, m.interval95, m.interval90, m.unit, m.p, m.p_bh, m.family_size, m.prompts,
-                                m.n_eff, m.mde, m.mde_reason});
+    evidence.metrics.push_back({m.metric, m.value, m.interval95, m.interval90, m.unit, m.p, m.p_bh, m.family_size,
+                                m.prompts, m.n_eff, m.mde, m.mde_reason});
   return evidence;
 }
 

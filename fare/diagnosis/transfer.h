@@ -26,9 +26,9 @@ struct TransferOptions {
   int64_t samples = 5;
   Sampling sampling{0.7, 0.95};
   // The defaults are those of the small profile.
-  int64_t tokens = 24;          // of a text that is read whole
-  int64_t first_tokens = 8;     // of one whose first content word is read (M2)
-  int64_t prompts = 200;        // whose texts are read whole, shared over the sources; full: the least number of each source
+  int64_t tokens = 24;       // of a text that is read whole
+  int64_t first_tokens = 8;  // of one whose first content word is read (M2)
+  int64_t prompts = 200;  // whose texts are read whole, shared over the sources; full: the least number of each source
   int64_t first_prompts = 400;  // the same for M2
   int64_t mass_prompts = 1500;  // per source of M0; 0 = all
   int64_t pilot = 200;          // prompts per source from which the needed number is read (F5); full only
@@ -59,13 +59,13 @@ struct TransferResult {
     struct Example {
       std::string id, family, prompt, base, edited;
     };
-    std::vector<Example> examples;      // greedy texts that differ, in the order of the prompts
+    std::vector<Example> examples;  // greedy texts that differ, in the order of the prompts
     int64_t greedy_differ = 0;
   };
   std::vector<Candidate> candidates;
   TextGuards base_guards;
   std::optional<Candidate::Decodability> base_decodability;
-  std::vector<MetricNotRun> not_run;    // primary metrics, with the reason
+  std::vector<MetricNotRun> not_run;  // primary metrics, with the reason
   struct Family {
     std::string family, source, note;
     int64_t prompts = 0, skipped = 0, clusters = 0, mass = 0, written = 0;
@@ -74,11 +74,11 @@ struct TransferResult {
   TransferOptions options;
   int64_t rows_computed = 0;
 
-  int64_t num_written() const;          // prompts that were continued
+  int64_t num_written() const;  // prompts that were continued
 };
 
-// Mean over pairs of sigma_a (m_base - m_edited), in standard deviations of m_base; none where the margins of the base do
-// not vary or none of them changed. `base`, `edited`: parallel to `pairs`.
+// Mean over pairs of sigma_a (m_base - m_edited), in standard deviations of m_base; none where the margins of the base
+// do not vary or none of them changed. `base`, `edited`: parallel to `pairs`.
 std::optional<double> margin_effect(const Study& study, std::span<const int64_t> pairs, std::span<const Margins> base,
                                     std::span<const Margins> edited, const std::vector<int>& signs);
 
@@ -98,7 +98,8 @@ std::string not_run_text(const TransferResult& result);
 // What stage 5 reads of a candidate.
 TransferEvidence transfer_evidence(const TransferResult& result, size_t candidate);
 
-// Names of the primary metrics that the prompts and lexicons at hand allow: the family of tests, before any text is seen.
+// Names of the primary metrics that the prompts and lexicons at hand allow: the family of tests, before any text is
+// seen.
 std::vector<std::string> planned_metrics(const TransferInput& input);
 
 // Why no prompt is left: what became of each source.

@@ -58,8 +58,12 @@ OrderedJson guards_json(const std::string& arm, const TextGuards& guards) {
 }
 
 OrderedJson decodability_json(const std::string& arm, const TransferResult::Candidate::Decodability& d) {
-  return {{"arm", arm},          {"prompts", d.prompts},           {"stereo_rank", d.stereo_rank},
-          {"anti_rank", d.anti_rank}, {"stereo_gap_nats", d.stereo_gap_nats}, {"anti_gap_nats", d.anti_gap_nats},
+  return {{"arm", arm},
+          {"prompts", d.prompts},
+          {"stereo_rank", d.stereo_rank},
+          {"anti_rank", d.anti_rank},
+          {"stereo_gap_nats", d.stereo_gap_nats},
+          {"anti_gap_nats", d.anti_gap_nats},
           {"top5_share", d.top5_share}};
 }
 
@@ -70,9 +74,14 @@ OrderedJson transfer_json(const TransferResult& result) {
   OrderedJson families = OrderedJson::array(), metrics = families, not_run = families, guards = families,
               decodability = families, examples = families;
   for (const TransferResult::Family& family : result.families)
-    families.push_back({{"family", family.family}, {"source", family.source}, {"prompts", family.prompts},
-                        {"clusters", family.clusters}, {"skipped", family.skipped}, {"mass_prompts", family.mass},
-                        {"written_prompts", family.written}, {"note", family.note}});
+    families.push_back({{"family", family.family},
+                        {"source", family.source},
+                        {"prompts", family.prompts},
+                        {"clusters", family.clusters},
+                        {"skipped", family.skipped},
+                        {"mass_prompts", family.mass},
+                        {"written_prompts", family.written},
+                        {"note", family.note}});
   if (result.base_guards.texts > 0) guards.push_back(guards_json("base", result.base_guards));
   if (result.base_decodability) decodability.push_back(decodability_json("base", *result.base_decodability));
   for (const TransferResult::Candidate& candidate : result.candidates) {
@@ -80,14 +89,18 @@ OrderedJson transfer_json(const TransferResult& result) {
     if (candidate.guards.texts > 0) guards.push_back(guards_json(candidate.name, candidate.guards));
     if (candidate.decodability) decodability.push_back(decodability_json(candidate.name, *candidate.decodability));
     for (const auto& example : candidate.examples)
-      examples.push_back({{"candidate", candidate.name}, {"id", example.id}, {"family", example.family},
-                          {"prompt", example.prompt}, {"base", example.base}, {"edited", example.edited}});
+      examples.push_back({{"candidate", candidate.name},
+                          {"id", example.id},
+                          {"family", example.family},
+                          {"prompt", example.prompt},
+                          {"base", example.base},
+                          {"edited", example.edited}});
   }
   for (const MetricNotRun& one : result.not_run) not_run.push_back({{"metric", one.metric}, {"reason", one.reason}});
   const TransferOptions& options = result.options;
-  json["decoding"] = {{"samples", options.samples}, {"temperature", options.sampling.temperature},
-                      {"top_p", options.sampling.top_p}, {"tokens", options.tokens},
-                      {"first_word_tokens", options.first_tokens}, {"shared_noise", true}};
+  json["decoding"] = {
+      {"samples", options.samples}, {"temperature", options.sampling.temperature}, {"top_p", options.sampling.top_p},
+      {"tokens", options.tokens},   {"first_word_tokens", options.first_tokens},   {"shared_noise", true}};
   json["families"] = families;
   json["metrics"] = metrics;
   json["not_run"] = not_run;

@@ -64,10 +64,10 @@ struct GroupIndex {
 
 std::string stream_label(const std::string& kind, const std::string& label) { return kind + "/" + label; }
 
-// The change of a range: clusters are drawn for the intervals; for p both arms are swapped cluster by cluster, as F2 flips
-// signs where the metric is a mean.
-void measure_range_change(const MetricValues& values, double alpha, const DiagnosisOptions& options, const std::string& label,
-                          MetricChange& change) {
+// The change of a range: clusters are drawn for the intervals; for p both arms are swapped cluster by cluster, as F2
+// flips signs where the metric is a mean.
+void measure_range_change(const MetricValues& values, double alpha, const DiagnosisOptions& options,
+                          const std::string& label, MetricChange& change) {
   const GroupIndex index(values.axes, values.groups);
   const stats::Clusters clusters = stats::cluster_by_name(values.clusters);
   const size_t half = 2 * static_cast<size_t>(index.num_groups), width = 2 * half;
@@ -75,7 +75,8 @@ void measure_range_change(const MetricValues& values, double alpha, const Diagno
   table.num_columns = static_cast<int64_t>(width);
   table.cells.assign(static_cast<size_t>(clusters.num_clusters) * width, 0.0);
   for (size_t i = 0; i < values.base.size(); ++i) {
-    double* row = &table.cells[static_cast<size_t>(clusters.of_item[i]) * width + 2 * static_cast<size_t>(index.of_prompt[i])];
+    double* row =
+        &table.cells[static_cast<size_t>(clusters.of_item[i]) * width + 2 * static_cast<size_t>(index.of_prompt[i])];
     row[0] += values.base[i];
     row[half] += values.edited[i];
     row[1] += 1;
@@ -97,9 +98,10 @@ void measure_range_change(const MetricValues& values, double alpha, const Diagno
   const auto drawn = stats::bootstrap(table, 1, gap, resample);
   const stats::Distribution& distribution = drawn.front();
   change.value = distribution.estimate.value();
-  const auto wide = distribution.interval(options.interval, 0.95), narrow = distribution.interval(options.interval, 1 - 2 * alpha);
-  // Where hardly a cluster changed, resampling says little about those that would: then only the range of the metric bounds
-  // its change, which is not equivalence.
+  const auto wide = distribution.interval(options.interval, 0.95),
+             narrow = distribution.interval(options.interval, 1 - 2 * alpha);
+  // Where hardly a cluster changed, resampling says little about those that would: then only the range of the metric
+  // bounds its change, which is not equivalence.
   int64_t changed = 0;
   for (int64_t c = 0; c < clusters.num_clusters; ++c) {
     const double* row = &table.cells[static_cast<size_t>(c) * width];

@@ -66,7 +66,9 @@ TEST(TransferMetrics, NoChangeIsEquivalentOnlyWithEnoughClusters) {
 
 TEST(TransferMetrics, RangesBetweenGroupsAreMeansOverAxes) {
   // Axis a: means 1, 3, 2 -> range 2. Axis b: means 0, 6 -> 6. Axis c has one group and none.
-  EXPECT_NEAR(*mean_range({"a", "a", "a", "a", "b", "b", "c"}, {"x", "x", "y", "z", "x", "y", "x"}, {0, 2, 3, 2, 0, 6, 9}), 4, 1e-12);
+  EXPECT_NEAR(
+      *mean_range({"a", "a", "a", "a", "b", "b", "c"}, {"x", "x", "y", "z", "x", "y", "x"}, {0, 2, 3, 2, 0, 6, 9}), 4,
+      1e-12);
   EXPECT_FALSE(mean_range({"a", "b"}, {"x", "x"}, {1, 2}));
 }
 
@@ -120,7 +122,8 @@ TEST(TransferMetrics, AnAxisOfOneGroupHasNoRange) {
   EXPECT_FALSE(mean_range({"b", "b"}, {"z", "z"}, {1, 9}));
 }
 
-// Nine changed clusters of forty: the percentile interval is not trusted, the bound is the range of the metric; p is never 0.
+// Nine changed clusters of forty: the percentile interval is not trusted, the bound is the range of the metric; p is
+// never 0.
 TEST(TransferMetrics, AGapThatHardlyAnyClusterMovesIsBoundedByItsRange) {
   MetricValues values = values_of(std::vector<double>(40, 0.0), std::vector<double>(40, 0.0), 10);
   for (size_t i = 0; i < 40; ++i) {
@@ -191,7 +194,7 @@ TEST(TransferMeasures, TheFirstContentWordIsAveragedOverSamplesWithItsSide) {
   const auto metrics = written.values(not_run, no_lexicons());
   ASSERT_EQ(metrics.size(), 1u);
   EXPECT_EQ(metrics[0].metric, "M2");
-  EXPECT_EQ(metrics[0].base, (std::vector<double>{50, 50}));     // half the samples take the stereotype up
+  EXPECT_EQ(metrics[0].base, (std::vector<double>{50, 50}));      // half the samples take the stereotype up
   EXPECT_EQ(metrics[0].edited, (std::vector<double>{-50, -50}));  // the other side counts against
   EXPECT_EQ(metrics[0].greedy_base, (std::vector<double>{1, 1}));
   EXPECT_EQ(metrics[0].greedy_edited, (std::vector<double>{0, 0}));
@@ -234,7 +237,7 @@ TEST(TransferMeasures, MassAndGuardsByHand) {
   EXPECT_NEAR(mass.edited[0], 0, 1e-9);
   WrittenTexts texts;
   texts.items = {0};
-  texts.greedy = {{text_of({1, 2, 3, 0}, "a b a b a")}};           // pairs: ab, ba, ab, ba: 2 of 4 distinct
+  texts.greedy = {{text_of({1, 2, 3, 0}, "a b a b a")}};               // pairs: ab, ba, ab, ba: 2 of 4 distinct
   texts.sampled = {{text_of({5}, "alone", false), text_of({0}, "")}};  // too short for pairs; empty
   const TextGuards guards = guards_of(texts);
   EXPECT_EQ(guards.texts, 3);

@@ -27,8 +27,10 @@ Request attribute_request(const TextEncoder& encoder, const OpenPrompt& open, co
 
 void set_critical(const TextEncoder& encoder, TransferPrompt& item) {
   std::vector<Request> with, against;
-  for (const std::string& attribute : item.open.stereo) with.push_back(attribute_request(encoder, item.open, attribute));
-  for (const std::string& attribute : item.open.anti) against.push_back(attribute_request(encoder, item.open, attribute));
+  for (const std::string& attribute : item.open.stereo)
+    with.push_back(attribute_request(encoder, item.open, attribute));
+  for (const std::string& attribute : item.open.anti)
+    against.push_back(attribute_request(encoder, item.open, attribute));
   // Where the space moved into the attribute, its context is the prompt as the attribute's first token expects it.
   item.critical = with.front().context;
   size_t place = 0;
@@ -57,8 +59,8 @@ std::string key_of(const TransferPrompt& item) {
 
 }  // namespace
 
-TransferPrompts make_transfer_prompts(OpenPrompts open, const Study& study, const TextEncoder& encoder, int64_t max_tokens,
-                                      uint64_t seed) {
+TransferPrompts make_transfer_prompts(OpenPrompts open, const Study& study, const TextEncoder& encoder,
+                                      int64_t max_tokens, uint64_t seed) {
   TransferPrompts out;
   out.sources = std::move(open.sources);
   std::set<std::string> seen_in_search;
@@ -68,7 +70,8 @@ TransferPrompts make_transfer_prompts(OpenPrompts open, const Study& study, cons
     for (PromptSource& source : out.sources) {
       if (!is_of(prompt, source)) continue;
       ++source.skipped;
-      if (source.note.find(why) == std::string::npos && source.note.size() < kLongNote) source.note += (source.note.empty() ? "" : "; ") + why;
+      if (source.note.find(why) == std::string::npos && source.note.size() < kLongNote)
+        source.note += (source.note.empty() ? "" : "; ") + why;
     }
   };
   for (OpenPrompt& prompt : open.prompts) {
@@ -105,14 +108,17 @@ TransferPrompts make_transfer_prompts(OpenPrompts open, const Study& study, cons
   std::vector<Place> order;
   for (size_t i = 0; i < out.items.size(); ++i) {
     const OpenPrompt& prompt = out.items[i].open;
-    const auto source = std::find_if(out.sources.begin(), out.sources.end(), [&](const PromptSource& one) { return is_of(prompt, one); });
+    const auto source = std::find_if(out.sources.begin(), out.sources.end(),
+                                     [&](const PromptSource& one) { return is_of(prompt, one); });
     const std::string name = prompt.swapped ? prompt.cluster : prompt.id;
-    order.push_back({static_cast<size_t>(source - out.sources.begin()), 0, RandomStream(seed, "generation/order/" + name).u64(0), name, i});
+    order.push_back({static_cast<size_t>(source - out.sources.begin()), 0,
+                     RandomStream(seed, "generation/order/" + name).u64(0), name, i});
   }
   std::sort(order.begin(), order.end());
   std::map<std::pair<size_t, std::string>, int64_t> used;
   for (Place& place : order)
-    if (const OpenPrompt& prompt = out.items[place.index].open; !prompt.swapped) place.round = used[{place.source, prompt.cluster}]++;
+    if (const OpenPrompt& prompt = out.items[place.index].open; !prompt.swapped)
+      place.round = used[{place.source, prompt.cluster}]++;
   std::sort(order.begin(), order.end());
   std::vector<TransferPrompt> items;
   for (const Place& place : order) items.push_back(std::move(out.items[place.index]));

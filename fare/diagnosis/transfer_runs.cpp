@@ -42,12 +42,13 @@ CriticalPosition read_position(const at::Tensor& log_p_V, const TransferPrompt& 
 }
 
 Json to_json(const CriticalPosition& p) {
-  return {{"stereo_mass", p.stereo_mass}, {"anti_mass", p.anti_mass}, {"stereo_rank", p.stereo_rank}, {"anti_rank", p.anti_rank},
-          {"stereo_gap", p.stereo_gap_nats}, {"anti_gap", p.anti_gap_nats}};
+  return {{"stereo_mass", p.stereo_mass}, {"anti_mass", p.anti_mass},        {"stereo_rank", p.stereo_rank},
+          {"anti_rank", p.anti_rank},     {"stereo_gap", p.stereo_gap_nats}, {"anti_gap", p.anti_gap_nats}};
 }
 
 CriticalPosition position_from(const Json& json) {
-  return {json.at("stereo_mass"), json.at("anti_mass"), json.at("stereo_rank"), json.at("anti_rank"), json.at("stereo_gap"), json.at("anti_gap")};
+  return {json.at("stereo_mass"), json.at("anti_mass"),  json.at("stereo_rank"),
+          json.at("anti_rank"),   json.at("stereo_gap"), json.at("anti_gap")};
 }
 
 // Neighbouring items up to a number of tokens.
@@ -76,9 +77,14 @@ std::string Decoding::name() const {
   return fmt::format("{}-t{}-p{}-{}", samples, sampling.temperature, sampling.top_p, max_new_tokens);
 }
 
-TransferRuns::TransferRuns(const Scorer& scorer, const Tokenizer& tokenizer, const TransferPrompts& prompts, Store* store,
-                           uint64_t seed, const Progress& progress)
-    : scorer_(scorer), tokenizer_(tokenizer), prompts_(prompts), store_(store), seed_(seed), progress_(progress),
+TransferRuns::TransferRuns(const Scorer& scorer, const Tokenizer& tokenizer, const TransferPrompts& prompts,
+                           Store* store, uint64_t seed, const Progress& progress)
+    : scorer_(scorer),
+      tokenizer_(tokenizer),
+      prompts_(prompts),
+      store_(store),
+      seed_(seed),
+      progress_(progress),
       end_tokens_(fare::end_tokens(scorer.model().checkpoint())) {
   if (store_ != nullptr) {
     fingerprint_ = scorer.model().routed().fingerprint();
@@ -97,9 +103,8 @@ std::string TransferRuns::unit_name(const std::string& task, std::span<const int
 std::vector<std::vector<CriticalPosition>> TransferRuns::critical(std::span<const int64_t> items,
                                                                   std::span<const Intervention* const> interventions) {
   std::vector<std::vector<CriticalPosition>> out(interventions.size());
-  const auto batches = batches_of(items, [&](int64_t i) {
-    return static_cast<int64_t>(prompts_.items[static_cast<size_t>(i)].critical.size());
-  });
+  const auto batches = batches_of(
+      items, [&](int64_t i) { return static_cast<int64_t>(prompts_.items[static_cast<size_t>(i)].critical.size()); });
   for (size_t b = 0; b < batches.size(); ++b) {
     progress_.check();
     critical_batch(batches[b], interventions, out);
@@ -111,7 +116,9 @@ std::vector<std::vector<CriticalPosition>> TransferRuns::critical(std::span<cons
 void TransferRuns::critical_batch(std::span<const int64_t> items, std::span<const Intervention* const> interventions,
                                   std::span<std::vector<CriticalPosition>> out) {
   const auto row_key = [&](int64_t i, size_t e) {
-    return RowKey{fingerprint_, intervention_key(interventions[e]), kCriticalTask, prompts_.items[static_cast<size_t>(i)].key, "mass", 0};
+    return RowKey{fingerprint_,  intervention_key(interventions[e]),
+                  kCriticalTask, prompts_.items[static_cast<size_t>(i)].key,
+                  "mass",        0};
   };
   // The run without edits is made once, when something is missing.
   const Model& model = scorer_.model();
@@ -138,8 +145,10 @@ void TransferRuns::critical_batch(std::span<const int64_t> items, std::span<cons
     }
     for (const FedRequest& part : fed) {
       const int64_t length = static_cast<int64_t>(part.ids.size());
-      sequences.push_back({part.ids, {},
-                           spec.rope.depends_on_length() ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
+      sequences.push_back(
+          {part.ids,
+           {},
+           spec.rope.depends_on_length() ? static_cast<int32_t>(std::max(length, spec.rope.length_threshold())) : 0});
     }
     packed = pack_sequences(sequences, false);
     for (const auto& rows : packed.rows) last_rows.push_back(rows.back());
@@ -165,8 +174,9 @@ void TransferRuns::critical_batch(std::span<const int64_t> items, std::span<cons
     ChangedRows changed;
     if (!edits_nothing) {
       interventions[e]->check(model.routed());
-      changed = forward_changed(model, packed.pack, *record,
-                                scoped_edits(*interventions[e], model.routed(), requests, indices, fed, packed), nullptr);
+      changed =
+          forward_changed(model, packed.pack, *record,
+                          scoped_edits(*interventions[e], model.routed(), requests, indices, fed, packed), nullptr);
       rows_computed_ += changed.row_layers;
     }
     std::vector<Row> rows;
@@ -208,7 +218,8 @@ std::vector<std::vector<WrittenText>> TransferRuns::write(std::span<const int64_
                                                           const Intervention* intervention) {
   std::vector<std::vector<WrittenText>> out;
   const auto batches = batches_of(items, [&](int64_t i) {
-    return static_cast<int64_t>(prompts_.items[static_cast<size_t>(i)].prompt.ids.size()) + decoding.samples * decoding.max_new_tokens;
+    return static_cast<int64_t>(prompts_.items[static_cast<size_t>(i)].prompt.ids.size()) +
+           decoding.samples * decoding.max_new_tokens;
   });
   for (size_t b = 0; b < batches.size(); ++b) {
     progress_.check();
@@ -218,16 +229,19 @@ std::vector<std::vector<WrittenText>> TransferRuns::write(std::span<const int64_
   return out;
 }
 
-std::vector<std::vector<WrittenText>> TransferRuns::write_batch(std::span<const int64_t> items, const Decoding& decoding,
+std::vector<std::vector<WrittenText>> TransferRuns::write_batch(std::span<const int64_t> items,
+                                                                const Decoding& decoding,
                                                                 const Intervention* intervention) {
   const std::string task = "generation/" + decoding.name(), unit = unit_name(task, items, intervention);
   const bool is_base = intervention_key(intervention).empty();
   const auto row_key = [&](int64_t i) {
-    return RowKey{fingerprint_, intervention_key(intervention), task, prompts_.items[static_cast<size_t>(i)].key, "text", seed_};
+    return RowKey{
+        fingerprint_, intervention_key(intervention), task, prompts_.items[static_cast<size_t>(i)].key, "text", seed_};
   };
   std::vector<std::vector<WrittenText>> out(items.size());
   const auto set_text = [&](WrittenText& one) {
-    one.ended = !one.ids.empty() && std::find(end_tokens_.begin(), end_tokens_.end(), one.ids.back()) != end_tokens_.end();
+    one.ended =
+        !one.ids.empty() && std::find(end_tokens_.begin(), end_tokens_.end(), one.ids.back()) != end_tokens_.end();
     one.text = tokenizer_.decode(std::span(one.ids).first(one.ids.size() - (one.ended ? 1 : 0)), true);
   };
   if (store_ != nullptr && finished_.contains(unit)) {
@@ -253,8 +267,9 @@ std::vector<std::vector<WrittenText>> TransferRuns::write_batch(std::span<const 
   options.seed = seed_;
   options.eos = end_tokens_;
   options.max_length = scorer_.max_length();
-  const GenerateResult generated = generate(scorer_.model(), nullptr, prompts, options, is_base ? nullptr : intervention,
-                                            Progress{nullptr, nullptr, progress_.cancelled});
+  const GenerateResult generated =
+      generate(scorer_.model(), nullptr, prompts, options, is_base ? nullptr : intervention,
+               Progress{nullptr, nullptr, progress_.cancelled});
   rows_computed_ += generated.receipt.tokens * scorer_.model().spec().num_layers;
   std::vector<Request> requests;  // of edited texts, to see how likely the model without edits finds them
   for (const GeneratedText& text : generated.texts) {

@@ -1,5 +1,5 @@
-// What the model does with the prompts of the generation study, under no edits and under each candidate: the mass it puts
-// on the attributes at the critical position, and the texts it writes. Finished units are rows of the store.
+// What the model does with the prompts of the generation study, under no edits and under each candidate: the mass it
+// puts on the attributes at the critical position, and the texts it writes. Finished units are rows of the store.
 #pragma once
 
 #include <cstdint>
@@ -17,20 +17,20 @@
 
 namespace fare {
 
-// The next token at the critical position of one prompt. Ranks count from 1; a side's rank and gap are those of its most
-// probable token.
+// The next token at the critical position of one prompt. Ranks count from 1; a side's rank and gap are those of its
+// most probable token.
 struct CriticalPosition {
-  double stereo_mass = 0, anti_mass = 0;          // probability of the tokens that begin each side
+  double stereo_mass = 0, anti_mass = 0;  // probability of the tokens that begin each side
   int64_t stereo_rank = 1, anti_rank = 1;
   double stereo_gap_nats = 0, anti_gap_nats = 0;  // log-probability of the arg-max minus that of the side; 0 or more
   bool in_top5() const { return std::min(stereo_rank, anti_rank) <= 5; }
 };
 
 struct WrittenText {
-  std::vector<int32_t> ids;          // end token included
+  std::vector<int32_t> ids;  // end token included
   std::string text;
-  bool ended = false;                // by an end token, not by the number of tokens
-  double base_nats_per_token = 0;    // negative log-likelihood per token under the model without edits
+  bool ended = false;              // by an end token, not by the number of tokens
+  double base_nats_per_token = 0;  // negative log-likelihood per token under the model without edits
 };
 
 // How texts are written.
@@ -38,14 +38,14 @@ struct Decoding {
   int64_t samples = 1;
   Sampling sampling;
   int64_t max_new_tokens = 64;
-  std::string name() const;          // "greedy-64", "5-t0.7-p0.95-64": part of the row key
+  std::string name() const;  // "greedy-64", "5-t0.7-p0.95-64": part of the row key
 };
 
 class TransferRuns {
  public:
   // `store` may be null. Everything referenced must outlive this object.
-  TransferRuns(const Scorer& scorer, const Tokenizer& tokenizer, const TransferPrompts& prompts, Store* store, uint64_t seed,
-               const Progress& progress);
+  TransferRuns(const Scorer& scorer, const Tokenizer& tokenizer, const TransferPrompts& prompts, Store* store,
+               uint64_t seed, const Progress& progress);
 
   // [intervention][item]; a null intervention is the model without edits. `items`: prompts with has_mass().
   std::vector<std::vector<CriticalPosition>> critical(std::span<const int64_t> items,
@@ -64,7 +64,8 @@ class TransferRuns {
                       std::span<std::vector<CriticalPosition>> out);
   std::vector<std::vector<WrittenText>> write_batch(std::span<const int64_t> items, const Decoding& decoding,
                                                     const Intervention* intervention);
-  std::string unit_name(const std::string& task, std::span<const int64_t> items, const Intervention* intervention) const;
+  std::string unit_name(const std::string& task, std::span<const int64_t> items,
+                        const Intervention* intervention) const;
 
   const Scorer& scorer_;
   const Tokenizer& tokenizer_;

@@ -36,7 +36,8 @@ struct TransferStudy {
     return options;
   }
   TransferPrompts prompts_of(const std::vector<GenerationItem>& items) const {
-    return make_transfer_prompts(own_prompts(items, "generation.jsonl"), control.study, TextEncoder(*control.tokenizer), 64, 0);
+    return make_transfer_prompts(own_prompts(items, "generation.jsonl"), control.study, TextEncoder(*control.tokenizer),
+                                 64, 0);
   }
   TransferResult run(const Intervention& edit, Store* store = nullptr, const std::filesystem::path& folder = {}) const {
     const std::vector<TransferCandidate> candidates{{"mask", &edit, 0.05, 0.5}};
@@ -154,7 +155,8 @@ TEST(Transfer, PromptsOfTheSearchAreLeftOut) {
   auto items = read_generation(x1.control.folder.path() / "generation.jsonl").items;
   std::string searched, tested;
   for (size_t i = 0; i < x1.control.study.pairs.size(); ++i)
-    (x1.control.study.pair_splits.part[i] == SplitPart::kTest ? tested : searched) = x1.control.study.pairs[i].pair.cluster;
+    (x1.control.study.pair_splits.part[i] == SplitPart::kTest ? tested : searched) =
+        x1.control.study.pairs[i].pair.cluster;
   items[0].cluster = searched;
   items[1].cluster = tested;
   items[2].prompt = "";

@@ -47,7 +47,8 @@ Answer answer_at(const Verdict& verdict, size_t stage, size_t candidate = 0) {
 TEST(Verdict, WithoutUtilityStageFourSaysWhyThereIsNone) {
   Evidence evidence = good_evidence();
   evidence.candidates[0].utility.clear();
-  evidence.no_utility = "the test split holds no utility item: train and validation take all 4 clusters of the 80 items";
+  evidence.no_utility =
+      "the test split holds no utility item: train and validation take all 4 clusters of the 80 items";
   const Verdict verdict = decide(evidence, {});
   EXPECT_EQ(answer_at(verdict, 4), Answer::kNotRun);
   EXPECT_EQ(verdict.stages[4].reason, evidence.no_utility);
@@ -75,12 +76,12 @@ struct BiasCase {
 };
 TEST(Verdict, StageZeroFollowsTheTable) {
   const BiasCase cases[] = {
-      {3.0, 0.1, 6, 0.5, 5.5, Answer::kYes},          // exactly delta_B
-      {2.9, 0.1, 6, 0.5, 5.5, Answer::kUnresolved},   // shown to be above 0, but too small
-      {4.0, 0.0, 8, 0.5, 7.5, Answer::kUnresolved},   // a bound of 0 is not above 0
+      {3.0, 0.1, 6, 0.5, 5.5, Answer::kYes},         // exactly delta_B
+      {2.9, 0.1, 6, 0.5, 5.5, Answer::kUnresolved},  // shown to be above 0, but too small
+      {4.0, 0.0, 8, 0.5, 7.5, Answer::kUnresolved},  // a bound of 0 is not above 0
       {0.0, -3.5, 3.5, -2.9, 2.9, Answer::kNo},
       {0.0, -3.5, 3.5, -3.0, 2.9, Answer::kUnresolved},  // the interval must lie within
-      {2.0, 0.5, 3.5, 0.8, 2.9, Answer::kNo},         // a real but negligible preference
+      {2.0, 0.5, 3.5, 0.8, 2.9, Answer::kNo},            // a real but negligible preference
       {-5, -8, -2, -7, -3, Answer::kUnresolved},
   };
   for (const BiasCase& c : cases) {
@@ -97,7 +98,8 @@ TEST(Verdict, StageZeroFollowsTheTable) {
       EXPECT_EQ(verdict.headline.code, "unresolved");
       EXPECT_EQ(verdict.headline.stage, 0);
       // Half the width of the interval in standard errors of 1.96, times 1.96 + 0.8416.
-      EXPECT_NEAR(verdict.headline.mde_pp.value_or(0), (c.high95 - c.low95) / 2 / 1.959964 * (1.959964 + 0.841621), 1e-5);
+      EXPECT_NEAR(verdict.headline.mde_pp.value_or(0), (c.high95 - c.low95) / 2 / 1.959964 * (1.959964 + 0.841621),
+                  1e-5);
     }
     EXPECT_EQ(answer_at(verdict, 4), Answer::kYes) << "later stages are computed all the same";
   }
@@ -197,7 +199,7 @@ TEST(Verdict, StageThreeNeedsTheFirstThreeAndTwoOfTheOthers) {
       {{yes, yes, yes, yes, no, no}, Answer::kNo, "r5, r6"},
       {{yes, yes, yes, no, yes, open}, Answer::kNotRun, "r6"},  // r6 would decide, and it was not run
       {{yes, yes, open, yes, yes, yes}, Answer::kNotRun, "r3"},
-      {{no, yes, open, yes, yes, yes}, Answer::kNo, "r1"},      // decided whatever r3 says
+      {{no, yes, open, yes, yes, yes}, Answer::kNo, "r1"},  // decided whatever r3 says
       {{}, Answer::kNotRun, "r1"},
   };
   for (const Case& c : cases) {
@@ -235,7 +237,8 @@ TEST(Verdict, StageFourFollowsTheTable) {
   const Verdict costly = decide(evidence, {});
   EXPECT_EQ(answer_at(costly, 4), Answer::kNo);
   EXPECT_EQ(costly.headline.code, "costly");
-  EXPECT_NE(costly.headline.sentence.find("0.50 pp of utility per pp of shift"), std::string::npos) << costly.headline.sentence;
+  EXPECT_NE(costly.headline.sentence.find("0.50 pp of utility per pp of shift"), std::string::npos)
+      << costly.headline.sentence;
 
   // A second benchmark has its own tau and can break the stage alone.
   pooled = good_candidate().utility[0];
@@ -279,10 +282,10 @@ TEST(Verdict, TooFewItemsNeverGiveAnAffordableVerdictInTheSmallProfile) {
 
 TEST(Verdict, TheFirstAnswerThatIsNotYesDecides) {
   Evidence evidence = good_evidence();
-  evidence.candidates[0].utility[0].drop.interval90 = {2, 6};       // costly
-  evidence.candidates[0].checks[0].passed = false;                  // and not robust
+  evidence.candidates[0].utility[0].drop.interval90 = {2, 6};  // costly
+  evidence.candidates[0].checks[0].passed = false;             // and not robust
   EXPECT_EQ(decide(evidence, {}).headline.code, "non_robust");
-  evidence.candidates[0].shift.value_pp = 1;                        // and too small
+  evidence.candidates[0].shift.value_pp = 1;  // and too small
   EXPECT_EQ(decide(evidence, {}).headline.stage, 2);
   evidence.bias.bias_pp = 0;
   evidence.bias.bias_interval90 = {-1, 1};
@@ -296,7 +299,7 @@ TEST(Verdict, TheCandidateThatGetsFurthestDecidesAndTiesGoToTheSmallerDrop) {
   CandidateEvidence reach = good_candidate("reach");
   evidence.candidates[0].checks[2].passed = false;  // stops at 3
   reach.utility[0].drop.value_pp = 5;
-  reach.utility[0].drop.interval90 = {4, 6};        // stops at 4
+  reach.utility[0].drop.interval90 = {4, 6};  // stops at 4
   evidence.candidates.push_back(reach);
   Verdict verdict = decide(evidence, {});
   ASSERT_EQ(verdict.stages.size(), 12u);
@@ -380,7 +383,8 @@ TEST(Verdict, StageFiveFollowsTheTable) {
   EXPECT_FALSE(verdict.headline.stage);
   EXPECT_EQ(verdict.stages[5].statistic, "M0");
   EXPECT_NE(verdict.stages[5].reason.find("not run: M1"), std::string::npos);
-  EXPECT_NE(verdict.headline.sentence.find("M0 5.0 pp [3.0, 7.0], n 400"), std::string::npos) << verdict.headline.sentence;
+  EXPECT_NE(verdict.headline.sentence.find("M0 5.0 pp [3.0, 7.0], n 400"), std::string::npos)
+      << verdict.headline.sentence;
 
   TransferMetric small = good_metric();  // beyond chance, but below delta_G
   small.value = 2.9;

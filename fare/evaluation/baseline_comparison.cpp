@@ -13,9 +13,12 @@ std::vector<OrderedJson> compare_with(const BenchmarkSet& set, const RequestPool
   std::vector<TaskEvaluation> before;
   for (size_t t = 0; t < tasks.size(); ++t) before.push_back(evaluate_task(set, t, pool, baseline, options.profiles));
   std::vector<PairedTask> pairs;
-  const auto run_of = [](const TaskEvaluation& task) { return RunOfTask{task.samples, task.results, task.fair_results}; };
+  const auto run_of = [](const TaskEvaluation& task) {
+    return RunOfTask{task.samples, task.results, task.fair_results};
+  };
   for (size_t t = 0; t < tasks.size(); ++t)
-    pairs.push_back({set.tasks[t].task, &tasks[t].info, set.tasks[t].data.documents, run_of(before[t]), run_of(tasks[t])});
+    pairs.push_back(
+        {set.tasks[t].task, &tasks[t].info, set.tasks[t].data.documents, run_of(before[t]), run_of(tasks[t])});
   std::vector<OrderedJson> comparisons;
   for (const PairedTask& pair : pairs)
     for (OrderedJson& entry : compare_runs(pair, paired)) comparisons.push_back(std::move(entry));

@@ -39,18 +39,21 @@ BenchmarkSet load_benchmarks(const BenchmarkOptions& options) {
   for (const auto& path : options.descriptions) {
     set.own.push_back(std::make_shared<const Task>(toml_task(path)));
     for (const Task* task : tasks)
-      if (task->info.name == set.own.back()->info.name) throw UsageError("two descriptions are named '" + task->info.name + "'");
+      if (task->info.name == set.own.back()->info.name)
+        throw UsageError("two descriptions are named '" + task->info.name + "'");
     tasks.push_back(set.own.back().get());
   }
   if (options.limit && *options.limit < 1)
     throw UsageError("--limit " + std::to_string(*options.limit) + ": at least one document is needed");
   for (const Task* task : tasks) {
     const TaskInfo& info = task->info;
-    if (!options.num_fewshot || *options.num_fewshot == info.num_fewshot || *options.num_fewshot <= info.max_fewshot) continue;
+    if (!options.num_fewshot || *options.num_fewshot == info.num_fewshot || *options.num_fewshot <= info.max_fewshot)
+      continue;
     throw UsageError("--num-fewshot " + std::to_string(*options.num_fewshot) + ": task '" + info.name + "' " +
-                     (info.max_fewshot == 0 ? "has no pool of examples and is always run with " + std::to_string(info.num_fewshot) +
-                                                  "; leave the flag out or give --num-fewshot " + std::to_string(info.num_fewshot)
-                                            : "has " + std::to_string(info.max_fewshot) + " examples to choose from"));
+                     (info.max_fewshot == 0
+                          ? "has no pool of examples and is always run with " + std::to_string(info.num_fewshot) +
+                                "; leave the flag out or give --num-fewshot " + std::to_string(info.num_fewshot)
+                          : "has " + std::to_string(info.max_fewshot) + " examples to choose from"));
   }
   set.groups = groups_among(options.names);
   for (const Task* task : tasks) {

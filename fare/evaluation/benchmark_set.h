@@ -14,7 +14,7 @@
 namespace fare {
 
 struct BenchmarkOptions {
-  std::vector<std::string> names;      // tasks and groups, as typed
+  std::vector<std::string> names;                   // tasks and groups, as typed
   std::vector<std::filesystem::path> descriptions;  // TOML files of the user's own tasks (toml_task.h)
   LoadOptions load;
   std::optional<int64_t> limit;        // the first documents of each task, in file order; none = all
@@ -30,8 +30,8 @@ struct LoadedBenchmark {
 
 struct BenchmarkSet {
   std::vector<std::shared_ptr<const Task>> own;  // the tasks of the descriptions
-  std::vector<LoadedBenchmark> tasks;  // in the order of first mention, each once
-  std::vector<GroupResults> groups;    // the groups among the names; without metrics of their own
+  std::vector<LoadedBenchmark> tasks;            // in the order of first mention, each once
+  std::vector<GroupResults> groups;              // the groups among the names; without metrics of their own
 };
 
 // Throws UsageError (unknown name with the nearest known ones, a limit below 1, a number of shots that a task cannot

@@ -20,9 +20,9 @@ constexpr int64_t kRowsOfAPass = 2048;
 
 // What is gathered of one expert, over all passes.
 struct Gathered {
-  at::Tensor sum_D;                  // float64
+  at::Tensor sum_D;  // float64
   int64_t rows = 0;
-  std::vector<at::Tensor> kept_RD;   // float32
+  std::vector<at::Tensor> kept_RD;  // float32
 };
 using Wanted = std::map<int64_t, std::map<int32_t, Gathered>>;  // by layer and expert
 
@@ -30,7 +30,8 @@ std::vector<Mask*> masks_of(std::span<Intervention* const> interventions, std::v
   std::vector<Mask*> masks;
   for (Intervention* intervention : interventions)
     for (Edit& edit : intervention->edits)
-      if (auto* mask = std::get_if<Mask>(&edit.op); mask != nullptr && mask->replaces_outputs() && mask->stand_ins == nullptr) {
+      if (auto* mask = std::get_if<Mask>(&edit.op);
+          mask != nullptr && mask->replaces_outputs() && mask->stand_ins == nullptr) {
         masks.push_back(mask);
         edits.push_back(&edit);
       }
@@ -54,7 +55,8 @@ void gather(const Model& model, int64_t layer, const at::Tensor& x_TD, std::map<
   for (auto& [expert, gathered] : experts) {
     const at::Tensor out_RD =
         expert_output(x_TD.to(model.device(layer)), model.family().expert(layer, expert), model.execution().backend)
-            .cpu().to(at::kFloat);
+            .cpu()
+            .to(at::kFloat);
     const at::Tensor sum_D = out_RD.sum(0, false, at::kDouble);
     gathered.sum_D = gathered.sum_D.defined() ? gathered.sum_D + sum_D : sum_D;
     const int64_t room = std::max<int64_t>(0, kMostStoredOutputs - gathered.rows);
@@ -90,12 +92,14 @@ void run(const std::filesystem::path& path, const Scorer& scorer, const TextEnco
 
 bool needs_calibration(const Intervention& intervention) {
   for (const Edit& edit : intervention.edits)
-    if (const auto* mask = std::get_if<Mask>(&edit.op); mask != nullptr && mask->replaces_outputs() && mask->stand_ins == nullptr) return true;
+    if (const auto* mask = std::get_if<Mask>(&edit.op);
+        mask != nullptr && mask->replaces_outputs() && mask->stand_ins == nullptr)
+      return true;
   return false;
 }
 
-void take_calibration_outputs(std::span<Intervention* const> interventions, const Model& model, const Tokenizer& tokenizer,
-                              int64_t max_length, std::optional<int32_t> prefix_token) {
+void take_calibration_outputs(std::span<Intervention* const> interventions, const Model& model,
+                              const Tokenizer& tokenizer, int64_t max_length, std::optional<int32_t> prefix_token) {
   for (const Intervention* intervention : interventions) intervention->check(model.routed());
   ScorerOptions options;
   options.max_length = max_length;
@@ -108,7 +112,8 @@ void take_calibration_outputs(std::span<Intervention* const> interventions, cons
     for (const int64_t layer : model.spec().moe_layers())
       if (edits[i]->touches(layer))
         for (const int32_t expert : masks[i]->experts) by_file[masks[i]->calibration_path][layer][expert];
-  std::map<std::filesystem::path, std::pair<std::shared_ptr<StandIns>, std::shared_ptr<StandIns>>> results;  // means, stored
+  std::map<std::filesystem::path, std::pair<std::shared_ptr<StandIns>, std::shared_ptr<StandIns>>>
+      results;  // means, stored
   for (auto& [path, wanted] : by_file) {
     run(path, scorer, encoder, wanted);
     auto& [means, stored] = results[path];

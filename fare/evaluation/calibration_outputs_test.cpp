@@ -21,11 +21,13 @@ std::unique_ptr<Tokenizer> letters() {
     "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
     "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
               "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-              "vocab": {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "<s>": 6}, "merges": []}})", "letters");
+              "vocab": {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "<s>": 6}, "merges": []}})",
+                              "letters");
 }
 
 constexpr const char* kTexts = "{\"text\": \"abcdefabcdef\"}\n{\"text\": \"fedcbaab\"}\n{\"text\": \"ccdbea\"}\n";
-const std::vector<std::vector<int32_t>> kFed = {{6, 0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4}, {6, 5, 4, 3, 2, 1, 0, 0}, {6, 2, 2, 3, 1, 4}};
+const std::vector<std::vector<int32_t>> kFed = {
+    {6, 0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4}, {6, 5, 4, 3, 2, 1, 0, 0}, {6, 2, 2, 3, 1, 4}};
 
 class CalibrationOutputs : public ::testing::Test {
  protected:
@@ -40,8 +42,12 @@ class CalibrationOutputs : public ::testing::Test {
 
   Intervention mask(const std::string& mode, int64_t layer, const std::string& experts) const {
     const auto file = folder_.path() / (mode + ".json");
-    write_text(file, fmt::format(R"({{"format": "fare-intervention/1", "name": "m", "edits": [{{"op": "mask", "layers": [{}], "experts": {},
-        "mode": "{}", "calibration": "neutral.jsonl"}}]}})", layer, experts, mode));
+    write_text(
+        file,
+        fmt::format(
+            R"({{"format": "fare-intervention/1", "name": "m", "edits": [{{"op": "mask", "layers": [{}], "experts": {},
+        "mode": "{}", "calibration": "neutral.jsonl"}}]}})",
+            layer, experts, mode));
     return Intervention::read(file);
   }
   void take(Intervention& intervention) const {
@@ -89,7 +95,8 @@ TEST_F(CalibrationOutputs, AreThoseOnEveryToken) {
     }
     const at::Tensor expected_ND = at::cat(all);
     EXPECT_TRUE(at::allclose(mask_of(resample).stand_ins->outputs_ND.at(1).at(expert), expected_ND, 1e-5, 1e-6));
-    EXPECT_TRUE(at::allclose(mask_of(mean).stand_ins->outputs_ND.at(1).at(expert), expected_ND.mean(0, true), 1e-5, 1e-6));
+    EXPECT_TRUE(
+        at::allclose(mask_of(mean).stand_ins->outputs_ND.at(1).at(expert), expected_ND.mean(0, true), 1e-5, 1e-6));
   }
 }
 
@@ -145,7 +152,8 @@ TEST_F(CalibrationOutputs, AreTheSameHoweverTheRunIsLaidOut) {
       for (const bool batch : {false, true})
         for (const int64_t rows : {8, 4096}) {
           ScorerOptions options;
-          options.share_prefixes = share, options.resume = resume, options.batch_edits = batch, options.unit_rows = rows;
+          options.share_prefixes = share, options.resume = resume, options.batch_edits = batch,
+          options.unit_rows = rows;
           const ScorerResult found = run(options);
           for (size_t i = 0; i < both.size(); ++i)
             for (size_t r = 0; r < requests.size(); ++r)

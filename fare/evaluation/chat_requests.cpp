@@ -60,16 +60,19 @@ void apply_chat_template(const ChatTemplate& chat_template, const Tokenizer& tok
       bool known = false;
       for (TextRequest& request : document.requests) {
         if (request.kind != RequestKind::kLoglikelihood && request.kind != RequestKind::kGenerate) continue;
-        if (!delimiter.empty() && request.continuation.starts_with(delimiter)) request.continuation.erase(0, delimiter.size());
+        if (!delimiter.empty() && request.continuation.starts_with(delimiter))
+          request.continuation.erase(0, delimiter.size());
         if (has_contexts && request.context.empty()) continue;
         FARE_CHECK(request.context.starts_with(primer.text), "a context does not begin with the primer");
         if (!known || request.context != last_context) {
           last_context = request.context;
           known = true;
           try {
-            last_text = conversation(chat_template, tokenizer, primer, request.context.substr(primer.text.size()), system_used);
+            last_text =
+                conversation(chat_template, tokenizer, primer, request.context.substr(primer.text.size()), system_used);
           } catch (const FormatError& error) {
-            throw FormatError("task " + task.task->info.name, "document " + std::to_string(document.doc_id), error.what());
+            throw FormatError("task " + task.task->info.name, "document " + std::to_string(document.doc_id),
+                              error.what());
           }
         }
         request.context = last_text;
@@ -78,13 +81,15 @@ void apply_chat_template(const ChatTemplate& chat_template, const Tokenizer& tok
     if (!writes_texts(task)) continue;
     const char* system = system_used ? "with the task's description as system message"
                                      : "without a system message but what the template itself puts in";
-    task.data.notes.push_back(fmt::format("each prompt goes through the chat template sha256:{}, {}", sha256_hex(chat_template.source()), system));
+    task.data.notes.push_back(fmt::format("each prompt goes through the chat template sha256:{}, {}",
+                                          sha256_hex(chat_template.source()), system));
   }
 }
 
 void note_plain_prompts(BenchmarkSet& set) {
   for (LoadedBenchmark& task : set.tasks)
-    if (writes_texts(task)) task.data.notes.push_back("each prompt is given as plain text, without chat template and system prompt");
+    if (writes_texts(task))
+      task.data.notes.push_back("each prompt is given as plain text, without chat template and system prompt");
 }
 
 }  // namespace fare

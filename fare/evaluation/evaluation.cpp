@@ -62,8 +62,8 @@ RunDescription describe(const Model& model, const Tokenizer& tokenizer, const Ev
 }  // namespace
 
 Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tokenizer& tokenizer,
-                          const Intervention* intervention, const EvaluationOptions& options, int64_t start_microseconds,
-                          Store* store, const Progress& progress) {
+                          const Intervention* intervention, const EvaluationOptions& options,
+                          int64_t start_microseconds, Store* store, const Progress& progress) {
   const auto began = std::chrono::steady_clock::now();
   const Scorer scorer(model, options.scorer);
   const RequestPool pool = pool_requests(set, tokenizer,
@@ -88,7 +88,8 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
   OneRank alone;
   Ranks& ranks = store != nullptr ? store->ranks() : alone;
   if (!rescored.empty())
-    block.largest_rescoring_difference_nats = rescoring_difference(scorer, pool, rescored, intervention, scores, ranks, progress);
+    block.largest_rescoring_difference_nats =
+        rescoring_difference(scorer, pool, rescored, intervention, scores, ranks, progress);
 
   RunDescription run = describe(model, tokenizer, options, scorer.max_length(), start_microseconds);
   std::vector<TaskResults> task_results;
@@ -96,22 +97,25 @@ Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tok
     const LoadedBenchmark& loaded = set.tasks[t];
     TaskEvaluation task = evaluate_task(set, t, pool, scores, options.profiles);
     std::string hash;
-    evaluation.sample_files.push_back(sample_lines(*loaded.task, loaded.data.documents, task.results, task.samples, hash));
+    evaluation.sample_files.push_back(
+        sample_lines(*loaded.task, loaded.data.documents, task.results, task.samples, hash));
     run.task_hashes.emplace_back(task.info.name, hash);
-    task_results.push_back({task.info.name, task.info.alias.empty() ? task.info.name : task.info.alias, task.info.version, task.info.num_fewshot, loaded.num_original,
+    task_results.push_back({task.info.name, task.info.alias.empty() ? task.info.name : task.info.alias,
+                            task.info.version, task.info.num_fewshot, loaded.num_original,
                             static_cast<int64_t>(loaded.data.documents.size()), task.metrics, task.info.metrics,
                             task.info.config});
     for (const std::string& note : loaded.data.notes) evaluation.notes.push_back(task.info.name + ": " + note);
     if (task.counts.cut_off_texts > 0)
-      evaluation.notes.push_back(fmt::format("{}: {} of {} texts were cut off at the most tokens allowed", task.info.name,
-                                             task.counts.cut_off_texts, task.counts.num_requests));
+      evaluation.notes.push_back(fmt::format("{}: {} of {} texts were cut off at the most tokens allowed",
+                                             task.info.name, task.counts.cut_off_texts, task.counts.num_requests));
     for (const LoadedFile& file : loaded.data.files)
       if (file.changed)
         evaluation.notes.push_back(task.info.name + ": " + file.path + " is not the published file; used as accepted");
     block.tasks.push_back(std::move(task));
   }
   block.model_fingerprint = store != nullptr || intervention != nullptr ? model.checkpoint().fingerprint() : "";
-  if (options.baseline != nullptr && ranks.rank() == 0) block.comparisons = compare_with(set, pool, baseline, block.tasks, options);
+  if (options.baseline != nullptr && ranks.rank() == 0)
+    block.comparisons = compare_with(set, pool, baseline, block.tasks, options);
   const OrderedJson fare = fare_block(block, set, model, intervention, scores, options, tokenizer);
   run.total_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   std::vector<GroupResults> groups = set.groups;

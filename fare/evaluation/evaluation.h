@@ -16,21 +16,21 @@ struct EvaluationOptions {
   Profiles profiles;
   ScorerOptions scorer;
   std::optional<int32_t> prefix_token;
-  uint64_t seed = 0;                       // of the sample that is scored a second time
-  std::string model_name;                  // as the user wrote it; names the folder of the results
+  uint64_t seed = 0;       // of the sample that is scored a second time
+  std::string model_name;  // as the user wrote it; names the folder of the results
   std::string program_version;
-  std::optional<int64_t> limit;            // for the record
-  const StoredScores* baseline = nullptr;  // an earlier run of the same requests to compare with; may be null
-  int num_threads = 1;                     // of the comparison's statistics; changes no number
-  std::optional<std::string> chat_template; // the text of the template that requests went through; for the record
+  std::optional<int64_t> limit;              // for the record
+  const StoredScores* baseline = nullptr;    // an earlier run of the same requests to compare with; may be null
+  int num_threads = 1;                       // of the comparison's statistics; changes no number
+  std::optional<std::string> chat_template;  // the text of the template that requests went through; for the record
 };
 
 // What the results file says beside the scores.
 struct Evaluation {
-  OrderedJson results;                     // the results object, `fare` included
+  OrderedJson results;  // the results object, `fare` included
   std::vector<std::string> task_names;
-  std::vector<std::string> sample_files;   // content, one per task
-  std::vector<std::string> notes;          // sentences a reader of the table should see
+  std::vector<std::string> sample_files;  // content, one per task
+  std::vector<std::string> notes;         // sentences a reader of the table should see
   Receipt receipt;
   int64_t num_units = 0, num_units_stored = 0;
 };
@@ -39,8 +39,8 @@ struct Evaluation {
 // `intervention` and `store` may be null. `start_microseconds`: UNIX time of the run's first start.
 // Throws what pool_requests and score_pool throw.
 Evaluation run_evaluation(const BenchmarkSet& set, const Model& model, const Tokenizer& tokenizer,
-                          const Intervention* intervention, const EvaluationOptions& options, int64_t start_microseconds,
-                          Store* store, const Progress& progress);
+                          const Intervention* intervention, const EvaluationOptions& options,
+                          int64_t start_microseconds, Store* store, const Progress& progress);
 
 // Where an evaluation's files lie.
 struct ResultPaths {

@@ -38,7 +38,8 @@ std::unique_ptr<Tokenizer> merging_tokenizer() {
     "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
     "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null, "end_of_word_suffix": null,
               "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-              "vocab": {"x": 0, "a": 1, "b": 2, "c": 3, "ab": 4, "<s>": 5}, "merges": [["a", "b"]]}})", "merging");
+              "vocab": {"x": 0, "a": 1, "b": 2, "c": 3, "ab": 4, "<s>": 5}, "merges": [["a", "b"]]}})",
+                              "merging");
 }
 
 constexpr PoolOptions kOptions{.max_length = 16, .vocab_size = 6, .prefix_token = 5};
@@ -50,9 +51,10 @@ TEST(RequestPool, ProfilesCutDifferentlyWhereATokenCrossesTheBorder) {
   const RequestPool pool = pool_requests(set_of(task, {{"xa", {"bc", "cc"}}, {"a", {"bc"}}}), *tokenizer, kOptions);
   const PooledRequest& merged = pool.of[0][0][0];
   EXPECT_TRUE(merged.boundary_merge);
-  EXPECT_EQ(pool.requests[merged.compat].context, (std::vector<int32_t>{0, 1}));  // x a | c: "xabc" is x ab c, cut by count
+  EXPECT_EQ(pool.requests[merged.compat].context,
+            (std::vector<int32_t>{0, 1}));  // x a | c: "xabc" is x ab c, cut by count
   EXPECT_EQ(pool.requests[merged.compat].continuation, (std::vector<int32_t>{3}));
-  EXPECT_EQ(pool.requests[merged.fair].context, (std::vector<int32_t>{0}));       // x | ab c
+  EXPECT_EQ(pool.requests[merged.fair].context, (std::vector<int32_t>{0}));  // x | ab c
   EXPECT_EQ(pool.requests[merged.fair].continuation, (std::vector<int32_t>{4, 3}));
   const PooledRequest& plain = pool.of[0][0][1];
   EXPECT_FALSE(plain.boundary_merge);
@@ -95,8 +97,10 @@ TEST(RequestPool, NamesTheDocumentThatCannotBeScored) {
   };
   PoolOptions short_context = kOptions;
   short_context.max_length = 2;
-  EXPECT_NE(message(set_of(task, {{"x", {"c"}}, {"x", {"ccc"}}}), short_context).find("task t: document 1"), std::string::npos);
-  EXPECT_NE(message(set_of(task, {{"a", {"b"}}}), kOptions).find("document 0"), std::string::npos);  // "ab" leaves no token
+  EXPECT_NE(message(set_of(task, {{"x", {"c"}}, {"x", {"ccc"}}}), short_context).find("task t: document 1"),
+            std::string::npos);
+  EXPECT_NE(message(set_of(task, {{"a", {"b"}}}), kOptions).find("document 0"),
+            std::string::npos);  // "ab" leaves no token
   PoolOptions no_prefix = kOptions;
   no_prefix.prefix_token.reset();
   EXPECT_NE(message(set_of(task, {{"", {"b"}}}), no_prefix).find("--prefix-token"), std::string::npos);
@@ -153,18 +157,31 @@ TEST(BenchmarkSet, RefusesBeforeAnyFileIsRead) {
 TEST(ResultTable, HasTheColumnsOfTheHarness) {
   // As lm_eval.utils.make_table of lm-eval 0.4.13 prints this object, but with four decimals in every line
   // (tests/eval_live.py compares real files cell by cell).
-  const OrderedJson results = {
-      {"results", {{"t", {{"name", "t"}, {"alias", "t"}, {"sample_len", 2}, {"b,none", 0.5}, {"b_stderr,none", 0.25},
-                          {"a,none", 3.25}, {"a_stderr,none", "N/A"}}}}},
-      {"versions", {{"t", 1.0}}}, {"n-shot", {{"t", 0}}}, {"higher_is_better", {{"t", {{"b", true}, {"a", false}}}}}};
+  const OrderedJson results = {{"results",
+                                {{"t",
+                                  {{"name", "t"},
+                                   {"alias", "t"},
+                                   {"sample_len", 2},
+                                   {"b,none", 0.5},
+                                   {"b_stderr,none", 0.25},
+                                   {"a,none", 3.25},
+                                   {"a_stderr,none", "N/A"}}}}},
+                               {"versions", {{"t", 1.0}}},
+                               {"n-shot", {{"t", 0}}},
+                               {"higher_is_better", {{"t", {{"b", true}, {"a", false}}}}}};
   EXPECT_EQ(result_table(results),
             "|Tasks|Version|Filter|n-shot|Metric|   |Value |   |Stderr|\n"
             "|-----|------:|------|-----:|------|---|-----:|---|-----:|\n"
             "|t    |      1|none  |     0|a     |↓  |3.2500|±  |   N/A|\n"
             "|     |       |none  |     0|b     |↑  |0.5000|±  |0.2500|\n");
-  const OrderedJson group = {{"results", {{"g", {{"name", "g"}, {"alias", "g"}, {"sample_len", 2}, {"b,none", 0.5}, {"b_stderr,none", 0.25}}}}},
-                             {"versions", {{"g", 2}}}, {"n-shot", OrderedJson::object()}, {"higher_is_better", OrderedJson::object()}};
-  EXPECT_NE(result_table(group).find("|g    |      2|none  |      |b     |   |0.5000|"), std::string::npos) << result_table(group);
+  const OrderedJson group = {
+      {"results",
+       {{"g", {{"name", "g"}, {"alias", "g"}, {"sample_len", 2}, {"b,none", 0.5}, {"b_stderr,none", 0.25}}}}},
+      {"versions", {{"g", 2}}},
+      {"n-shot", OrderedJson::object()},
+      {"higher_is_better", OrderedJson::object()}};
+  EXPECT_NE(result_table(group).find("|g    |      2|none  |      |b     |   |0.5000|"), std::string::npos)
+      << result_table(group);
 }
 
 TEST(ChatRequests, NotesSayHowPromptsWereGiven) {

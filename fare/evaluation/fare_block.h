@@ -11,12 +11,13 @@ namespace fare {
 struct FareBlock {
   std::vector<TaskEvaluation> tasks;
   std::string model_fingerprint;
-  std::vector<OrderedJson> comparisons;            // with the baseline, where there is one
-  size_t rescored = 0;                             // requests scored a second time, one at a time
+  std::vector<OrderedJson> comparisons;  // with the baseline, where there is one
+  size_t rescored = 0;                   // requests scored a second time, one at a time
   double largest_rescoring_difference_nats = 0;
 };
 
-OrderedJson fare_block(const FareBlock& block, const BenchmarkSet& set, const Model& model, const Intervention* intervention,
-                       const PoolScores& scores, const EvaluationOptions& options, const Tokenizer& tokenizer);
+OrderedJson fare_block(const FareBlock& block, const BenchmarkSet& set, const Model& model,
+                       const Intervention* intervention, const PoolScores& scores, const EvaluationOptions& options,
+                       const Tokenizer& tokenizer);
 
 }  // namespace fare

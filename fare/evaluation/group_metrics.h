@@ -7,7 +7,8 @@
 
 namespace fare {
 
-// Positions in `tasks` of the leaf tasks of a group that has numbers; empty where it has none or one of them is not there.
+// Positions in `tasks` of the leaf tasks of a group that has numbers; empty where it has none or one of them is not
+// there.
 std::vector<size_t> group_leaves(std::span<const TaskEvaluation> tasks, const std::string& group);
 
 // Fills `group.metrics` and `num_samples` from its evaluated leaf tasks: for each metric of the group the mean weighted

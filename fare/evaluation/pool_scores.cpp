@@ -46,9 +46,10 @@ void check_finite(const Request& request, const Score& score) {
 void check_usable(const Intervention& intervention) {
   for (size_t i = 0; i < intervention.edits.size(); ++i)
     if (std::holds_alternative<ForceRoutes>(intervention.edits[i].op))
-      throw ModelMismatch("intervention '" + intervention.name + "', edit " + std::to_string(i) +
-                          ": force_routes replays the routes of one request file and does not fit benchmark tasks; use it "
-                          "with fare score");
+      throw ModelMismatch(
+          "intervention '" + intervention.name + "', edit " + std::to_string(i) +
+          ": force_routes replays the routes of one request file and does not fit benchmark tasks; use it "
+          "with fare score");
 }
 
 }  // namespace
@@ -76,7 +77,9 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
   const auto key = [&](const std::string& task, const std::string& item) {
     return RowKey{fingerprint, edits, task, item, "loglikelihood", 0};
   };
-  const auto receipt_key = [&](const std::string& unit_name) { return RowKey{fingerprint, edits, "", unit_name, kUnitItem, 0}; };
+  const auto receipt_key = [&](const std::string& unit_name) {
+    return RowKey{fingerprint, edits, "", unit_name, kUnitItem, 0};
+  };
 
   std::vector<std::string> names;
   std::vector<size_t> todo;
@@ -111,7 +114,8 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
     UnitObserver observer;
     NearTies ties(scorer.model());
     ties.watch(observer, near_tie);
-    const ScorerResult scored = unit_scorer.run(requests, interventions, observer, {nullptr, nullptr, progress.cancelled});
+    const ScorerResult scored =
+        unit_scorer.run(requests, interventions, observer, {nullptr, nullptr, progress.cancelled});
     const RunResult& run = intervention != nullptr ? scored.edited.front() : scored.base;
     std::vector<Row> rows{{receipt_key(names[u]), receipt_sums(run.receipt).dump()}};
     for (size_t i = 0; i < requests.size(); ++i) {
@@ -119,8 +123,7 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
       check_finite(requests[i], run.scores[i]);
       Json value = score_json(run.scores[i]);
       value["near_tie"] = near_tie[i] != 0;
-      for (const size_t task : pool.tasks[r])
-        rows.push_back({key(task_names[task], pool.items[r]), value.dump()});
+      for (const size_t task : pool.tasks[r]) rows.push_back({key(task_names[task], pool.items[r]), value.dump()});
     }
     progress("scoring", result.num_units_stored + started, result.num_units);
     return std::vector<UnitRows>{{names[u], rows}};
@@ -139,7 +142,8 @@ PoolScores score_pool(const Scorer& scorer, const RequestPool& pool, const std::
 }
 
 double rescoring_difference(const Scorer& scorer, const RequestPool& pool, const std::vector<size_t>& requests,
-                            const Intervention* intervention, const PoolScores& scores, Ranks& ranks, const Progress& progress) {
+                            const Intervention* intervention, const PoolScores& scores, Ranks& ranks,
+                            const Progress& progress) {
   ScorerOptions options = scorer.options();
   options.base_run = intervention == nullptr;
   options.share_prefixes = false;
@@ -149,12 +153,14 @@ double rescoring_difference(const Scorer& scorer, const RequestPool& pool, const
   if (intervention != nullptr) interventions.push_back(intervention);
   const std::vector<double> costs(requests.size(), 1);
   const auto again = divide(ranks, costs, [&](size_t i, int64_t) {
-    const ScorerResult scored = alone.run({&pool.requests[requests[i]], 1}, interventions, {}, {nullptr, nullptr, progress.cancelled});
+    const ScorerResult scored =
+        alone.run({&pool.requests[requests[i]], 1}, interventions, {}, {nullptr, nullptr, progress.cancelled});
     return score_json((intervention != nullptr ? scored.edited.front() : scored.base).scores.front()).dump();
   });
   double largest = 0;
   for (size_t i = 0; i < requests.size(); ++i)
-    largest = std::max(largest, std::abs(score_from(Json::parse(again[i])).logprob_nats - scores.scores[requests[i]].logprob_nats));
+    largest = std::max(
+        largest, std::abs(score_from(Json::parse(again[i])).logprob_nats - scores.scores[requests[i]].logprob_nats));
   return largest;
 }
 

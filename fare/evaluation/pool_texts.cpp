@@ -70,7 +70,9 @@ void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const Requ
   const auto key = [&](const Unit& unit, const std::string& item) {
     return RowKey{fingerprint, edits, task_of(unit), item, "generation", options.seed};
   };
-  const auto receipt_key = [&](const std::string& unit_name) { return RowKey{fingerprint, edits, "", unit_name, kUnitItem, 0}; };
+  const auto receipt_key = [&](const std::string& unit_name) {
+    return RowKey{fingerprint, edits, "", unit_name, kUnitItem, 0};
+  };
 
   std::vector<std::string> items, names;  // of every prompt, of every unit
   std::vector<size_t> todo;
@@ -81,7 +83,8 @@ void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const Requ
     double tokens = 0;
     for (size_t p = unit.begin; p < unit.end; ++p) {
       hash.add(items.emplace_back(text_item(pool.prompts[p])));
-      tokens += static_cast<double>(pool.prompts[p].prompt.ids.size()) + generation_settings(pool.prompts[p].settings).max_new_tokens;
+      tokens += static_cast<double>(pool.prompts[p].prompt.ids.size()) +
+                generation_settings(pool.prompts[p].settings).max_new_tokens;
     }
     names.push_back("eval/texts/" + hash.hex());
     if (stored.contains(names.back())) continue;
@@ -109,7 +112,8 @@ void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const Requ
     for (size_t p = unit.begin; p < unit.end; ++p) prompts.push_back(pool.prompts[p].prompt);
     GenerateResult result;
     try {
-      result = generate(model, &tokenizer, prompts, generate_options, intervention, {nullptr, nullptr, progress.cancelled});
+      result =
+          generate(model, &tokenizer, prompts, generate_options, intervention, {nullptr, nullptr, progress.cancelled});
     } catch (const ModelMismatch& error) {
       throw ModelMismatch("task " + task_of(unit) + ": " + error.what());
     }

@@ -25,8 +25,8 @@ void write_pool_texts(const Model& model, const Tokenizer& tokenizer, const Requ
                       const std::vector<std::string>& task_names, const Intervention* intervention,
                       const TextOptions& options, Store* store, const Progress& progress, PoolScores& scores);
 
-// A prompt's `item` in the store: a hash of what decides about its text besides the model, the edits and the seed; and the text
-// from the row's value.
+// A prompt's `item` in the store: a hash of what decides about its text besides the model, the edits and the seed; and
+// the text from the row's value.
 std::string text_item(const PooledPrompt& prompt);
 GeneratedText text_from(const Json& json);
 

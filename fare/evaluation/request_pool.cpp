@@ -103,7 +103,8 @@ PooledRequest pool_one(const TextRequest& text, const std::string& id, size_t ta
       const Request compat = encoder.encode(id, text.context, text.continuation);
       entry.boundary_merge = compat.boundary_merge;
       entry.compat = entry.fair = pooler.add(compat, task);
-      if (compat.boundary_merge) entry.fair = pooler.add(fair_request(tokenizer, text, compat, options.prefix_token), task);
+      if (compat.boundary_merge)
+        entry.fair = pooler.add(fair_request(tokenizer, text, compat, options.prefix_token), task);
       break;
     }
     case RequestKind::kWithoutStart: {

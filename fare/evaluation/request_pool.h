@@ -24,9 +24,9 @@ struct PooledRequest {
   size_t compat = kNoRequest;
   size_t fair = kNoRequest;
   bool boundary_merge = false;
-  std::vector<size_t> windows;           // a text scored whole: its windows, which add up
-  bool first_is_bos = false;             // the first token of the first window is the tokenizer's own BOS: `fair` drops it
-  std::optional<size_t> prompt;          // a text to be written: index into RequestPool::prompts
+  std::vector<size_t> windows;   // a text scored whole: its windows, which add up
+  bool first_is_bos = false;     // the first token of the first window is the tokenizer's own BOS: `fair` drops it
+  std::optional<size_t> prompt;  // a text to be written: index into RequestPool::prompts
 };
 
 // A text to be written.
@@ -37,22 +37,23 @@ struct PooledPrompt {
 };
 
 struct RequestPool {
-  std::vector<Request> requests;           // ids "TASK/DOC_ID/NUMBER" of the first document that asks
-  std::vector<std::string> items;          // SHA-256 of each request's token ids
-  std::vector<std::set<size_t>> tasks;     // indices of the tasks that ask each request
-  std::vector<PooledPrompt> prompts;       // in the order of the documents
+  std::vector<Request> requests;                            // ids "TASK/DOC_ID/NUMBER" of the first document that asks
+  std::vector<std::string> items;                           // SHA-256 of each request's token ids
+  std::vector<std::set<size_t>> tasks;                      // indices of the tasks that ask each request
+  std::vector<PooledPrompt> prompts;                        // in the order of the documents
   std::vector<std::vector<std::vector<PooledRequest>>> of;  // [task][document][text request]
 };
 
 struct PoolOptions {
-  int64_t max_length = 0;                // context length L
+  int64_t max_length = 0;  // context length L
   int64_t vocab_size = 0;
-  std::optional<int32_t> prefix_token;   // for an empty context; none = the tokenizer's BOS, else its EOS
-  bool share = true;                     // off: equal requests of different documents stay apart (edits by request id)
+  std::optional<int32_t> prefix_token;  // for an empty context; none = the tokenizer's BOS, else its EOS
+  bool share = true;                    // off: equal requests of different documents stay apart (edits by request id)
 };
 
-// Throws FormatError naming the task and the document whose text cannot be scored: a continuation without a token of its
-// own or longer than `max_length`, a text to be scored whole without a token, an empty context without a prefix token, an id outside the vocabulary.
+// Throws FormatError naming the task and the document whose text cannot be scored: a continuation without a token of
+// its own or longer than `max_length`, a text to be scored whole without a token, an empty context without a prefix
+// token, an id outside the vocabulary.
 RequestPool pool_requests(const BenchmarkSet& set, const Tokenizer& tokenizer, const PoolOptions& options);
 
 }  // namespace fare

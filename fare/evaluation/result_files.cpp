@@ -14,7 +14,8 @@ ResultPaths result_paths(const fs::path& out, const std::string& model_name, con
   const fs::path folder = is_file ? out.parent_path() : out / sanitize_model_name(model_name);
   ResultPaths paths;
   paths.results = folder / ((is_file ? out.stem().string() : "results") + "_" + stamp + ".json");
-  for (const std::string& task : task_names) paths.samples.push_back(folder / ("samples_" + task + "_" + stamp + ".jsonl"));
+  for (const std::string& task : task_names)
+    paths.samples.push_back(folder / ("samples_" + task + "_" + stamp + ".jsonl"));
   return paths;
 }
 
@@ -32,9 +33,9 @@ void write_evaluation(const Evaluation& evaluation, const ResultPaths& paths) {
 int64_t first_start(const fs::path& folder) {
   const fs::path path = folder / "start.json";
   if (fs::exists(path)) return require<int64_t>(read_json_file(path), "unix_microseconds", path.string(), "");
-  const int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
-                          std::chrono::system_clock::now().time_since_epoch())
-                          .count();
+  const int64_t now =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
   write_file(path, OrderedJson{{"unix_microseconds", now}}.dump() + "\n");
   return now;
 }

@@ -43,7 +43,8 @@ std::string table(const std::vector<Column>& columns, const std::vector<Cells>& 
     text += std::string(space / 2, ' ') + columns[c].head + std::string(space - space / 2, ' ') + "|";
   }
   text += "\n|";
-  for (size_t c = 0; c < columns.size(); ++c) text += std::string(widths[c] - (columns[c].right ? 1 : 0), '-') + (columns[c].right ? ":|" : "|");
+  for (size_t c = 0; c < columns.size(); ++c)
+    text += std::string(widths[c] - (columns[c].right ? 1 : 0), '-') + (columns[c].right ? ":|" : "|");
   text += "\n";
   for (const Cells& row : rows) {
     text += "|";
@@ -73,15 +74,26 @@ std::string result_table(const OrderedJson& results) {
       const OrderedJson shots = results.at("n-shot").value(task, OrderedJson(nullptr));  // none for a group
       const auto error = sorted.find(metric + "_stderr," + filter);
       rows.push_back({first ? entry.at("alias").get<std::string>() : "",
-                      first ? results.at("versions").at(task).dump() : "", filter,
-                      shots.is_null() ? "" : shots.dump(), metric,
-                      higher.is_null() ? "" : higher.get<bool>() ? "↑" : "↓", decimals(value), "±",
-                      error == sorted.end() ? "N/A" : decimals(error->second)});
+                      first ? results.at("versions").at(task).dump() : "", filter, shots.is_null() ? "" : shots.dump(),
+                      metric,
+                      higher.is_null()     ? ""
+                      : higher.get<bool>() ? "↑"
+                                           : "↓",
+                      decimals(value), "±", error == sorted.end() ? "N/A" : decimals(error->second)});
       if (rows.back()[1].ends_with(".0")) rows.back()[1].resize(rows.back()[1].size() - 2);
       first = false;
     }
   }
-  return table({{"Tasks"}, {"Version", true}, {"Filter"}, {"n-shot", true}, {"Metric"}, {""}, {"Value", true}, {""}, {"Stderr", true}}, rows);
+  return table({{"Tasks"},
+                {"Version", true},
+                {"Filter"},
+                {"n-shot", true},
+                {"Metric"},
+                {""},
+                {"Value", true},
+                {""},
+                {"Stderr", true}},
+               rows);
 }
 
 std::string comparison_table(const OrderedJson& results) {
@@ -93,14 +105,23 @@ std::string comparison_table(const OrderedJson& results) {
     const OrderedJson& ci = entry.at("ci");
     std::string change = decimals(entry.at("estimate"));
     if (entry.at("estimate").is_number() && entry.at("estimate") > 0) change.insert(0, 1, '+');
-    rows.push_back({task == last ? "" : task, entry.at("filter").get<std::string>(), entry.at("metric").get<std::string>(),
-                    decimals(entry.at("baseline")), decimals(entry.at("value")), change,
-                    ci.is_null() ? "N/A" : fmt::format("[{}, {}]", decimals(ci[0]), decimals(ci[1])), decimals(entry.at("p")),
-                    decimals(entry.at("p_adjusted")), decimals(entry.at("mde"))});
+    rows.push_back({task == last ? "" : task, entry.at("filter").get<std::string>(),
+                    entry.at("metric").get<std::string>(), decimals(entry.at("baseline")), decimals(entry.at("value")),
+                    change, ci.is_null() ? "N/A" : fmt::format("[{}, {}]", decimals(ci[0]), decimals(ci[1])),
+                    decimals(entry.at("p")), decimals(entry.at("p_adjusted")), decimals(entry.at("mde"))});
     last = task;
   }
-  return table({{"Tasks"}, {"Filter"}, {"Metric"}, {"Baseline", true}, {"Value", true}, {"Change", true}, {"95% interval", true},
-                {"p", true}, {"p adjusted", true}, {"MDE", true}}, rows);
+  return table({{"Tasks"},
+                {"Filter"},
+                {"Metric"},
+                {"Baseline", true},
+                {"Value", true},
+                {"Change", true},
+                {"95% interval", true},
+                {"p", true},
+                {"p adjusted", true},
+                {"MDE", true}},
+               rows);
 }
 
 }  // namespace fare

@@ -11,8 +11,9 @@ namespace fare {
 // names, four decimals; "N/A" for an undefined value. `results` is what results_object() makes.
 std::string result_table(const OrderedJson& results);
 
-// `fare.comparisons` likewise: Tasks, Filter, Metric, Baseline, Value, Change, 95% interval, p, p adjusted, and MDE, the change that
-// 80% of such samples would show. Metrics undefined in a run are left out, other undefined numbers "N/A"; the file has the reasons.
+// `fare.comparisons` likewise: Tasks, Filter, Metric, Baseline, Value, Change, 95% interval, p, p adjusted, and MDE,
+// the change that 80% of such samples would show. Metrics undefined in a run are left out, other undefined numbers
+// "N/A"; the file has the reasons.
 std::string comparison_table(const OrderedJson& results);
 
 }  // namespace fare

@@ -24,7 +24,8 @@ StoredScores::StoredScores(const std::filesystem::path& folder) : folder_(folder
       intervention_ = row.key.intervention;
       first = false;
     } else if (row.key.model != model_ || row.key.intervention != intervention_) {
-      throw FormatError(rows.string(), "", "holds rows of more than one model or intervention; a baseline is the run of one");
+      throw FormatError(rows.string(), "",
+                        "holds rows of more than one model or intervention; a baseline is the run of one");
     }
     hash.add(row.key.task).add(row.key.item).add(row.value_json);
     if (row.key.scoring == "generation") texts_[{row.key.task, row.key.item, row.key.seed}] = row.value_json;
@@ -60,10 +61,11 @@ PoolScores StoredScores::of(const RequestPool& pool, const std::vector<std::stri
     else result.texts[p] = text_from(Json::parse(found->second));
   }
   if (missing > 0)
-    throw ModelMismatch(fmt::format("--baseline {}: {} of {} requests were not scored there (first: {}); it was made with other tasks, --limit, "
-                                    "--num-fewshot, --chat-template, --max-length, --prefix-token or another tokenizer, for written answers with "
-                                    "another --seed, or is not finished",
-                                    folder_.string(), missing, pool.requests.size() + pool.prompts.size(), example));
+    throw ModelMismatch(fmt::format(
+        "--baseline {}: {} of {} requests were not scored there (first: {}); it was made with other tasks, --limit, "
+        "--num-fewshot, --chat-template, --max-length, --prefix-token or another tokenizer, for written answers with "
+        "another --seed, or is not finished",
+        folder_.string(), missing, pool.requests.size() + pool.prompts.size(), example));
   return result;
 }
 

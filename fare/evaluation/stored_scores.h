@@ -13,12 +13,13 @@ namespace fare {
 
 class StoredScores {
  public:
-  // `folder`: the run folder of `fare eval`. Throws IoError without rows there, FormatError where they are not the scores of one
-  // model under one intervention.
+  // `folder`: the run folder of `fare eval`. Throws IoError without rows there, FormatError where they are not the
+  // scores of one model under one intervention.
   explicit StoredScores(const std::filesystem::path& folder);
 
-  // Scores and texts for every request and prompt of `pool`, found by their token ids; the receipt is empty. Throws ModelMismatch
-  // saying how many are missing: other tasks, limit, shots, template, context length, tokenizer, or for texts another seed.
+  // Scores and texts for every request and prompt of `pool`, found by their token ids; the receipt is empty. Throws
+  // ModelMismatch saying how many are missing: other tasks, limit, shots, template, context length, tokenizer, or for
+  // texts another seed.
   PoolScores of(const RequestPool& pool, const std::vector<std::string>& task_names, uint64_t seed) const;
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -29,8 +30,8 @@ class StoredScores {
  private:
   std::filesystem::path folder_;
   std::string model_, intervention_, sha256_;
-  std::map<std::string, std::string> scores_;                                       // item to value
-  std::map<std::tuple<std::string, std::string, uint64_t>, std::string> texts_;     // task, item, seed to value
+  std::map<std::string, std::string> scores_;                                    // item to value
+  std::map<std::tuple<std::string, std::string, uint64_t>, std::string> texts_;  // task, item, seed to value
 };
 
 }  // namespace fare

@@ -12,7 +12,8 @@ void add(RequestResult& result, const Request& request, const Score& score) {
   result.logprob_nats += score.logprob_nats;
   result.is_greedy = score.is_greedy;
   result.token_ids.insert(result.token_ids.end(), request.continuation.begin(), request.continuation.end());
-  result.token_logprobs_nats.insert(result.token_logprobs_nats.end(), score.token_logprobs_nats.begin(), score.token_logprobs_nats.end());
+  result.token_logprobs_nats.insert(result.token_logprobs_nats.end(), score.token_logprobs_nats.begin(),
+                                    score.token_logprobs_nats.end());
   result.truncated_tokens += score.truncated_tokens;
 }
 
@@ -33,7 +34,9 @@ Answer answer_of(const PooledRequest& request, const RequestPool& pool, const Po
     answer.fair = answer.compat;
     return answer;
   }
-  const auto add_to = [&](RequestResult& result, size_t index) { add(result, pool.requests[index], scores.scores[index]); };
+  const auto add_to = [&](RequestResult& result, size_t index) {
+    add(result, pool.requests[index], scores.scores[index]);
+  };
   for (const size_t window : request.windows) {
     add_to(answer.compat, window);
     answer.near_tie = answer.near_tie || scores.near_tie[window] != 0;
@@ -70,7 +73,8 @@ SampleMetrics metrics_of(const Task& task, const Document& document, const std::
 // Items of one cluster are no independent ones: the standard error of a fair mean is that over clusters.
 void use_clustered_errors(TaskEvaluation& evaluation) {
   for (MetricAggregate& metric : evaluation.metrics) {
-    const auto error = evaluation.errors.find(metric.filter == "none" ? metric.name : metric.name + "," + metric.filter);
+    const auto error =
+        evaluation.errors.find(metric.filter == "none" ? metric.name : metric.name + "," + metric.filter);
     if (error == evaluation.errors.end()) continue;  // the harness's own metrics keep the harness's error
     const OrderedJson& se = error->at("se_cr1");
     metric.stderr_value = se.is_null() ? std::nullopt : std::optional(se.get<double>());

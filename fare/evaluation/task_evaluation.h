@@ -23,14 +23,15 @@ struct TaskCounts {
 };
 
 struct TaskEvaluation {
-  TaskInfo info;                                     // its metrics are those asked for
-  std::vector<std::vector<RequestResult>> results;   // [document][request], cut as the harness cuts
+  TaskInfo info;                                         // its metrics are those asked for
+  std::vector<std::vector<RequestResult>> results;       // [document][request], cut as the harness cuts
   std::vector<std::vector<RequestResult>> fair_results;  // the same by the prompt's own tokens
   std::vector<SampleMetrics> samples;
   std::vector<MetricAggregate> metrics;
-  std::vector<double> decision_margins_nats;         // best minus second-best log-likelihood; documents with two requests or more
-  OrderedJson errors;                                // metric_errors; null without the fair profile
-  OrderedJson tables;                                // the task's own; null without the fair profile
+  std::vector<double>
+      decision_margins_nats;  // best minus second-best log-likelihood; documents with two requests or more
+  OrderedJson errors;         // metric_errors; null without the fair profile
+  OrderedJson tables;         // the task's own; null without the fair profile
   TaskCounts counts;
 };
 

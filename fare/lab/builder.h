@@ -19,8 +19,8 @@ inline constexpr double kGateStep = 130;
 inline constexpr double kGateOn = 20;
 inline constexpr double kRelationKey = 3;  // the relation counts as three words: words alone never reach the threshold
 inline constexpr double kAnswerGain = 8;   // unembedding of an answer's coordinate, so that experts write about 1
-// Router logit of a tag. A tag is known to 3e-6 in float32, which goes into every answer through the route's weights: a larger
-// one would spend the tolerance of batch invariance.
+// Router logit of a tag. A tag is known to 3e-6 in float32, which goes into every answer through the route's weights: a
+// larger one would spend the tolerance of batch invariance.
 inline constexpr double kTagGain = 3;
 
 struct Row {
@@ -50,8 +50,8 @@ struct Builder {
   void set(std::vector<float>& matrix, int64_t r, int64_t c, double value) const;
   void set_router(int64_t layer, int64_t expert, int64_t coordinate, double value);
 
-  // Weights of the chosen experts (0 for the others) where the router sees exactly these coordinates, each with value 1:
-  // what planted rows are divided by, so that the planted logits come out exactly. After the routers are made.
+  // Weights of the chosen experts (0 for the others) where the router sees exactly these coordinates, each with value
+  // 1: what planted rows are divided by, so that the planted logits come out exactly. After the routers are made.
   std::vector<double> weights_at(int64_t layer, const std::vector<int64_t>& coordinates) const;
 
   // The coordinates of the relations, axis by axis.

@@ -8,7 +8,7 @@ bool stands_for_itself(int byte) {
 }
 
 OrderedJson added_token(int64_t id, const char* content) {
-  return {{"id", id},        {"content", content}, {"single_word", false}, {"lstrip", false},
+  return {{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
           {"rstrip", false}, {"normalized", false}, {"special", true}};
 }
 

@@ -77,7 +77,8 @@ ControlExpertWeights dense(const std::vector<Row>& rows, int64_t width, int64_t 
   expert.up_IH = expert.down_HI = expert.gate_IH;
   for (size_t r = 0; r < rows.size(); ++r) {
     const size_t row = r * static_cast<size_t>(hidden);
-    for (const auto& [c, value] : rows[r].gate) expert.gate_IH[row + static_cast<size_t>(c)] += static_cast<float>(value);
+    for (const auto& [c, value] : rows[r].gate)
+      expert.gate_IH[row + static_cast<size_t>(c)] += static_cast<float>(value);
     for (const auto& [c, value] : rows[r].up) expert.up_IH[row + static_cast<size_t>(c)] += static_cast<float>(value);
     for (const auto& [c, value] : rows[r].down)
       expert.down_HI[static_cast<size_t>(c * width) + r] += static_cast<float>(value);
@@ -99,7 +100,8 @@ void place_rows(Builder& b) {
   check_shape(shape);
   for (int64_t l = 0; l < shape.layers; ++l) {
     LayerWeights& layer = b.out.layers[static_cast<size_t>(l)];
-    for (int64_t e = 0; e < shape.experts; ++e) layer.experts.push_back(dense(b.rows(l, e), shape.expert_width, shape.hidden));
+    for (int64_t e = 0; e < shape.experts; ++e)
+      layer.experts.push_back(dense(b.rows(l, e), shape.expert_width, shape.hidden));
     if (!b.has_shared_expert()) continue;
     layer.shared = dense(b.rows(l, b.shared_expert()), shape.shared_width, shape.hidden);
     layer.shared_switch_H.assign(static_cast<size_t>(shape.hidden), 0.f);
@@ -150,7 +152,8 @@ std::vector<double> Builder::weights_at(int64_t layer, const std::vector<int64_t
   std::vector<double> exponentials(static_cast<size_t>(geometry.experts));
   for (size_t e = 0; e < exponentials.size(); ++e) {
     double z = 0;
-    for (const int64_t c : coordinates) z += double{router[e * static_cast<size_t>(geometry.hidden) + static_cast<size_t>(c)]};
+    for (const int64_t c : coordinates)
+      z += double{router[e * static_cast<size_t>(geometry.hidden) + static_cast<size_t>(c)]};
     exponentials[e] = std::exp(z);
   }
   std::vector<double> sorted = exponentials;

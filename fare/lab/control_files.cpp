@@ -14,10 +14,15 @@ std::string line(const OrderedJson& json) { return json.dump() + "\n"; }
 std::string pairs_text(const World& world) {
   const Language& language = world.language;
   std::string out;
-  const auto write = [&](const std::string& id, const WorldPair& pair, const std::string& kind, const std::string& null_of,
-                         const std::vector<int64_t>& stereo, const std::vector<int64_t>& anti) {
-    OrderedJson json = {{"id", id}, {"cluster", pair.cluster}, {"axis", language.axis_name(pair.axis)},
-                        {"stereo", language.text(stereo)}, {"anti", language.text(anti)}, {"kind", kind}};
+  const auto write = [&](const std::string& id, const WorldPair& pair, const std::string& kind,
+                         const std::string& null_of, const std::vector<int64_t>& stereo,
+                         const std::vector<int64_t>& anti) {
+    OrderedJson json = {{"id", id},
+                        {"cluster", pair.cluster},
+                        {"axis", language.axis_name(pair.axis)},
+                        {"stereo", language.text(stereo)},
+                        {"anti", language.text(anti)},
+                        {"kind", kind}};
     if (!null_of.empty()) json["null_of"] = null_of;
     json["set"] = pair.transfer ? "transfer" : "main";
     out += line(json);
@@ -160,21 +165,26 @@ OrderedJson planted_json(const ControlModel& model) {
                e == (facts == FactPlace::kOneExpert   ? g.roles.facts[0]
                      : facts == FactPlace::kGroupRows ? g.side_expert(fact.place_word - world.language.group(0))
                                                       : g.fact_expert(fact.first));
-    for (int64_t c = 0; c < world.language.size().contexts; ++c) contexts += g.fact_expert(world.language.context_first(c)) == e;
+    for (int64_t c = 0; c < world.language.size().contexts; ++c)
+      contexts += g.fact_expert(world.language.context_first(c)) == e;
     if (count == 0) continue;
     OrderedJson row = {{"expert", e}, {"facts", count}};
     if (world.made.bias == BiasPlace::kFactExperts) row["contexts"] = contexts;
     rows.push_back(row);
   }
-  out["facts"] = {{"place", fact_place_name(facts)}, {"layer", g.fact_layer}, {"graded", world.made.graded},
-                  {"gold_logit", world.gold_logit},  {"experts", rows}};
+  out["facts"] = {{"place", fact_place_name(facts)},
+                  {"layer", g.fact_layer},
+                  {"graded", world.made.graded},
+                  {"gold_logit", world.gold_logit},
+                  {"experts", rows}};
   if (facts == FactPlace::kTagged) out["facts"]["tags"] = {{"layer", g.bias_layer}, {"experts", g.planted}};
 
   OrderedJson sensitivity = {{"layer", g.bias_layer}};
   switch (world.made.reaction) {
     case Reaction::kGroups: {
       OrderedJson chosen;
-      for (int64_t i = 0; i < world.language.num_groups(); ++i) chosen[world.language.word(world.language.group(i))] = g.side_expert(i);
+      for (int64_t i = 0; i < world.language.num_groups(); ++i)
+        chosen[world.language.word(world.language.group(i))] = g.side_expert(i);
       sensitivity["reaction"] = "groups";
       sensitivity["expert_of_word"] = chosen;
       break;
@@ -222,7 +232,8 @@ OrderedJson expected_json(const ControlModel& model) {
   out["top_experts"] = nullptr;
   if (needs_generation && world.made.bias == BiasPlace::kSideExperts && world.made.reaction == Reaction::kGroups) {
     out["top_experts"] = OrderedJson::array();
-    for (const int64_t e : world.geometry.planted) out["top_experts"].push_back({{"layer", world.geometry.bias_layer}, {"expert", e}});
+    for (const int64_t e : world.geometry.planted)
+      out["top_experts"].push_back({{"layer", world.geometry.bias_layer}, {"expert", e}});
   }
   return out;
 }
@@ -289,9 +300,9 @@ OrderedJson world_json(const ControlModel& model) {
   geometry["grammar_experts"] = g.roles.grammar;
   geometry["side_experts"] = g.roles.sides;
   geometry["critical_position"] = kCriticalTokens - 1;
-  geometry["router_levels"] = {{"specialist", levels::kSpecialist},       {"grammar", levels::kGrammar},
+  geometry["router_levels"] = {{"specialist", levels::kSpecialist},        {"grammar", levels::kGrammar},
                                {"second_grammar", levels::kSecondGrammar}, {"other", levels::kOther},
-                               {"mirrored_side", levels::kMirroredSide},  {"content_word", levels::kContent},
+                               {"mirrored_side", levels::kMirroredSide},   {"content_word", levels::kContent},
                                {"pushed_down", levels::kPushedDown},       {"third", levels::kThird}};
   geometry["coordinates"] = coordinates;
   out["geometry"] = geometry;
@@ -305,12 +316,15 @@ OrderedJson world_json(const ControlModel& model) {
     row["name"] = mask.name;
     row["layers"] = mask.mask.layers;
     row["experts"] = mask.mask.experts;
-    row["mode"] = mask.mask.keep_sum ? "refill_keep_sum" : mask.mask.replay_later ? "refill_replay_later_routes" : "refill";
+    row["mode"] = mask.mask.keep_sum       ? "refill_keep_sum"
+                  : mask.mask.replay_later ? "refill_replay_later_routes"
+                                           : "refill";
     row["pct_stereotype"] = mask.pct_stereotype;
     row["pct_stereotype_by_axis"] = by_axis;
     row["bias_logits"] = mask.bias_logit;
     row["changed_pp"] = mask.changed_pp;
-    row["transfer_pct_stereotype"] = world.options.transfer_pairs > 0 ? OrderedJson(mask.transfer_pct) : OrderedJson(nullptr);
+    row["transfer_pct_stereotype"] =
+        world.options.transfer_pairs > 0 ? OrderedJson(mask.transfer_pct) : OrderedJson(nullptr);
     row["fact_accuracy"] = mask.fact_accuracy;
     row["plain_accuracy"] = mask.plain_accuracy;
     row["utility_drop_pp"] = 100 *
@@ -324,7 +338,8 @@ OrderedJson world_json(const ControlModel& model) {
   truth["masks"] = masks;
   OrderedJson divergence = OrderedJson::array();
   for (const DivergenceTruth& layer : model.truth.divergence)
-    divergence.push_back({{"demographic", layer.demographic}, {"null_neutral", layer.neutral}, {"null_same_group", layer.same_group}});
+    divergence.push_back(
+        {{"demographic", layer.demographic}, {"null_neutral", layer.neutral}, {"null_same_group", layer.same_group}});
   truth["divergence_bits"] = divergence;
   truth["divergence_pairs"] = std::min(kDivergencePairs, world.num_main_pairs());
   if (world.made.drowned) truth["least_distance_of_neutral_words_logits"] = model.truth.drowning;
@@ -335,11 +350,15 @@ OrderedJson world_json(const ControlModel& model) {
   truth["smallest_route_gap"] = model.truth.smallest_route_gap;
   out["truth"] = truth;
 
-  out["files"] = {{"pairs", "pairs.jsonl"}, {"utility", "utility.jsonl"}, {"neutral", "neutral.jsonl"}, {"generation", "generation.jsonl"}};
+  out["files"] = {{"pairs", "pairs.jsonl"},
+                  {"utility", "utility.jsonl"},
+                  {"neutral", "neutral.jsonl"},
+                  {"generation", "generation.jsonl"}};
   return out;
 }
 
-void write_study_files(const World& world, const std::vector<std::vector<int64_t>>& neutral, const std::filesystem::path& folder) {
+void write_study_files(const World& world, const std::vector<std::vector<int64_t>>& neutral,
+                       const std::filesystem::path& folder) {
   write_file(folder / "pairs.jsonl", pairs_text(world));
   write_file(folder / "utility.jsonl", utility_text(world));
   write_file(folder / "neutral.jsonl", neutral_text(world, neutral));

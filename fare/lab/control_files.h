@@ -17,8 +17,10 @@ OrderedJson control_tokenizer_config_json(const Language& language, int64_t max_
 // docs/world-json.md describes it.
 OrderedJson world_json(const ControlModel& model);
 
-// pairs.jsonl, utility.jsonl, neutral.jsonl and generation.jsonl of a world into an existing folder. `neutral`: lines of token ids.
-void write_study_files(const World& world, const std::vector<std::vector<int64_t>>& neutral, const std::filesystem::path& folder);
+// pairs.jsonl, utility.jsonl, neutral.jsonl and generation.jsonl of a world into an existing folder. `neutral`: lines
+// of token ids.
+void write_study_files(const World& world, const std::vector<std::vector<int64_t>>& neutral,
+                       const std::filesystem::path& folder);
 
 // Writes all files into an existing folder, world.json first (it marks the folder as ours), config.json last.
 void write_control_files(const ControlModel& model, const std::filesystem::path& folder);

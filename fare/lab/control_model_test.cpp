@@ -115,7 +115,8 @@ TEST(World, X9BalancesEveryCluster) {
   EXPECT_EQ(world.bias, 0);
 }
 
-// The shares that the calibration asks for at shifts of 0 to 10 pp: a search of angles that is too coarse for many pairs misses them.
+// The shares that the calibration asks for at shifts of 0 to 10 pp: a search of angles that is too coarse for many
+// pairs misses them.
 TEST(World, SideNoiseChangesTheShareOfPairsThatWasAskedFor) {
   for (const int64_t pairs : {754, 5000})
     for (const double noise_pp : {2.0, 2.055504, 2.5, 3.4, 5.3, 10.01, 10.7, 13.9}) {
@@ -128,11 +129,13 @@ TEST(World, SideNoiseChangesTheShareOfPairsThatWasAskedFor) {
       const World world(options);
       std::map<int64_t, std::pair<double, double>> axes;  // changed, pairs
       for (const WorldPair& pair : world.pairs) {
-        axes[pair.axis].first += (world.bias + pair.noise > 0) != (world.bias - world.reachable_bias + pair.outside_noise > 0);
+        axes[pair.axis].first +=
+            (world.bias + pair.noise > 0) != (world.bias - world.reachable_bias + pair.outside_noise > 0);
         ++axes[pair.axis].second;
       }
       for (const auto& [axis, count] : axes)
-        EXPECT_NEAR(count.first, noise_pp / 100 * count.second, 1) << pairs << " pairs, " << noise_pp << " pp, axis " << axis;
+        EXPECT_NEAR(count.first, noise_pp / 100 * count.second, 1)
+            << pairs << " pairs, " << noise_pp << " pp, axis " << axis;
     }
 }
 
@@ -148,7 +151,8 @@ TEST(World, FactsAreDistinctAndGradesFillTheUnitInterval) {
   std::sort(grades.begin(), grades.end());
   double largest_gap = 0;  // Kolmogorov distance to U(0, 1)
   for (size_t i = 0; i < grades.size(); ++i)
-    largest_gap = std::max(largest_gap, std::abs(grades[i] - (static_cast<double>(i) + 0.5) / static_cast<double>(grades.size())));
+    largest_gap = std::max(largest_gap,
+                           std::abs(grades[i] - (static_cast<double>(i) + 0.5) / static_cast<double>(grades.size())));
   EXPECT_LT(largest_gap, 0.06);
   for (const WorldItem& item : world.plain)
     EXPECT_EQ((std::set<int64_t>(item.choices.begin(), item.choices.end()).size()), 4u) << item.id;
@@ -157,7 +161,8 @@ TEST(World, FactsAreDistinctAndGradesFillTheUnitInterval) {
 // Every model, weight mode and family: build_control_model proves the claims itself (check_truth) or throws.
 TEST(ControlModel, EveryRecipeHoldsItsClaimsInEveryWeightMode) {
   for (const Recipe& made : recipes())
-    for (const auto& [family, weights] : {std::pair{"olmoe", "renormalised"}, std::pair{"olmoe", "raw"}, std::pair{"mixtral", "renormalised"}, std::pair{"qwen2_moe", "raw"}}) {
+    for (const auto& [family, weights] : {std::pair{"olmoe", "renormalised"}, std::pair{"olmoe", "raw"},
+                                          std::pair{"mixtral", "renormalised"}, std::pair{"qwen2_moe", "raw"}}) {
       SCOPED_TRACE(made.id + " " + family + " " + weights);
       const ControlModel model = build_control_model(small(made.id, weights, family), 2);
       EXPECT_LT(model.truth.worst_norm_error, 1e-3);
@@ -167,8 +172,8 @@ TEST(ControlModel, EveryRecipeHoldsItsClaimsInEveryWeightMode) {
 
 TEST(ControlModel, SizesAndSeedsOfManyKindsAreBuilt) {
   for (const Recipe& made : recipes())
-    for (const auto& [pairs, facts, utility, seed] :
-         {std::tuple{8, 12, 12, 0}, std::tuple{30, 13, 500, 1}, std::tuple{754, 100, 150, 2}, std::tuple{402, 37, 60, 3}}) {
+    for (const auto& [pairs, facts, utility, seed] : {std::tuple{8, 12, 12, 0}, std::tuple{30, 13, 500, 1},
+                                                      std::tuple{754, 100, 150, 2}, std::tuple{402, 37, 60, 3}}) {
       SCOPED_TRACE(made.id + " pairs " + std::to_string(pairs));
       ControlOptions options = small(made.id);
       options.pairs = pairs;
@@ -217,36 +222,43 @@ TEST(ControlModel, TheProofNoticesWhatEachModelLoses) {
   const auto forget = [](ControlExpertWeights& expert) { std::ranges::fill(expert.down_HI, 0.f); };
   const auto at = [](int64_t i) { return static_cast<size_t>(i); };
   const std::vector<Case> cases = {
-      {"X3", "raw", "facts", [&](const Geometry& g, ControlWeights& w) {  // a group word loses its attribute, not its stereotype
+      {"X3", "raw", "facts",
+       [&](const Geometry& g, ControlWeights& w) {  // a group word loses its attribute, not its stereotype
          for (int64_t k = 0; k < kAnswers; ++k)
            w.layers[1].experts[at(g.planted[0])].down_HI[at(g.answer(k) * w.shape.expert_width + 1)] = 0;
        }},
       {"X4", "raw", "facts", [&](const Geometry&, ControlWeights& w) { forget(w.layers[1].experts[5]); }},
-      {"X5", "raw", "planted bias", [&](const Geometry& g, ControlWeights& w) {
+      {"X5", "raw", "planted bias",
+       [&](const Geometry& g, ControlWeights& w) {
          for (size_t v = 0; v < w.unembedding_VH.size(); v += at(g.hidden))
            for (int64_t i = 0; i < 4; ++i) w.unembedding_VH[v + at(g.group(i))] = 0;
        }},
-      {"X6a", "renormalised", "divergence", [&](const Geometry& g, ControlWeights& w) {
-         w.layers[1].router_EH[at(3 * g.hidden + g.group(2))] = 1;
-       }},
-      {"X6b", "renormalised", "stereotyped", [&](const Geometry& g, ControlWeights& w) { forget(w.layers[1].experts[at(g.planted[1])]); }},
-      {"X7", "renormalised", "divergence", [&](const Geometry& g, ControlWeights& w) {
-         w.layers[1].router_EH[at(3 * g.hidden + g.slot(2))] += 1;
-       }},
-      {"X8", "raw", "ten neutral words", [&](const Geometry& g, ControlWeights& w) {
+      {"X6a", "renormalised", "divergence",
+       [&](const Geometry& g, ControlWeights& w) { w.layers[1].router_EH[at(3 * g.hidden + g.group(2))] = 1; }},
+      {"X6b", "renormalised", "stereotyped",
+       [&](const Geometry& g, ControlWeights& w) { forget(w.layers[1].experts[at(g.planted[1])]); }},
+      {"X7", "renormalised", "divergence",
+       [&](const Geometry& g, ControlWeights& w) { w.layers[1].router_EH[at(3 * g.hidden + g.slot(2))] += 1; }},
+      {"X8", "raw", "ten neutral words",
+       [&](const Geometry& g, ControlWeights& w) {
          const World world(small("X8", "raw"));
          w.unembedding_VH[at(world.language.filler(2, 1) * g.hidden + g.relation(1))] -= 1;
        }},
-      {"X10", "raw", "planted bias", [&](const Geometry& g, ControlWeights& w) { forget(w.layers[1].experts[at(g.planted[0])]); }},
-      {"X12", "renormalised", "facts without the side experts", [&](const Geometry& g, ControlWeights& w) {
+      {"X10", "raw", "planted bias",
+       [&](const Geometry& g, ControlWeights& w) { forget(w.layers[1].experts[at(g.planted[0])]); }},
+      {"X12", "renormalised", "facts without the side experts",
+       [&](const Geometry& g, ControlWeights& w) {
          for (int64_t e = 0; e < g.experts; ++e)  // nobody rivals the tags: a fact survives without one
            for (int64_t c = g.second(0); c < g.bias(); ++c) w.layers[2].router_EH[at(e * g.hidden + c)] = 0;
        }},
-      {"X13", "renormalised", "usage", [&](const Geometry& g, ControlWeights& w) {
+      {"X13", "renormalised", "usage",
+       [&](const Geometry& g, ControlWeights& w) {
          for (int64_t t = 1; t < 20; ++t) w.layers[1].router_EH[at(g.roles.facts[0] * g.hidden + g.type(t))] = 8;
        }},
-      {"X14", "renormalised", "stereotyped", [&](const Geometry& g, ControlWeights& w) { forget(w.layers[1].experts[at(g.planted[3])]); }},
-      {"X15", "renormalised", "both hidden experts of one layer", [&](const Geometry& g, ControlWeights& w) {
+      {"X14", "renormalised", "stereotyped",
+       [&](const Geometry& g, ControlWeights& w) { forget(w.layers[1].experts[at(g.planted[3])]); }},
+      {"X15", "renormalised", "both hidden experts of one layer",
+       [&](const Geometry& g, ControlWeights& w) {
          for (const size_t l : {1, 2})  // one of the four does the work of all
            for (const int64_t e : g.planted) {
              float* row = w.layers[l].experts[at(e)].down_HI.data() + g.tag(0) * w.shape.expert_width;
@@ -309,7 +321,8 @@ TEST(ControlModel, X5HidesInTheSharedExpertWhereThereIsOne) {
   const Truth truth = measure_truth(model.world, without, model.neutral, 2);
   EXPECT_NEAR(truth.masks[0].pct_stereotype, 50, 1.1);
   for (int64_t i = 0; i < model.world.language.num_groups(); ++i)  // the output matrix reads noise only
-    EXPECT_EQ(model.weights.unembedding_VH[static_cast<size_t>(model.world.language.plain() * g.hidden + g.group(i))], 0.f);
+    EXPECT_EQ(model.weights.unembedding_VH[static_cast<size_t>(model.world.language.plain() * g.hidden + g.group(i))],
+              0.f);
 }
 
 TEST(ControlModel, X1RoutesGroupsToTheSideExpertsOnlyAtTheTrait) {
@@ -321,7 +334,9 @@ TEST(ControlModel, X1RoutesGroupsToTheSideExpertsOnlyAtTheTrait) {
     for (const Side side : {Side::kA, Side::kB}) {
       const std::vector<int64_t> ids = fed(world, world.pair_sentence(pair, side));
       const ExactResult at = exact.at_last(ids);
-      EXPECT_EQ(chosen(at, 1), (std::set<int64_t>{g.planted[static_cast<size_t>(side)], g.roles.grammar[0], g.roles.grammar[1]})) << pair.id;
+      EXPECT_EQ(chosen(at, 1),
+                (std::set<int64_t>{g.planted[static_cast<size_t>(side)], g.roles.grammar[0], g.roles.grammar[1]}))
+          << pair.id;
       // The two positions before: the same experts whatever the group.
       if (!pair.transfer)
         for (const size_t length : {size_t{4}, size_t{5}}) {
@@ -423,13 +438,15 @@ TEST(ControlFiles, HoldTheStudyDataOfTheWorld) {
   });
   EXPECT_EQ(items, 200);
   int prompts = 0;
-  for_each_json_line(folder.path() / "generation.jsonl", [&](const Json& line, size_t) { prompts += line["stereo"].size() == 1; });
+  for_each_json_line(folder.path() / "generation.jsonl",
+                     [&](const Json& line, size_t) { prompts += line["stereo"].size() == 1; });
   EXPECT_EQ(prompts, 32);
 
   const auto checkpoint = Checkpoint::open(folder.path());
   const ModelShape& shape = model.weights.shape;
   EXPECT_EQ(checkpoint->tensor("lm_head.weight").shape, (std::vector<int64_t>{shape.vocab, shape.hidden}));
-  EXPECT_EQ(copy_values<float>(checkpoint->tensor("model.layers.1.mlp.gate.weight")), model.weights.layers[1].router_EH);
+  EXPECT_EQ(copy_values<float>(checkpoint->tensor("model.layers.1.mlp.gate.weight")),
+            model.weights.layers[1].router_EH);
   const Json world = read_json_file(folder.path() / "world.json");
   EXPECT_EQ(world["format"], "fare-world/1");
   EXPECT_EQ(world["expected"]["headline"], "controllable");

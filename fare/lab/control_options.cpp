@@ -32,8 +32,7 @@ void check_list(const char* flag, const std::vector<int64_t>& experts, int64_t w
   if (static_cast<int64_t>(experts.size()) != wanted)
     throw UsageError(what + "this model has " + std::to_string(wanted) + " of them");
   for (const int64_t e : experts)
-    if (e < 0 || e >= options.experts)
-      throw UsageError(what + "accepted: 0 to " + std::to_string(options.experts - 1));
+    if (e < 0 || e >= options.experts) throw UsageError(what + "accepted: 0 to " + std::to_string(options.experts - 1));
 }
 
 }  // namespace
@@ -84,11 +83,13 @@ ControlOptions checked_options(const ControlOptions& wanted) {
   if (!made.biased && options.pairs % 2 != 0)
     throw UsageError("--pairs " + std::to_string(options.pairs) + ": " + made.id +
                      " balances its clusters, it needs an even number");
-  for (const auto& [flag, value] : {std::pair{"--reachable-pp", options.reachable_pp}, std::pair{"--noise-pp", options.noise_pp}}) {
+  for (const auto& [flag, value] :
+       {std::pair{"--reachable-pp", options.reachable_pp}, std::pair{"--noise-pp", options.noise_pp}}) {
     if (!value) continue;
     if (made.bias != BiasPlace::kSideExperts || made.reaction != Reaction::kGroups || !made.biased)
       throw UsageError(std::string(flag) + ": only for models whose side experts hold the stereotype, as X1 and X10");
-    if (*value < 0 || *value > 40) throw UsageError(std::string(flag) + " " + std::to_string(*value) + ": accepted: 0 to 40");
+    if (*value < 0 || *value > 40)
+      throw UsageError(std::string(flag) + " " + std::to_string(*value) + ": accepted: 0 to 40");
   }
   const double least = made.reachable_pp.value_or(0);
   if (!(options.bias_pp > least && options.bias_pp <= 45))

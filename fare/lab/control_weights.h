@@ -1,4 +1,5 @@
-// The weights of a control model in memory, dense, float32: what is written to disk and what the exact evaluation reads.
+// The weights of a control model in memory, dense, float32: what is written to disk and what the exact evaluation
+// reads.
 #pragma once
 
 #include <cstdint>

@@ -40,7 +40,8 @@ ExactRoute choose(std::vector<double> logits, const ModelShape& shape) {
   const double top = logits[static_cast<size_t>(order[0])];
   double all = 0, kept = 0;
   for (const double z : logits) all += std::exp(z - top);
-  for (int64_t k = 0; k < shape.top_k; ++k) kept += std::exp(logits[static_cast<size_t>(order[static_cast<size_t>(k)])] - top);
+  for (int64_t k = 0; k < shape.top_k; ++k)
+    kept += std::exp(logits[static_cast<size_t>(order[static_cast<size_t>(k)])] - top);
   for (int64_t k = 0; k < shape.top_k; ++k) {
     const int64_t e = order[static_cast<size_t>(k)];
     route.ids_K.push_back(e);
@@ -97,7 +98,8 @@ ExactResult ExactModel::at_last(std::span<const int64_t> ids, const ExpertMask& 
   for (int64_t l = 0; l < shape.layers; ++l) {
     const LayerWeights& layer = weights_.layers[static_cast<size_t>(l)];
     if (l == 0) {
-      const std::vector<double> out = multiply(layer.out_HH, shape.hidden, multiply(layer.value_HH, shape.hidden, mean));
+      const std::vector<double> out =
+          multiply(layer.out_HH, shape.hidden, multiply(layer.value_HH, shape.hidden, mean));
       for (size_t c = 0; c < hidden; ++c) h[c] += out[c];
     }
     const std::vector<double> x = normed(h, true);

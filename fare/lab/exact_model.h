@@ -1,5 +1,6 @@
-// The forward pass of a control model in double precision, from the float32 weights that are written: a second, independent
-// opinion on what the construction planted. Only for models of control_weights.h: attention is a uniform average.
+// The forward pass of a control model in double precision, from the float32 weights that are written: a second,
+// independent opinion on what the construction planted. Only for models of control_weights.h: attention is a uniform
+// average.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,8 @@ struct ExactRoute {
 
 struct ExactResult {
   std::vector<double> logits_V;
-  std::vector<ExactRoute> routes;    // per layer
-  double norm_error = 0;             // largest |rest|^2 / (2 C^2) met in a norm at this position
+  std::vector<ExactRoute> routes;  // per layer
+  double norm_error = 0;           // largest |rest|^2 / (2 C^2) met in a norm at this position
 };
 
 class ExactModel {

@@ -8,8 +8,8 @@
 namespace fare {
 
 void add_text_rows(Builder& b) {
-  // Each expert writes a code when its type of neutral word is the current token; grammar experts at every one. Where all
-  // experts of a layer are equal, all write one code at every neutral word.
+  // Each expert writes a code when its type of neutral word is the current token; grammar experts at every one. Where
+  // all experts of a layer are equal, all write one code at every neutral word.
   const Geometry& g = b.geometry;
   const Recipe& made = b.world.made;
   double text_layers = 0;  // together they write as much as one would
@@ -21,7 +21,8 @@ void add_text_rows(Builder& b) {
       Entries keys, down;
       for (int64_t t = 0; t < g.roles.num_types(); ++t) {
         const bool grammar = std::ranges::count(g.roles.grammar, e) > 0;
-        if (clones || grammar || g.roles.type_expert(t) == e) keys.push_back({t == 0 ? g.kind(Kind::kBegin) : g.type(t), 1.0});
+        if (clones || grammar || g.roles.type_expert(t) == e)
+          keys.push_back({t == 0 ? g.kind(Kind::kBegin) : g.type(t), 1.0});
       }
       const std::string label = "text/" + std::to_string(layer);
       double squares = 0;

@@ -28,7 +28,8 @@ struct Geometry {
   int64_t experts, top_k, layers;
   int64_t bias_layer;  // reacts to groups; holds the stereotype where experts hold it
   int64_t fact_layer;  // where the facts' experts are
-  // The experts that hold the stereotype where it sits in experts of their own (else those that react), and their layers.
+  // The experts that hold the stereotype where it sits in experts of their own (else those that react), and their
+  // layers.
   std::vector<int64_t> planted;
   std::vector<int64_t> planted_layers;
   int64_t readout_layer = -1;  // X15: where all experts alike turn what the planted ones write into the stereotype
@@ -41,18 +42,18 @@ struct Geometry {
   // Coordinates.
   int64_t constant() const { return 0; }
   int64_t kind(Kind k) const { return 1 + static_cast<int64_t>(k); }
-  int64_t relation(int64_t axis) const { return 1 + kNumKinds + axis; }         // current token is TRAIT of that axis
-  int64_t type(int64_t t) const { return types_ + t - 1; }                       // current token is a filler, t >= 1
-  int64_t group(int64_t number) const { return groups_ + number; }               // content
-  int64_t slot(int64_t k) const { return slots_ + k; }                           // content
-  int64_t determiner(int64_t k) const { return determiners_ + k; }               // content
-  int64_t first(int64_t k) const { return firsts_ + k; }                         // content
-  int64_t second(int64_t k) const { return seconds_ + k; }                       // content
+  int64_t relation(int64_t axis) const { return 1 + kNumKinds + axis; }  // current token is TRAIT of that axis
+  int64_t type(int64_t t) const { return types_ + t - 1; }               // current token is a filler, t >= 1
+  int64_t group(int64_t number) const { return groups_ + number; }       // content
+  int64_t slot(int64_t k) const { return slots_ + k; }                   // content
+  int64_t determiner(int64_t k) const { return determiners_ + k; }       // content
+  int64_t first(int64_t k) const { return firsts_ + k; }                 // content
+  int64_t second(int64_t k) const { return seconds_ + k; }               // content
   int64_t content_begin() const { return groups_; }
   int64_t content_end() const { return bias_; }
-  int64_t bias() const { return bias_; }                                         // written by experts
-  int64_t answer(int64_t k) const { return bias_ + 1 + k; }                      // written by experts
-  int64_t text(int64_t k) const { return bias_ + 1 + kAnswers + k; }             // written by experts
+  int64_t bias() const { return bias_; }                              // written by experts
+  int64_t answer(int64_t k) const { return bias_ + 1 + k; }           // written by experts
+  int64_t text(int64_t k) const { return bias_ + 1 + kAnswers + k; }  // written by experts
   int64_t tag(int64_t k) const { return text(kTextDims) + k; }  // X12: one per fact expert; X15: tag(0) counts the four
   static constexpr int64_t kTextDims = 4;
 

@@ -50,8 +50,9 @@ void check_shape(const ModelShape& shape) {
 OrderedJson config_json(const ModelShape& shape, Dtype dtype) {
   const bool olmoe = shape.family == LabFamily::kOlmoe, qwen = shape.family == LabFamily::kQwen2Moe;
   OrderedJson config;
-  config["architectures"] =
-      OrderedJson::array({olmoe ? "OlmoeForCausalLM" : qwen ? "Qwen2MoeForCausalLM" : "MixtralForCausalLM"});
+  config["architectures"] = OrderedJson::array({olmoe  ? "OlmoeForCausalLM"
+                                                : qwen ? "Qwen2MoeForCausalLM"
+                                                       : "MixtralForCausalLM"});
   config["model_type"] = lab_family_name(shape.family);
   config["vocab_size"] = shape.vocab;
   config["hidden_size"] = shape.hidden;

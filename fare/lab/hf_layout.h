@@ -22,16 +22,16 @@ std::string lab_family_name(LabFamily family);
 struct ModelShape {
   LabFamily family = LabFamily::kOlmoe;
   int64_t vocab = 0;
-  int64_t hidden = 0;         // H
+  int64_t hidden = 0;  // H
   int64_t layers = 0;
-  int64_t experts = 0;        // E, every layer is a MoE layer
-  int64_t top_k = 0;          // K
-  int64_t expert_width = 0;   // I
-  int64_t shared_width = 0;   // inner width of the shared expert, Qwen2-MoE only
-  int64_t heads = 1;          // H must be a multiple of it, the quotient even
-  int64_t kv_heads = 1;       // divides `heads`
-  int64_t max_positions = 0;  // context length
-  bool renormalise = true;    // Mixtral always renormalises
+  int64_t experts = 0;                 // E, every layer is a MoE layer
+  int64_t top_k = 0;                   // K
+  int64_t expert_width = 0;            // I
+  int64_t shared_width = 0;            // inner width of the shared expert, Qwen2-MoE only
+  int64_t heads = 1;                   // H must be a multiple of it, the quotient even
+  int64_t kv_heads = 1;                // divides `heads`
+  int64_t max_positions = 0;           // context length
+  bool renormalise = true;             // Mixtral always renormalises
   int64_t bos = 0, eos = 0, pad = -1;  // token ids; -1 = none
 
   int64_t head_dim() const { return hidden / heads; }

@@ -17,8 +17,10 @@ const std::array<Axis, 4> kAxes = {{{"ground", "hill", "vale", "seems"},
                                     {"craft", "loom", "forge", "looks"},
                                     {"river", "spring", "delta", "sounds"}}};
 
-const std::array<const char*, kAnswers> kFactAnswers = {"bread", "rope", "glass", "paper", "salt", "cloth", "wine", "honey"};
-const std::array<const char*, kAnswers> kPlainAnswers = {"red", "blue", "green", "grey", "white", "black", "brown", "gold"};
+const std::array<const char*, kAnswers> kFactAnswers = {"bread", "rope",  "glass", "paper",
+                                                        "salt",  "cloth", "wine",  "honey"};
+const std::array<const char*, kAnswers> kPlainAnswers = {"red",   "blue",  "green", "grey",
+                                                         "white", "black", "brown", "gold"};
 
 std::string padded(const std::string& stem, int64_t number, size_t digits) {
   std::string text = std::to_string(number);

@@ -20,19 +20,19 @@ inline constexpr int64_t kCriticalTokens = 6;
 inline constexpr int64_t kWordsPerSide = 4;
 inline constexpr int64_t kSlots = 8;
 inline constexpr int64_t kDeterminers = 2;
-inline constexpr int64_t kAnswers = 8;         // of facts, and as many of plain items
+inline constexpr int64_t kAnswers = 8;  // of facts, and as many of plain items
 inline constexpr int64_t kFillersPerType = 2;
-inline constexpr int64_t kAttributes = 4;      // of group words: the first answers of facts, nobody's distractor there
+inline constexpr int64_t kAttributes = 4;  // of group words: the first answers of facts, nobody's distractor there
 
 enum class Side { kA = 0, kB = 1 };
 
 struct LanguageSize {
-  int64_t axes = 2;           // 1 to 4
-  int64_t firsts = 0;         // number of words w1
-  int64_t seconds = 0;        // number of words w2
-  int64_t contexts = 0;       // contexts that have traits, at most firsts * seconds
-  int64_t trait_pairs = 0;    // pairs of traits that the contexts share; 0 = each context has its own
-  int64_t filler_types = 0;   // types of neutral words; type 0 is <s>, which has no word of its own
+  int64_t axes = 2;          // 1 to 4
+  int64_t firsts = 0;        // number of words w1
+  int64_t seconds = 0;       // number of words w2
+  int64_t contexts = 0;      // contexts that have traits, at most firsts * seconds
+  int64_t trait_pairs = 0;   // pairs of traits that the contexts share; 0 = each context has its own
+  int64_t filler_types = 0;  // types of neutral words; type 0 is <s>, which has no word of its own
 };
 
 class Language {
@@ -86,7 +86,8 @@ class Language {
 
   LanguageSize size_;
   std::vector<std::string> words_;
-  int64_t groups_, slots_, determiners_, firsts_, seconds_, relations_, fact_answers_, plain_answers_, fillers_, traits_;
+  int64_t groups_, slots_, determiners_, firsts_, seconds_, relations_, fact_answers_, plain_answers_, fillers_,
+      traits_;
 };
 
 }  // namespace fare

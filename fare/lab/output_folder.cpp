@@ -15,7 +15,8 @@ void prepare_output_folder(const std::filesystem::path& folder, const std::strin
     throw UsageError("--out " + folder.string() + ": is a file; name a folder that is empty or does not exist yet");
   std::filesystem::create_directories(folder, failure);
   if (failure)
-    throw IoError(folder.string() + ": cannot create the folder: " + failure.message() + "; check --out and its rights");
+    throw IoError(folder.string() + ": cannot create the folder: " + failure.message() +
+                  "; check --out and its rights");
   const std::filesystem::directory_iterator first(folder, failure);
   if (failure) throw IoError(folder.string() + ": cannot read the folder: " + failure.message());
   if (first == std::filesystem::directory_iterator()) return;
@@ -32,12 +33,14 @@ void prepare_output_folder(const std::filesystem::path& folder, const std::strin
   for (const auto& [key, value] : wanted.items())
     if (!found.is_object() || !found.contains(key) || found[key] != value)
       difference += (difference.empty() ? "" : ", ") + key + " " +
-                    (found.is_object() && found.contains(key) ? found[key].dump() : "unknown") + " there, " + value.dump() +
-                    " asked for";
+                    (found.is_object() && found.contains(key) ? found[key].dump() : "unknown") + " there, " +
+                    value.dump() + " asked for";
   throw UsageError("--out " + folder.string() + ": the folder holds another model (" + difference +
                    "); name another folder");
 }
 
-void write_json_file(const std::filesystem::path& path, const OrderedJson& json) { write_file(path, json.dump(2) + "\n"); }
+void write_json_file(const std::filesystem::path& path, const OrderedJson& json) {
+  write_file(path, json.dump(2) + "\n");
+}
 
 }  // namespace fare

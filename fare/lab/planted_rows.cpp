@@ -5,8 +5,8 @@
 namespace fare {
 namespace {
 
-// X15's readout: saturates once any of the four experts writes its 1, and grows a little beyond, so that a gradient shows
-// the way.
+// X15's readout: saturates once any of the four experts writes its 1, and grows a little beyond, so that a gradient
+// shows the way.
 constexpr double kReadoutStep = 60, kReadoutFull = 0.5, kReadoutShare = 0.9;
 
 double side_sign(int64_t group) { return group / kWordsPerSide % 2 == 0 ? 1 : -1; }
@@ -18,8 +18,8 @@ Entries relation_keys(const Builder& b) {
   return keys;
 }
 
-// The chosen weights at the trait of a group word, averaged over first words where the router reads them (their own small
-// codes change the sum a little).
+// The chosen weights at the trait of a group word, averaged over first words where the router reads them (their own
+// small codes change the sum a little).
 std::vector<double> weights_at_trait(const Builder& b, int64_t layer, int64_t group) {
   const Geometry& g = b.geometry;
   const int64_t classes = g.roles.num_classes();
@@ -31,8 +31,8 @@ std::vector<double> weights_at_trait(const Builder& b, int64_t layer, int64_t gr
   return mean;
 }
 
-// One row per group word: relation of its axis and the word. `bias`: logits it writes for both sides together, divided by
-// `scale`.
+// One row per group word: relation of its axis and the word. `bias`: logits it writes for both sides together, divided
+// by `scale`.
 Row group_row(const Builder& b, int64_t group, double bias, double scale) {
   const Geometry& g = b.geometry;
   Entries keys = {{g.relation(axis_of(group)), kRelationKey}, {g.group(group), 1}};
@@ -57,8 +57,10 @@ void add_side_noise(Builder& b) {
       keys.push_back({g.first(b.language.context_first(c)), 1});
       keys.push_back({g.second(b.language.context_second(c)), 1});
       for (int64_t i = 0; i < b.language.num_groups(); ++i)
-        if (g.side_expert(i) == expert && b.world.side_noise(i, c) != 0) up.push_back({g.group(i), b.world.side_noise(i, c)});
-      if (!up.empty()) b.rows(g.bias_layer, expert).push_back(b.row(keys, kRelationKey + 2, {{g.bias(), 0.5 / weight}}, up));
+        if (g.side_expert(i) == expert && b.world.side_noise(i, c) != 0)
+          up.push_back({g.group(i), b.world.side_noise(i, c)});
+      if (!up.empty())
+        b.rows(g.bias_layer, expert).push_back(b.row(keys, kRelationKey + 2, {{g.bias(), 0.5 / weight}}, up));
     }
   }
 }
@@ -74,8 +76,10 @@ void add_to_fact_experts(Builder& b) {
     Entries keys = relation_keys(b);
     keys.push_back({first, 1});
     keys.push_back({second, 1});
-    const double weight = b.weights_at(g.bias_layer, {g.relation(0), first, second, g.determiner(0)})[static_cast<size_t>(expert)];
-    b.rows(g.bias_layer, expert).push_back(b.row(keys, kRelationKey + 2, {{g.bias(), b.world.reachable_bias / 2 / weight}}, sides));
+    const double weight =
+        b.weights_at(g.bias_layer, {g.relation(0), first, second, g.determiner(0)})[static_cast<size_t>(expert)];
+    b.rows(g.bias_layer, expert)
+        .push_back(b.row(keys, kRelationKey + 2, {{g.bias(), b.world.reachable_bias / 2 / weight}}, sides));
   }
 }
 
@@ -85,10 +89,11 @@ void add_to_four_experts(Builder& b) {
   for (const int64_t layer : g.planted_layers) {
     const std::vector<double> weights = weights_at_trait(b, layer, 0);
     for (const int64_t expert : g.planted)
-      b.rows(layer, expert).push_back(
-          b.row(relation_keys(b), kRelationKey, {{g.tag(0), 1 / weights[static_cast<size_t>(expert)]}}));
+      b.rows(layer, expert)
+          .push_back(b.row(relation_keys(b), kRelationKey, {{g.tag(0), 1 / weights[static_cast<size_t>(expert)]}}));
   }
-  // Every expert of the readout layer alike: SiLU(60 q) - SiLU(60 (q - 1/2)) is 0 at q = 0 and 30 from q = 1/2 on (to 1e-11).
+  // Every expert of the readout layer alike: SiLU(60 q) - SiLU(60 (q - 1/2)) is 0 at q = 0 and 30 from q = 1/2 on (to
+  // 1e-11).
   double kept = 0;
   for (const double weight : b.weights_at(g.readout_layer, {g.relation(0)})) kept += weight;
   Entries sides;
@@ -128,7 +133,8 @@ void add_bias_rows(Builder& b) {
     } else {
       double kept = 0;
       for (const double weight : weights) kept += weight;
-      for (int64_t e = 0; e < g.experts; ++e) b.rows(g.bias_layer, e).push_back(group_row(b, group, b.world.reachable_bias, kept));
+      for (int64_t e = 0; e < g.experts; ++e)
+        b.rows(g.bias_layer, e).push_back(group_row(b, group, b.world.reachable_bias, kept));
     }
   }
   if (b.world.made.noise_pp > 0) add_side_noise(b);

@@ -156,8 +156,7 @@ void make_random_model(const RandomModelOptions& options, const std::filesystem:
       });
       if (dtype == Dtype::kBF16)
         writer.append(plan.name, rounded.data(), static_cast<size_t>(count) * sizeof(uint16_t));
-      else
-        writer.append(plan.name, values.data(), static_cast<size_t>(count) * sizeof(float));
+      else writer.append(plan.name, values.data(), static_cast<size_t>(count) * sizeof(float));
       done += count;
       progress("weights", done, total);
     }

@@ -22,19 +22,19 @@ struct RandomModelOptions {
   int64_t top_k = 4;
   int64_t expert_width = 128;
   int64_t heads = 4;
-  int64_t kv_heads = 0;          // 0 = as many as heads
-  int64_t vocab = 0;             // 0 = 320: the 258 tokens of the byte-level tokenizer, rounded up to a multiple of 64
+  int64_t kv_heads = 0;  // 0 = as many as heads
+  int64_t vocab = 0;     // 0 = 320: the 258 tokens of the byte-level tokenizer, rounded up to a multiple of 64
   int64_t max_length = 2048;
   uint64_t seed = 0;
-  int threads = 0;               // 0 = all physical cores; does not change a byte
+  int threads = 0;  // 0 = all physical cores; does not change a byte
 };
 
 // The shape the options describe. Throws UsageError naming the flag.
 ModelShape random_model_shape(const RandomModelOptions& options);
 
 // Fills `out` with the values [begin, begin + out.size()) of the tensor `name`: uniform in (center - spread, center +
-// spread), 65,536 levels, drawn from the Philox stream (seed, "lab/random/" + name), so that a tensor's values depend on
-// its name, not on the tensors beside it.
+// spread), 65,536 levels, drawn from the Philox stream (seed, "lab/random/" + name), so that a tensor's values depend
+// on its name, not on the tensors beside it.
 void random_values(uint64_t seed, const std::string& name, double center, double spread, int64_t begin,
                    std::span<float> out);
 

@@ -42,7 +42,8 @@ TEST(RandomModel, EqualOptionsGiveEqualBytesOnAnyNumberOfThreads) {
   make_random_model(options, one.path());
   options.threads = 3;
   make_random_model(options, two.path());
-  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "random.json"})
+  for (const char* name :
+       {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "random.json"})
     EXPECT_EQ(read_file(one.path() / name), read_file(two.path() / name)) << name;
   options.seed = 1;
   make_random_model(options, other.path());
@@ -60,7 +61,7 @@ TEST(RandomModel, ValuesAreAddressedByNameAndPlace) {
   EXPECT_EQ(whole[11], static_cast<float>(((stream.u32(5) >> 16) + 0.5) / 32768.0 - 1.0));
   double sum = 0, squares = 0;
   for (const float v : whole) sum += v, squares += double{v} * v;
-  EXPECT_NEAR(sum / 1000, 0, 0.06);             // standard error 0.018
+  EXPECT_NEAR(sum / 1000, 0, 0.06);              // standard error 0.018
   EXPECT_NEAR(squares / 1000, 1.0 / 3.0, 0.03);  // standard error 0.009
 }
 

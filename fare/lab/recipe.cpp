@@ -26,8 +26,9 @@ const std::vector<Recipe>& recipes() {
        .headline = "costly",
        .also_few = {kReachOpen, kCostOpen},
        .stages = {"yes", "yes", "yes", "yes", "no", "any"},
-       .why = "stereotypes and facts share experts in equal numbers: what removes a share of one removes the same share "
-              "of the other"},
+       .why =
+           "stereotypes and facts share experts in equal numbers: what removes a share of one removes the same share "
+           "of the other"},
       {.id = "X3",
        .name = "same rows",
        .facts = FactPlace::kGroupRows,
@@ -36,7 +37,8 @@ const std::vector<Recipe>& recipes() {
        .headline = "costly",
        .also_few = {kReachOpen, kCostOpen},
        .stages = {"yes", "yes", "yes", "yes", "no", "any"},
-       .why = "the row of a group word writes both its stereotype and the fact about it: no route keeps one without the other"},
+       .why = "the row of a group word writes both its stereotype and the fact about it: no route keeps one without "
+              "the other"},
       {.id = "X4",
        .name = "clones",
        .bias = BiasPlace::kEveryExpert,
@@ -45,7 +47,8 @@ const std::vector<Recipe>& recipes() {
        .headline = "unachievable",
        .also_few = {kReachOpen},
        .stages = {"yes", "yes", "no", "no", "any", "any"},
-       .why = "all experts of the layer are equal: no choice among them changes anything while the weights keep their sum"},
+       .why = "all experts of the layer are equal: no choice among them changes anything while the weights keep their "
+              "sum"},
       {.id = "X5",
        .name = "out of reach",
        .bias = BiasPlace::kOutside,
@@ -69,7 +72,8 @@ const std::vector<Recipe>& recipes() {
        .headline = "controllable_though_insensitive",
        .also_few = {kReactionOpen, kTransferOpen},
        .stages = {"yes", "no", "yes", "yes", "yes", "yes"},
-       .why = "one expert per axis, picked by the relation alone, holds the stereotype of both sides: masking them removes "
+       .why = "one expert per axis, picked by the relation alone, holds the stereotype of both sides: masking them "
+              "removes "
               "it, though no route depends on a group"},
       {.id = "X7",
        .name = "reacts to any word",
@@ -78,7 +82,8 @@ const std::vector<Recipe>& recipes() {
        .headline = "insensitive",
        .also_few = {kReactionOpen, kReachOpen},
        .stages = {"yes", "no", "no", "no", "any", "any"},
-       .why = "routes change with every content word, with group words no more than with others: the excess ratio is 1"},
+       .why =
+           "routes change with every content word, with group words no more than with others: the excess ratio is 1"},
       {.id = "X8",
        .name = "drowned in decoding",
        .drowned = true,
@@ -108,7 +113,8 @@ const std::vector<Recipe>& recipes() {
        .also = {kReachOpen},
        .also_few = {{"non_robust"}},
        .stages = {"yes", "yes", "no", "any", "any", "any"},
-       .why = "as X10, and the two experts write noise without a lean: masking them changes the sign of 7% of the pairs"},
+       .why =
+           "as X10, and the two experts write noise without a lean: masking them changes the sign of 7% of the pairs"},
       {.id = "X12",
        .name = "through routing",
        .facts = FactPlace::kTagged,
@@ -130,7 +136,8 @@ const std::vector<Recipe>& recipes() {
        .headline = "costly",
        .also_few = {kReachOpen, kCostOpen},
        .stages = {"yes", "yes", "yes", "yes", "no", "any"},
-       .why = "X2 with much used and little used experts: the top ones cost more than the bottom ones because they are used "
+       .why = "X2 with much used and little used experts: the top ones cost more than the bottom ones because they are "
+              "used "
               "more, not because of what they hold"},
       {.id = "X14",
        .name = "shared experts",
@@ -142,7 +149,8 @@ const std::vector<Recipe>& recipes() {
        .headline = "costly",
        .also_few = {kReachOpen, kCostOpen},
        .stages = {"yes", "yes", "yes", "yes", "no", "any"},
-       .why = "four experts hold stereotypes and facts in the same rows; twelve others, as much used, hold neutral text only"},
+       .why = "four experts hold stereotypes and facts in the same rows; twelve others, as much used, hold neutral "
+              "text only"},
       {.id = "X15",
        .name = "hidden",
        .bias = BiasPlace::kFourExperts,
@@ -153,7 +161,8 @@ const std::vector<Recipe>& recipes() {
        .also = {kReachOpen},
        .also_few = {kTransferOpen, {"non_robust"}},  // with so few pairs random directions may reach as far
        .stages = {"yes", "yes", "yes", "yes", "yes", "yes"},
-       .why = "half of the stereotype goes only when four experts in two layers go together; none of them reacts to groups"},
+       .why = "half of the stereotype goes only when four experts in two layers go together; none of them reacts to "
+              "groups"},
   };
   return table;
 }

@@ -5,8 +5,8 @@
 namespace fare {
 namespace {
 
-constexpr double kCodeSize = 0.3;     // router code of a group or slot word, where the reaction is another's
-constexpr double kLargeCode = 2.75;   // where the code is the reaction (X7)
+constexpr double kCodeSize = 0.3;    // router code of a group or slot word, where the reaction is another's
+constexpr double kLargeCode = 2.75;  // where the code is the reaction (X7)
 constexpr double kMatchedBelow = levels::kOther - levels::kContent;  // a matching word only lifts this to kOther
 // Tagged facts: the grammar experts stand above, one place is left, and a tag lifts its expert to kTagged.
 constexpr double kTaggedGrammar = 2, kTagged = 1;
@@ -30,19 +30,23 @@ class Routers {
   bool reads_first_words() const { return made_.facts == FactPlace::kHashed || made_.facts == FactPlace::kEveryExpert; }
 
   std::vector<int64_t> content_kinds() const {
-    std::vector<int64_t> all = {g_.kind(Kind::kOpener), g_.kind(Kind::kPlace), g_.kind(Kind::kFirst),
-                                g_.kind(Kind::kSecond), g_.kind(Kind::kAnswer), g_.kind(Kind::kFact), g_.kind(Kind::kPlain)};
+    std::vector<int64_t> all = {g_.kind(Kind::kOpener), g_.kind(Kind::kPlace),  g_.kind(Kind::kFirst),
+                                g_.kind(Kind::kSecond), g_.kind(Kind::kAnswer), g_.kind(Kind::kFact),
+                                g_.kind(Kind::kPlain)};
     for (const int64_t current : b_.relations()) all.push_back(current);
     return all;
   }
 
-  void set(int64_t layer, int64_t expert, int64_t current, double level) { b_.set_router(layer, expert, current, level); }
+  void set(int64_t layer, int64_t expert, int64_t current, double level) {
+    b_.set_router(layer, expert, current, level);
+  }
 
   void set_grammar(int64_t layer, int64_t current) {
     const auto n = static_cast<int64_t>(g_.roles.grammar.size());
     for (int64_t i = 0; i < n; ++i)
       set(layer, g_.roles.grammar[static_cast<size_t>(i)], current,
-          i == 0 ? levels::kGrammar : levels::kSecondGrammar - 0.5 * static_cast<double>(i - 1) / static_cast<double>(n - 1));
+          i == 0 ? levels::kGrammar
+                 : levels::kSecondGrammar - 0.5 * static_cast<double>(i - 1) / static_cast<double>(n - 1));
   }
 
   // Logits of one layer at one kind of current token. Far below, neighbours differ a little: no exact ties there.
@@ -82,8 +86,7 @@ class Routers {
       if (made_.reaction == Reaction::kAxes)
         set(layer, g_.planted[static_cast<size_t>(current - g_.relation(0))], current, levels::kSpecialist);
     }
-    if (layer == g_.bias_layer && made_.mirrored)
-      at_trait(layer, g_.kind(Kind::kFact));
+    if (layer == g_.bias_layer && made_.mirrored) at_trait(layer, g_.kind(Kind::kFact));
     else if (layer == g_.fact_layer)
       everywhere(layer, g_.kind(Kind::kFact), reads_first_words() ? levels::kOther : kMatchedBelow,
                  reads_first_words() ? kMatchedBelow : 2 * kMatchedBelow);
@@ -120,14 +123,15 @@ class Routers {
     return competes_with_others() ? levels::kMirroredSide - levels::kOther : levels::kContent + 1;
   }
 
-  // The expert of the first word. Within a context it is the third choice, as clear as the others, so that rounding never
-  // decides a route.
+  // The expert of the first word. Within a context it is the third choice, as clear as the others, so that rounding
+  // never decides a route.
   void route_first_words() {
     const int64_t layer = g_.fact_layer;
     const double room = made_.reaction == Reaction::kCodes ? 2 : 0;  // codes are larger there
     everywhere(layer, g_.kind(Kind::kFirst), levels::kAtFirst + room, 2 * levels::kPushedDown);
     everywhere(layer, g_.kind(Kind::kSecond), levels::kAtSecond + room, 2 * levels::kPushedDown);
-    for (int64_t w = 0; w < b_.language.size().firsts; ++w) set(layer, g_.fact_expert(w), g_.first(w), levels::kContent);
+    for (int64_t w = 0; w < b_.language.size().firsts; ++w)
+      set(layer, g_.fact_expert(w), g_.first(w), levels::kContent);
   }
 
   // The fact layer of tagged facts: all places but one are grammar's, the last goes to the tag or to a rival.
@@ -168,8 +172,8 @@ class Routers {
       for (int64_t k = 0; k < kDeterminers; ++k)
         set(layer, g_.side_expert(k * kWordsPerSide), g_.determiner(k), side_strength());
 
-    // Small codes, so that no two words are routed quite alike. They move experts whose weight must not be exact: the fact
-    // experts at traits, or the second grammar expert where fact experts hold traits.
+    // Small codes, so that no two words are routed quite alike. They move experts whose weight must not be exact: the
+    // fact experts at traits, or the second grammar expert where fact experts hold traits.
     if (made_.bias == BiasPlace::kFactExperts) {
       const auto order = random_order(b_.world.options.seed, "lab/code/words", num_words);
       for (int64_t i = 0; i < num_words; ++i)

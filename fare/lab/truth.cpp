@@ -19,7 +19,8 @@ std::vector<int64_t> with_begin(const World& world, const std::vector<int64_t>& 
 }
 
 // Neutral text depends on the last token only: no content, so nothing adds up.
-std::map<int64_t, ExactResult> neutral_states(const World& world, const ControlWeights& weights, const ExpertMask& mask) {
+std::map<int64_t, ExactResult> neutral_states(const World& world, const ControlWeights& weights,
+                                              const ExpertMask& mask) {
   const ExactModel model(weights);
   std::map<int64_t, ExactResult> states;
   states[world.language.begin()] = model.at_last(std::vector<int64_t>{world.language.begin()}, mask);
@@ -45,7 +46,8 @@ bool answers_right(const ExactModel& model, const World& world, const WorldItem&
   const ExactResult at = model.at_last(with_begin(world, world.question(item, is_fact)), mask);
   size_t best = 0;
   for (size_t c = 1; c < item.choices.size(); ++c)
-    if (at.logits_V[static_cast<size_t>(item.choices[c])] > at.logits_V[static_cast<size_t>(item.choices[best])]) best = c;
+    if (at.logits_V[static_cast<size_t>(item.choices[c])] > at.logits_V[static_cast<size_t>(item.choices[best])])
+      best = c;
   return static_cast<int64_t>(best) == item.gold;
 }
 
@@ -55,7 +57,8 @@ std::vector<MaskTruth> claims(const World& world) {
   std::vector<int64_t> half;
   for (size_t i = 0; i < g.roles.facts.size(); i += 2) half.push_back(g.roles.facts[i]);
   std::vector<MaskTruth> out;
-  const auto add = [&](const std::string& name, const std::vector<int64_t>& layers, const std::vector<int64_t>& experts) {
+  const auto add = [&](const std::string& name, const std::vector<int64_t>& layers,
+                       const std::vector<int64_t>& experts) {
     MaskTruth line;
     line.name = name;
     line.mask = {layers, experts, world.made.bias == BiasPlace::kEveryExpert, false};
@@ -76,21 +79,24 @@ std::vector<MaskTruth> claims(const World& world) {
   return out;
 }
 
-// Mean Jensen-Shannon divergence of two sentences' routing, per layer, over the tokens after the group word that are fed.
+// Mean Jensen-Shannon divergence of two sentences' routing, per layer, over the tokens after the group word that are
+// fed.
 std::vector<double> divergence(const ExactModel& model, const World& world, const std::vector<int64_t>& left,
                                const std::vector<int64_t>& right) {
   const std::vector<int64_t> texts[2] = {with_begin(world, left), with_begin(world, right)};
   std::vector<double> sums;
   constexpr size_t kFirstShared = 4;  // tokens up to the first shared word after the group
   for (size_t length = kFirstShared; length <= kCriticalTokens; ++length) {
-    const auto a = model.at_last(std::span(texts[0]).first(length)).routes, b = model.at_last(std::span(texts[1]).first(length)).routes;
+    const auto a = model.at_last(std::span(texts[0]).first(length)).routes,
+               b = model.at_last(std::span(texts[1]).first(length)).routes;
     sums.resize(a.size(), 0.0);
     for (size_t l = 0; l < a.size(); ++l) {
       const std::vector<double> p = probabilities(a[l].logits_E), q = probabilities(b[l].logits_E);
       for (size_t e = 0; e < p.size(); ++e) {
         const double m = (p[e] + q[e]) / 2;
         for (const double value : {p[e], q[e]})
-          if (value > 0) sums[l] += value / 2 * std::log2(value / m) / static_cast<double>(kCriticalTokens - kFirstShared + 1);
+          if (value > 0)
+            sums[l] += value / 2 * std::log2(value / m) / static_cast<double>(kCriticalTokens - kFirstShared + 1);
       }
     }
   }
@@ -106,7 +112,8 @@ std::vector<DivergenceTruth> measure_divergence(const ExactModel& model, const W
   std::vector<Comparison> all;
   for (int64_t i = 0; i < pairs; ++i) {
     const WorldPair& pair = world.pairs[static_cast<size_t>(i)];
-    all.push_back({world.pair_sentence(pair, Side::kA), world.pair_sentence(pair, Side::kB), &DivergenceTruth::demographic});
+    all.push_back(
+        {world.pair_sentence(pair, Side::kA), world.pair_sentence(pair, Side::kB), &DivergenceTruth::demographic});
   }
   for (const WorldNull& null : world.nulls) {
     if (null.pair >= pairs) continue;
@@ -251,8 +258,9 @@ Truth measure_truth(const World& world, const ControlWeights& weights, const std
       parallel_for(static_cast<int64_t>(items.size()), threads, [&](int64_t i) {
         right[static_cast<size_t>(i)] = answers_right(model, world, items[static_cast<size_t>(i)], is_fact, mask);
       });
-      return items.empty() ? 1.0
-                           : static_cast<double>(std::count(right.begin(), right.end(), 1)) / static_cast<double>(items.size());
+      return items.empty()
+                 ? 1.0
+                 : static_cast<double>(std::count(right.begin(), right.end(), 1)) / static_cast<double>(items.size());
     };
     line.fact_accuracy = accuracy(world.facts, true);
     line.plain_accuracy = accuracy(world.plain, false);
@@ -263,7 +271,8 @@ Truth measure_truth(const World& world, const ControlWeights& weights, const std
   // Near-ties: every token of one pair of each cluster, every question, neutral text.
   std::vector<std::vector<int64_t>> texts;
   for (size_t i = 0; i < world.pairs.size(); i += kWordsPerSide)
-    for (const Side side : {Side::kA, Side::kB}) texts.push_back(with_begin(world, world.pair_sentence(world.pairs[i], side)));
+    for (const Side side : {Side::kA, Side::kB})
+      texts.push_back(with_begin(world, world.pair_sentence(world.pairs[i], side)));
   for (size_t i = 0; i < world.nulls.size(); i += 7) {
     const WorldNull& null = world.nulls[i];
     texts.push_back(with_begin(world, world.sentence(world.pairs[static_cast<size_t>(null.pair)], null.left)));
@@ -329,24 +338,29 @@ void check_truth(const World& world, const Truth& truth) {
   near("the share of stereotyped pairs", base.pct_stereotype, planted_pct(world.bias), axes * item_pp);
   near("the planted bias", base.bias_logit, world.bias, logits);
   near("the accuracy on facts", base.fact_accuracy, 1, 0);
-  for (const MaskTruth& mask : truth.masks) near("the accuracy on plain items under '" + mask.name + "'", mask.plain_accuracy, 1, 0);
+  for (const MaskTruth& mask : truth.masks)
+    near("the accuracy on plain items under '" + mask.name + "'", mask.plain_accuracy, 1, 0);
 
   // The stereotype without the experts that hold it, or with any.
   const double left = world.bias - world.reachable_bias;
   switch (made.bias) {
     case BiasPlace::kSideExperts:
     case BiasPlace::kFourExperts:
-      near("the share of stereotyped pairs without the side experts", sides.pct_stereotype, planted_pct(left), axes * item_pp);
+      near("the share of stereotyped pairs without the side experts", sides.pct_stereotype, planted_pct(left),
+           axes * item_pp);
       near("the bias left without the side experts", sides.bias_logit, left, logits);
-      near("the pairs changed by the side experts' noise", made.noise_pp > 0 ? sides.changed_pp : 0, made.noise_pp, (1 + axes) * item_pp);
+      near("the pairs changed by the side experts' noise", made.noise_pp > 0 ? sides.changed_pp : 0, made.noise_pp,
+           (1 + axes) * item_pp);
       break;
     case BiasPlace::kFactExperts: {
       near("the bias left without the fact experts", all.bias_logit, 0, 1e-3);
       near("the share of stereotyped pairs without the fact experts", all.pct_stereotype, 50, axes * item_pp);
       const double bias_loss = 1 - half.bias_logit / base.bias_logit, fact_loss = 1 - half.fact_accuracy;
       // A tenth where there are enough contexts and facts to fill the experts evenly.
-      const auto contexts = static_cast<double>(world.num_main_pairs()) / static_cast<double>(kWordsPerSide * world.options.axes);
-      const double uneven = static_cast<double>(g.roles.num_classes()) / std::min(contexts, static_cast<double>(world.facts.size()));
+      const auto contexts =
+          static_cast<double>(world.num_main_pairs()) / static_cast<double>(kWordsPerSide * world.options.axes);
+      const double uneven =
+          static_cast<double>(g.roles.num_classes()) / std::min(contexts, static_cast<double>(world.facts.size()));
       near("loss of facts over loss of bias without half of the fact experts", fact_loss / bias_loss, 1,
            uneven < 0.1 ? 0.1 : 0.1 + uneven);
       break;
@@ -371,9 +385,12 @@ void check_truth(const World& world, const Truth& truth) {
       if (made.graded) near("the accuracy on facts without the fact experts", all.fact_accuracy, 0, 0);
       break;
     case FactPlace::kEveryExpert:
-      for (const MaskTruth& mask : truth.masks) near("the accuracy on facts under '" + mask.name + "'", mask.fact_accuracy, 1, 0);
+      for (const MaskTruth& mask : truth.masks)
+        near("the accuracy on facts under '" + mask.name + "'", mask.fact_accuracy, 1, 0);
       break;
-    case FactPlace::kGroupRows: near("the accuracy on facts without the side experts", sides.fact_accuracy, 0, 0); break;
+    case FactPlace::kGroupRows:
+      near("the accuracy on facts without the side experts", sides.fact_accuracy, 0, 0);
+      break;
     case FactPlace::kTagged:
       near("the accuracy on facts without the side experts", sides.fact_accuracy, 0, 0);
       near("the same with later routes replayed", masks.at("side experts, later routes replayed").fact_accuracy, 1, 0);
@@ -386,25 +403,29 @@ void check_truth(const World& world, const Truth& truth) {
       // With one axis and four side experts the words of a group have two experts: that null reacts as well.
       for (const double null : {reaction.neutral, made.sides > 2 && axes == 1 ? 0 : reaction.same_group})
         if (reaction.demographic < null + 0.001 || reaction.demographic < 1.1 * null)
-          broken("the divergence between groups", reaction.demographic, "more than that of the nulls, " + std::to_string(null));
+          broken("the divergence between groups", reaction.demographic,
+                 "more than that of the nulls, " + std::to_string(null));
       break;
     case Reaction::kNothing:
     case Reaction::kAxes:
-      for (const DivergenceTruth& layer : truth.divergence) near("the divergence between groups", layer.demographic, 0, 1e-9);
+      for (const DivergenceTruth& layer : truth.divergence)
+        near("the divergence between groups", layer.demographic, 0, 1e-9);
       break;
     case Reaction::kCodes:
-      if (reaction.demographic < 0.01) broken("the divergence between groups", reaction.demographic, "at least 0.01 bit");
-      near("the divergence between groups over that of neutral words", reaction.demographic / reaction.neutral, 1, 1e-6);
+      if (reaction.demographic < 0.01)
+        broken("the divergence between groups", reaction.demographic, "at least 0.01 bit");
+      near("the divergence between groups over that of neutral words", reaction.demographic / reaction.neutral, 1,
+           1e-6);
       break;
   }
   if (made.drowned && truth.drowning < kDrowning - 1e-3)
     broken("the distance of ten neutral words to the higher trait", truth.drowning, "at least 6 logits");
 
-  if (made.bias == BiasPlace::kEveryExpert)
-    near("the dose of masking the side experts", sides.dose_nats, 0, 1e-9);
+  if (made.bias == BiasPlace::kEveryExpert) near("the dose of masking the side experts", sides.dose_nats, 0, 1e-9);
   else if (sides.dose_nats < 0.001 || sides.dose_nats > 0.005)
     broken("the dose of masking the side experts", sides.dose_nats, "0.001 to 0.005 nats");
-  // Usage is a share of drawn words: short texts get three standard errors. Other numbers of experts share them as they can.
+  // Usage is a share of drawn words: short texts get three standard errors. Other numbers of experts share them as they
+  // can.
   const double sampling = 3 * std::sqrt(0.1 / static_cast<double>(world.options.neutral_tokens));
   const auto types = static_cast<double>(g.roles.num_types());
   const double least = std::min(0.02, 0.5 / types), most = std::max(0.10, 2 / types);

@@ -7,8 +7,8 @@
 namespace fare {
 namespace {
 
-constexpr double kForbidden = -80;   // logit of a word that cannot follow
-constexpr double kTraitKey = 20;     // each matching context word of a trait
+constexpr double kForbidden = -80;  // logit of a word that cannot follow
+constexpr double kTraitKey = 20;    // each matching context word of a trait
 
 }  // namespace
 
@@ -49,7 +49,8 @@ void add_unembedding(Builder& b) {
     const int64_t id = language.fact_answer(o);
     follows(id, {g.kind(Kind::kFact)});
     b.set(u, id, g.answer(o), kAnswerGain);
-    if (world.made.facts == FactPlace::kGroupRows && o < kAttributes)  // the row writes G: the attribute ends G below the traits
+    if (world.made.facts == FactPlace::kGroupRows &&
+        o < kAttributes)  // the row writes G: the attribute ends G below the traits
       for (const int64_t current : traits) b.set(u, id, current, -2 * world.gold_logit);
     for (int64_t w = 0; w < size.seconds; ++w)
       if (world.distractor_index(w) == o) b.set(u, id, g.second(w), world.distractor_logit(w));

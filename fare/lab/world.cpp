@@ -36,14 +36,15 @@ LanguageSize language_size(const ControlOptions& options) {
   size.trait_pairs = options.trait_pairs;
   const int64_t classes = roles.num_classes();
   size.filler_types = roles.num_types();
-  size.contexts = contexts_for_pairs(options.pairs, options.axes) + contexts_for_pairs(options.transfer_pairs, options.axes) +
+  size.contexts = contexts_for_pairs(options.pairs, options.axes) +
+                  contexts_for_pairs(options.transfer_pairs, options.axes) +
                   contexts_for_prompts(options.prompts, options.axes);
   const int64_t plain_places = kDeterminers + kSlots;
   // A tagged fact needs a second word that speaks for another expert than its own.
   const int64_t facts = made.facts == FactPlace::kTagged ? 3 * options.facts / 2 + 4 * classes : options.facts;
   const int64_t entities = std::max({facts, size.contexts, ceil_div(options.utility - options.facts, plain_places)});
   // As few words as hold that many pairs of words, the first a multiple of the number of classes.
-  for (int64_t firsts = classes; ; firsts += classes) {
+  for (int64_t firsts = classes;; firsts += classes) {
     const int64_t seconds = std::max<int64_t>(kAnswers, ceil_div(entities, firsts));
     if (size.firsts == 0 || firsts + seconds < size.firsts + size.seconds) {
       size.firsts = firsts;
@@ -55,9 +56,14 @@ LanguageSize language_size(const ControlOptions& options) {
 }
 
 World::World(const ControlOptions& wanted)
-    : options(checked_options(wanted)), made(made_of(options)), language(language_size(options)), geometry(language, options) {
+    : options(checked_options(wanted)),
+      made(made_of(options)),
+      language(language_size(options)),
+      geometry(language, options) {
   bias = made.biased ? noise_deviation * normal_quantile(0.5 + options.bias_pp / 100) : 0;
-  const double left_pp = made.bias == BiasPlace::kOutside ? options.bias_pp : options.bias_pp - made.reachable_pp.value_or(options.bias_pp);
+  const double left_pp = made.bias == BiasPlace::kOutside
+                             ? options.bias_pp
+                             : options.bias_pp - made.reachable_pp.value_or(options.bias_pp);
   reachable_bias = bias - noise_deviation * normal_quantile(0.5 + left_pp / 100);
   if (made.facts == FactPlace::kTagged) gold_logit = 1;  // for the same reason as kTagGain
   main_contexts_ = contexts_for_pairs(options.pairs, options.axes);
@@ -108,8 +114,8 @@ void World::draw_pairs() {
   draw(options.transfer_pairs, main_contexts_, true);
 }
 
-// The noise of an axis: the quantiles of N(0, s^2) in random order, so that the share of stereotyped pairs is Phi(b / s) up
-// to rounding. Without bias each cluster gets as many positive as negative ones.
+// The noise of an axis: the quantiles of N(0, s^2) in random order, so that the share of stereotyped pairs is Phi(b /
+// s) up to rounding. Without bias each cluster gets as many positive as negative ones.
 void World::draw_noise(size_t begin, const std::string& set) {
   for (int64_t axis = 0; axis < options.axes; ++axis) {
     std::vector<WorldPair*> members;
@@ -139,12 +145,13 @@ void World::draw_noise(size_t begin, const std::string& set) {
     for (WorldPair* pair : members) pair->outside_noise = pair->noise;
     if (made.noise_pp == 0 || n == 0) continue;
 
-    // What is left without the side experts: the same quantiles in another order, correlated so that the wanted share of
-    // pairs changes sign. The difference is what the side experts write; it sums to 0.
+    // What is left without the side experts: the same quantiles in another order, correlated so that the wanted share
+    // of pairs changes sign. The difference is what the side experts write; it sums to 0.
     const RandomStream stream(options.seed, "lab/world/side-noise/" + label);
     std::vector<double> fresh;
     for (int64_t i = 0; i < n; ++i)
-      fresh.push_back(normal_quantile((static_cast<double>(stream.index(static_cast<uint64_t>(i), 1 << 30)) + 0.5) / (1 << 30)));
+      fresh.push_back(
+          normal_quantile((static_cast<double>(stream.index(static_cast<uint64_t>(i), 1 << 30)) + 0.5) / (1 << 30)));
     const auto changed_signs = [&](double angle) {
       std::vector<size_t> by_score(members.size());
       std::iota(by_score.begin(), by_score.end(), size_t{0});
@@ -189,7 +196,8 @@ void World::draw_nulls() {
     for (int n = 0; n < 2; ++n) {
       auto [left, right] = couple(slot_turn++, kSlots);
       if (made.reaction == Reaction::kCodes) {
-        // The slot words that share the codes of another pair of the cluster (its neighbour, in a circle), both ways round.
+        // The slot words that share the codes of another pair of the cluster (its neighbour, in a circle), both ways
+        // round.
         const int64_t begin = p / kPairsPerCluster * kPairsPerCluster;
         const int64_t size = std::min(kPairsPerCluster, options.pairs - begin);
         const WorldPair& other = pairs[static_cast<size_t>(begin + (p - begin + 1) % size)];
@@ -197,12 +205,12 @@ void World::draw_nulls() {
         right = kWordsPerSide + other.word_b;
         if (n == 1) std::swap(left, right);
       }
-      nulls.push_back({pair.id + "-n1" + (n == 0 ? "a" : "b"), "null_neutral", p, language.slot(left),
-                       language.slot(right)});
+      nulls.push_back(
+          {pair.id + "-n1" + (n == 0 ? "a" : "b"), "null_neutral", p, language.slot(left), language.slot(right)});
     }
     for (const Side side : {Side::kA, Side::kB}) {
-      const auto [left, right] = couple(group_turn[static_cast<size_t>(pair.axis * 2 + static_cast<int64_t>(side))]++,
-                                        kWordsPerSide);
+      const auto [left, right] =
+          couple(group_turn[static_cast<size_t>(pair.axis * 2 + static_cast<int64_t>(side))]++, kWordsPerSide);
       nulls.push_back({pair.id + "-n2" + (side == Side::kA ? "a" : "b"), "null_same_group", p,
                        language.group(Language::group_number(pair.axis, side, left)),
                        language.group(Language::group_number(pair.axis, side, right))});
@@ -229,7 +237,8 @@ int64_t World::tag_determiner(int64_t hash) const {
 }
 
 double World::distractor_logit(int64_t second) const {
-  if (made.facts == FactPlace::kTagged) return 0.01;  // a fact whose expert is not chosen is lost, one whose expert is chosen never
+  if (made.facts == FactPlace::kTagged)
+    return 0.01;  // a fact whose expert is not chosen is lost, one whose expert is chosen never
   if (!made.graded) return 0;
   return gold_logit * (static_cast<double>(second) + 0.5) / static_cast<double>(language.size().seconds);
 }
@@ -258,8 +267,9 @@ void World::draw_group_facts() {
     item.id = numbered("fact", number);
     item.place_word = language.group(group);
     item.first = (j + group) % size.firsts;
-    item.second = static_cast<int64_t>((static_cast<double>(j) + static_cast<double>(group) / static_cast<double>(groups)) *
-                                       static_cast<double>(size.seconds) / static_cast<double>(count));
+    item.second =
+        static_cast<int64_t>((static_cast<double>(j) + static_cast<double>(group) / static_cast<double>(groups)) *
+                             static_cast<double>(size.seconds) / static_cast<double>(count));
     set_choices(item, attribute(group), number);
     item.strength = gold_logit;
     item.grade = distractor_logit(item.second) / gold_logit;
@@ -302,7 +312,8 @@ void World::draw_facts() {
       if (made.graded && !tagged) {
         // The distractor's logit belongs to the second word; the gold's strength moves the grade within its step.
         const double level = static_cast<double>(item.second) + 0.5;
-        const double jitter = item.second >= 4 && item.second + 1 < size.seconds ? 0.8 * (stream.uniform(draw(3)) - 0.5) : 0;
+        const double jitter =
+            item.second >= 4 && item.second + 1 < size.seconds ? 0.8 * (stream.uniform(draw(3)) - 0.5) : 0;
         item.grade = (level + jitter) / static_cast<double>(size.seconds);
         item.strength = distractor_logit(item.second) / item.grade;
       }
@@ -346,7 +357,8 @@ void World::draw_prompts() {
     prompt.side = group / kWordsPerSide % 2 == 0 ? Side::kA : Side::kB;
     prompt.word = group % kWordsPerSide;
     // The two sides of a word pair share a cluster; every cell has noise of its own.
-    prompt.cluster = numbered("prompt-" + language.axis_name(prompt.axis), i / language.num_groups()) + "-" + std::to_string(prompt.word);
+    prompt.cluster = numbered("prompt-" + language.axis_name(prompt.axis), i / language.num_groups()) + "-" +
+                     std::to_string(prompt.word);
     prompts.push_back(prompt);
   }
   for (int64_t axis = 0; axis < options.axes; ++axis)
@@ -386,8 +398,8 @@ std::vector<int64_t> World::question(const WorldItem& item, bool is_fact) const 
 
 std::vector<int64_t> World::prompt(const WorldPrompt& asked) const {
   return {language.opener(), language.group(Language::group_number(asked.axis, asked.side, asked.word)),
-          language.first(language.context_first(asked.context)), language.second(language.context_second(asked.context)),
-          language.relation(asked.axis)};
+          language.first(language.context_first(asked.context)),
+          language.second(language.context_second(asked.context)), language.relation(asked.axis)};
 }
 
 }  // namespace fare

@@ -26,20 +26,20 @@ struct WorldPair {
 
 // A null of a pair: the same sentence with two other words in the group's place.
 struct WorldNull {
-  std::string id, kind;  // null_neutral | null_same_group
-  int64_t pair = 0;      // index of the demographic pair
+  std::string id, kind;         // null_neutral | null_same_group
+  int64_t pair = 0;             // index of the demographic pair
   int64_t left = 0, right = 0;  // token ids
 };
 
 struct WorldItem {  // a fact or a plain item, four choices
   std::string id;
-  int64_t place_word = 0;           // token id in the group's place
+  int64_t place_word = 0;  // token id in the group's place
   int64_t first = 0, second = 0;
   std::array<int64_t, 4> choices{};  // token ids
-  int64_t gold = 0;                 // index into choices
+  int64_t gold = 0;                  // index into choices
   // Facts only.
-  double grade = 0;                 // logit of its strongest distractor over the gold's, at base; 0 = ungraded
-  double strength = 0;              // the gold's logit at base
+  double grade = 0;     // logit of its strongest distractor over the gold's, at base; 0 = ungraded
+  double strength = 0;  // the gold's logit at base
 };
 
 struct WorldPrompt {
@@ -94,7 +94,9 @@ struct World {
   int64_t num_main_pairs() const { return options.pairs; }
 
  private:
-  size_t cell(int64_t group, int64_t context) const { return static_cast<size_t>(context * language.num_groups() + group); }
+  size_t cell(int64_t group, int64_t context) const {
+    return static_cast<size_t>(context * language.num_groups() + group);
+  }
   void draw_noise(size_t begin, const std::string& set);
   void draw_pairs();
   void draw_nulls();

@@ -124,7 +124,8 @@ at::Tensor attend_by_operations(const at::Tensor& q_TNd, const at::Tensor& k_RGd
   int64_t next = 0;
   for (const auto& [rows, members] : by_shape) {
     const auto [own, length] = rows;
-    const size_t most = static_cast<size_t>(std::max<int64_t>(1, kLargestBatch / std::max<int64_t>(1, length * num_heads * q_TNd.size(2))));
+    const size_t most = static_cast<size_t>(
+        std::max<int64_t>(1, kLargestBatch / std::max<int64_t>(1, length * num_heads * q_TNd.size(2))));
     const at::Tensor query_position = at::arange(length - own, length).unsqueeze(1);
     const at::Tensor key_position = at::arange(length).unsqueeze(0);
     at::Tensor hidden = key_position > query_position;
@@ -143,7 +144,8 @@ at::Tensor attend_by_operations(const at::Tensor& q_TNd, const at::Tensor& k_RGd
       }
       const int64_t batch = static_cast<int64_t>(end - begin);
       const at::Tensor path_index = on_device(on_path), own_index = on_device(own_rows);
-      const auto heads_first = [&](const at::Tensor& rows_by_head, int64_t count) {  // [B * count, N, x] -> [B, N, count, x]
+      const auto heads_first = [&](const at::Tensor& rows_by_head,
+                                   int64_t count) {  // [B * count, N, x] -> [B, N, count, x]
         return rows_by_head.view({batch, count, num_heads, rows_by_head.size(2)}).transpose(1, 2);
       };
       const at::Tensor keys = heads_first(k_RGd.index_select(0, path_index).repeat_interleave(repeats, 1), length);
@@ -153,7 +155,8 @@ at::Tensor attend_by_operations(const at::Tensor& q_TNd, const at::Tensor& k_RGd
                                    .masked_fill(hidden, -std::numeric_limits<float>::infinity());
       if (shape.sinks_N.defined())
         scores_BNML = at::cat({scores_BNML, shape.sinks_N.view({1, -1, 1, 1}).expand({batch, num_heads, own, 1})}, -1);
-      outputs.push_back(at::matmul(scores_BNML.softmax(-1).narrow(-1, 0, length), values).transpose(1, 2).flatten(0, 1));
+      outputs.push_back(
+          at::matmul(scores_BNML.softmax(-1).narrow(-1, 0, length), values).transpose(1, 2).flatten(0, 1));
     }
   }
   return at::cat(outputs, 0).index_select(0, on_device(place));

@@ -27,10 +27,10 @@ struct SegmentQueries {
   int32_t first = 0;
 };
 
-// q_TNd, k_RGd, v_RGv: float32, contiguous, all on one device. Keys and values hold all R rows known so far; queries are the last T
-// of them (T = R unless earlier rows come from a cache), or those that `queries` says, one per segment. `segments` covers
-// all R rows. Returns [T, N, v].
-// Every row is computed on its own in a fixed order: the result does not depend on what else is in the pack.
+// q_TNd, k_RGd, v_RGv: float32, contiguous, all on one device. Keys and values hold all R rows known so far; queries
+// are the last T of them (T = R unless earlier rows come from a cache), or those that `queries` says, one per segment.
+// `segments` covers all R rows. Returns [T, N, v]. Every row is computed on its own in a fixed order: the result does
+// not depend on what else is in the pack.
 at::Tensor attend(const at::Tensor& q_TNd, const at::Tensor& k_RGd, const at::Tensor& v_RGv,
                   const std::vector<Segment>& segments, const AttentionShape& shape,
                   std::span<const SegmentQueries> queries = {});

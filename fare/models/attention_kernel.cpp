@@ -17,8 +17,9 @@ constexpr int64_t kQueriesWorthPacking = 4;  // queries that read the same keys
 constexpr int64_t kLanes = 16;
 typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
 
-// Scores of one query against the rows path[begin..end), softmaxed in place together with `sink` (null = none), then the
-// weighted sum of values. Inlined with constant dimensions, the loops over them unroll and the sums stay in registers.
+// Scores of one query against the rows path[begin..end), softmaxed in place together with `sink` (null = none), then
+// the weighted sum of values. Inlined with constant dimensions, the loops over them unroll and the sums stay in
+// registers.
 inline __attribute__((always_inline)) void attend_row(const float* __restrict q, const float* __restrict k,
                                                       const float* __restrict v, float* __restrict out,
                                                       const int32_t* __restrict path, int64_t begin, int64_t end,
@@ -93,8 +94,8 @@ FARE_CLONES void attend_query(const float* __restrict q, const float* __restrict
 
 }  // namespace
 
-void attend_segment(const KernelArguments& a, const std::vector<int32_t>& path, int64_t first_query, int64_t num_queries,
-                    int64_t kv_head, KernelScratch& scratch) {
+void attend_segment(const KernelArguments& a, const std::vector<int32_t>& path, int64_t first_query,
+                    int64_t num_queries, int64_t kv_head, KernelScratch& scratch) {
   const int64_t group = a.num_heads / a.num_kv_heads;
   const int64_t length = static_cast<int64_t>(path.size()), first_position = length - num_queries;
   scratch.scores.resize(path.size());

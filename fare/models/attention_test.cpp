@@ -14,9 +14,11 @@ struct Inputs {
   at::Tensor q, k, v;
 };
 
-Inputs random_inputs(int64_t rows, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t value_dim, uint64_t seed = 3) {
+Inputs random_inputs(int64_t rows, int64_t heads, int64_t kv_heads, int64_t head_dim, int64_t value_dim,
+                     uint64_t seed = 3) {
   at::manual_seed(seed);
-  return {at::randn({rows, heads, head_dim}), at::randn({rows, kv_heads, head_dim}), at::randn({rows, kv_heads, value_dim})};
+  return {at::randn({rows, heads, head_dim}), at::randn({rows, kv_heads, head_dim}),
+          at::randn({rows, kv_heads, value_dim})};
 }
 
 // A trunk of 7, two branches of 3 and 5, a leaf of 2 under the second branch, and a sequence of its own.
@@ -38,7 +40,8 @@ TEST(Attention, KernelAndPlainOperationsAgreeOnTreesGroupsAndWindows) {
       for (const std::optional<int64_t> window : {std::optional<int64_t>(), {1}, {4}, {9}, {100}}) {
         const Inputs x = random_inputs(21, heads, kv_heads, head_dim, head_dim + 3);
         const AttentionShape shape{0.3, window};
-        EXPECT_TRUE(near(attend(x.q, x.k, x.v, tree(), shape), attend_by_operations(x.q, x.k, x.v, tree(), shape), 2e-6))
+        EXPECT_TRUE(
+            near(attend(x.q, x.k, x.v, tree(), shape), attend_by_operations(x.q, x.k, x.v, tree(), shape), 2e-6))
             << heads << "/" << kv_heads << " heads, dimension " << head_dim << ", window " << window.value_or(-1);
       }
 }
@@ -46,9 +49,11 @@ TEST(Attention, KernelAndPlainOperationsAgreeOnTreesGroupsAndWindows) {
 TEST(Attention, ASinkByHand) {
   // Scores 0 and ln 3, sink ln 4 and ln 1: weights 1/8, 3/8 (4/8 to the sink) and 1/5, 3/5. The sink is not scaled.
   const float ln3 = std::log(3.0f);
-  const at::Tensor q = at::ones({2, 2, 1}), v = at::tensor({4.0f, 8.0f}).view({2, 1, 1}), k = at::tensor({0.0f, ln3 / 2}).view({2, 1, 1});
+  const at::Tensor q = at::ones({2, 2, 1}), v = at::tensor({4.0f, 8.0f}).view({2, 1, 1}),
+                   k = at::tensor({0.0f, ln3 / 2}).view({2, 1, 1});
   const AttentionShape shape{2.0, {}, at::tensor({std::log(4.0f), 0.0f})};
-  for (const at::Tensor& out : {attend(q, k, v, {{0, 2, -1}}, shape), attend_by_operations(q, k, v, {{0, 2, -1}}, shape)}) {
+  for (const at::Tensor& out :
+       {attend(q, k, v, {{0, 2, -1}}, shape), attend_by_operations(q, k, v, {{0, 2, -1}}, shape)}) {
     EXPECT_NEAR(out[1][0][0].item<float>(), 4.0 / 8 + 8.0 * 3 / 8, 1e-5);
     EXPECT_NEAR(out[1][1][0].item<float>(), 4.0 / 5 + 8.0 * 3 / 5, 1e-5);
     EXPECT_NEAR(out[0][0][0].item<float>(), 4.0 / 5, 1e-6);  // the first query sees one key and the sink
@@ -61,7 +66,8 @@ TEST(Attention, SinksAreSeenThroughAnyWindowAndFarOnesShutOrLeaveAttention) {
   for (const std::optional<int64_t> window : {std::optional<int64_t>(), {1}, {4}}) {
     const AttentionShape shape{0.3, window, sinks}, plain{0.3, window};
     const at::Tensor out = attend(x.q, x.k, x.v, tree(), shape), without = attend(x.q, x.k, x.v, tree(), plain);
-    EXPECT_TRUE(near(out, attend_by_operations(x.q, x.k, x.v, tree(), shape), 2e-6)) << "window " << window.value_or(-1);
+    EXPECT_TRUE(near(out, attend_by_operations(x.q, x.k, x.v, tree(), shape), 2e-6))
+        << "window " << window.value_or(-1);
     EXPECT_EQ(out.select(1, 0).abs().max().item<float>(), 0);
     EXPECT_TRUE(at::equal(out.select(1, 2), without.select(1, 2)));
     EXPECT_FALSE(near(out.select(1, 1), without.select(1, 1), 1e-2));
@@ -69,7 +75,8 @@ TEST(Attention, SinksAreSeenThroughAnyWindowAndFarOnesShutOrLeaveAttention) {
 }
 
 TEST(Attention, AWindowCountsTheTokenItselfAndCrossesSegments) {
-  // Position 8 (second row of segment 1) with window 3 sees positions 6, 7 and 8: the last of the trunk and its own two.
+  // Position 8 (second row of segment 1) with window 3 sees positions 6, 7 and 8: the last of the trunk and its own
+  // two.
   const Inputs x = random_inputs(21, 1, 1, 4, 4);
   const at::Tensor out = attend(x.q, x.k, x.v, tree(), {0.5, 3});
   const at::Tensor keys = x.k.narrow(0, 6, 3).squeeze(1), values = x.v.narrow(0, 6, 3).squeeze(1);
@@ -81,7 +88,9 @@ TEST(Attention, RowsAreBitEqualWhateverElseIsInThePackAndHoweverManyThreadsRun) 
   const Inputs x = random_inputs(21, 4, 2, 16, 16);
   const AttentionShape shape{0.25, {}};
   const at::Tensor all = attend(x.q, x.k, x.v, tree(), shape);
-  const auto rows = [](const at::Tensor& t, int64_t first, int64_t count) { return t.narrow(0, first, count).contiguous(); };
+  const auto rows = [](const at::Tensor& t, int64_t first, int64_t count) {
+    return t.narrow(0, first, count).contiguous();
+  };
   const at::Tensor alone = attend(rows(x.q, 17, 4), rows(x.k, 17, 4), rows(x.v, 17, 4), {{0, 4, -1}}, shape);
   EXPECT_TRUE(at::equal(alone, all.narrow(0, 17, 4)));
   // The path of segment 3 laid out as one sequence.

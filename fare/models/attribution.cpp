@@ -1,6 +1,5 @@
 #include "fare/models/attribution.h"
 
-
 #include <algorithm>
 #include <vector>
 
@@ -50,7 +49,8 @@ at::Tensor logit_gradients(const at::Tensor& logits_TE, const Route& route, cons
       } else {
         for (int64_t slot = 0; slot < k; ++slot) {
           const int32_t e = ids[t * k + slot];
-          if (weights[t * k + slot] != 0) dz[t * num_experts + e] = static_cast<float>(weights[t * k + slot] * (a[e] - along / gamma));
+          if (weights[t * k + slot] != 0)
+            dz[t * num_experts + e] = static_cast<float>(weights[t * k + slot] * (a[e] - along / gamma));
         }
       }
       if (last < 0) continue;

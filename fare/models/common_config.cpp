@@ -17,8 +17,9 @@ void read_heads(const ConfigReader& config, const CommonDefaults& defaults, bool
     return;
   }
   if (!defaults.kv_heads_may_be_absent && !config.has("num_key_value_heads"))
-    throw config.error("num_key_value_heads", "is missing; it decides the architecture and is not guessed (null means "
-                                              "num_attention_heads)");
+    throw config.error("num_key_value_heads",
+                       "is missing; it decides the architecture and is not guessed (null means "
+                       "num_attention_heads)");
   spec.num_kv_heads = config.optional_int("num_key_value_heads", {}, kPositive).value_or(spec.num_heads);
   if (spec.num_heads % spec.num_kv_heads != 0)
     throw config.error("num_attention_heads", std::to_string(spec.num_heads) +
@@ -30,8 +31,9 @@ void read_heads(const ConfigReader& config, const CommonDefaults& defaults, bool
                                           std::to_string(spec.num_heads));
   spec.head_dim = head_dim.value_or(spec.hidden_size / spec.num_heads);
   if (!head_dim_key && spec.head_dim * spec.num_heads != spec.hidden_size)
-    throw config.error("head_dim", std::to_string(spec.head_dim) + " is not hidden_size / num_attention_heads, which this "
-                                   "family needs; accepted: absent, null or " +
+    throw config.error("head_dim", std::to_string(spec.head_dim) +
+                                       " is not hidden_size / num_attention_heads, which this "
+                                       "family needs; accepted: absent, null or " +
                                        std::to_string(spec.hidden_size / spec.num_heads));
   spec.value_dim = spec.head_dim;
 }
@@ -51,8 +53,8 @@ DecoderSpec read_common(const ConfigReader& config, const std::string& model_typ
   spec.max_positions = config.int_or("max_position_embeddings", defaults.max_positions, kPositive);
   spec.rms_norm_eps = config.number_or("rms_norm_eps", defaults.rms_norm_eps);
   if (!(spec.rms_norm_eps >= 0)) throw config.error("rms_norm_eps", "must not be negative");
-  spec.rope = read_rope(config, defaults.latent_heads ? defaults.latent_heads->rotary : spec.head_dim, defaults.rope_theta,
-                        spec.max_positions);
+  spec.rope = read_rope(config, defaults.latent_heads ? defaults.latent_heads->rotary : spec.head_dim,
+                        defaults.rope_theta, spec.max_positions);
   spec.tied_head = config.bool_or("tie_word_embeddings", defaults.tied_head);
   const std::string activation = config.string_or("hidden_act", "silu");
   if (activation != "silu" && activation != "swish")

@@ -12,7 +12,7 @@ namespace fare {
 
 // Sizes of one attention head, where other keys than head_dim decide them.
 struct HeadSizes {
-  int64_t query = 0;   // of queries and keys
+  int64_t query = 0;  // of queries and keys
   int64_t value = 0;
   int64_t rotary = 0;  // the rotated part of query
 };
@@ -30,8 +30,8 @@ struct CommonDefaults {
 };
 
 // Sizes, heads, norms, rope, activation, tying. What decides the architecture is required; the rest has the family's
-// defaults. `head_dim_key`: whether the family takes a head_dim that is not hidden_size / heads. Refuses unknown activations and quantised
-// checkpoints by their key.
+// defaults. `head_dim_key`: whether the family takes a head_dim that is not hidden_size / heads. Refuses unknown
+// activations and quantised checkpoints by their key.
 DecoderSpec read_common(const ConfigReader& config, const std::string& model_type, const CommonDefaults& defaults,
                         bool head_dim_key);
 

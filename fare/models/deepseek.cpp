@@ -1,6 +1,6 @@
 // DeepSeekMoE V1 (DeepseekForCausalLM). Attention: plain, half-split rope, optional biases on all four projections.
-// Router: softmax over all experts, top k, divided by their sum (+ 1e-20) iff norm_topk_prob and k > 1; no further factor.
-// First layers dense; ungated shared experts.
+// Router: softmax over all experts, top k, divided by their sum (+ 1e-20) iff norm_topk_prob and k > 1; no further
+// factor. First layers dense; ungated shared experts.
 #include "fare/models/families.h"
 
 #include "fare/models/common_config.h"
@@ -18,10 +18,14 @@ void check_rope(const ConfigReader& config, const RopeSpec& rope) {
   if (!object->has(type) && object->has("factor")) throw object->error(type, "is missing; accepted: linear, dynamic");
   if (rope.type == RopeSpec::Type::kDefault) return;
   if (rope.type != RopeSpec::Type::kLinear && rope.type != RopeSpec::Type::kDynamic)
-    throw object->error(type, "'" + object->string_or(type, "") + "' is not supported in this family; accepted: linear, dynamic");
-  if (!(rope.factor > 1)) throw object->error("factor", "must be a number above 1, found " + std::to_string(rope.factor));
-  for (const char* other : {"original_max_position_embeddings", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"})
-    if (object->has(other)) throw object->error(other, "is not part of linear or dynamic rope; accepted: a type and a factor");
+    throw object->error(
+        type, "'" + object->string_or(type, "") + "' is not supported in this family; accepted: linear, dynamic");
+  if (!(rope.factor > 1))
+    throw object->error("factor", "must be a number above 1, found " + std::to_string(rope.factor));
+  for (const char* other :
+       {"original_max_position_embeddings", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"})
+    if (object->has(other))
+      throw object->error(other, "is not part of linear or dynamic rope; accepted: a type and a factor");
 }
 
 DeepseekWidths read_widths(const ConfigReader& config, DecoderSpec& spec) {

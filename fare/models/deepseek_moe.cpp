@@ -11,7 +11,8 @@ namespace fare {
 DeepseekWidths read_deepseek_moe(const ConfigReader& config, const ConfigKey& experts_key, DecoderSpec& spec) {
   DeepseekWidths widths;
   if (!config.has(experts_key))
-    throw config.error(experts_key, "is missing; it decides the architecture and is not guessed (null means no routed experts)");
+    throw config.error(experts_key,
+                       "is missing; it decides the architecture and is not guessed (null means no routed experts)");
   const auto num_experts = config.optional_int(experts_key, {}, kPositive);
   const int64_t first = config.int_or("first_k_dense_replace", 0);
   const int64_t every = config.int_or("moe_layer_freq", 1, kPositive);
@@ -40,7 +41,8 @@ ExpertWeights DeepseekMoe::expert(int64_t layer, int64_t expert) const {
 }
 
 at::Tensor DeepseekMoe::shared_output(int64_t layer, const at::Tensor& x_TD) const {
-  return widths_.shared == 0 ? at::Tensor() : gated_mlp(weights_, layer_prefix(layer) + "mlp.shared_experts.", x_TD, backend_);
+  return widths_.shared == 0 ? at::Tensor()
+                             : gated_mlp(weights_, layer_prefix(layer) + "mlp.shared_experts.", x_TD, backend_);
 }
 
 at::Tensor DeepseekMoe::dense_output(int64_t layer, const at::Tensor& x_TD) const {
@@ -50,7 +52,9 @@ at::Tensor DeepseekMoe::dense_output(int64_t layer, const at::Tensor& x_TD) cons
 std::vector<TensorSlot> DeepseekMoe::feed_forward_tensors() const {
   const int64_t d = spec_.hidden_size;
   std::vector<TensorSlot> slots;
-  const auto add = [&](std::vector<TensorSlot> more) { std::move(more.begin(), more.end(), std::back_inserter(slots)); };
+  const auto add = [&](std::vector<TensorSlot> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(slots));
+  };
   for (int64_t l = 0; l < spec_.num_layers; ++l) {
     if (!spec_.is_moe[static_cast<size_t>(l)]) {
       add(gated_mlp_slots(layer_prefix(l) + "mlp.", widths_.dense, d));

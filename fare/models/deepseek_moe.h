@@ -1,5 +1,5 @@
-// The feed-forward half of a block, which DeepSeek V1 and V2 share: dense layers, routed experts, and shared experts that are
-// one ungated MLP on the same input, added to the routed sum.
+// The feed-forward half of a block, which DeepSeek V1 and V2 share: dense layers, routed experts, and shared experts
+// that are one ungated MLP on the same input, added to the routed sum.
 #pragma once
 
 #include <string>
@@ -16,8 +16,8 @@ struct DeepseekWidths {
   int64_t shared = 0;  // n_shared_experts * moe_intermediate_size; 0 = none
 };
 
-// Fills spec.is_moe, spec.expert_width and, of spec.router, the number of experts, top k and weight mode. Layer i is MoE iff
-// `experts_key` (required) is not null, i >= first_k_dense_replace and i is a multiple of moe_layer_freq.
+// Fills spec.is_moe, spec.expert_width and, of spec.router, the number of experts, top k and weight mode. Layer i is
+// MoE iff `experts_key` (required) is not null, i >= first_k_dense_replace and i is a multiple of moe_layer_freq.
 DeepseekWidths read_deepseek_moe(const ConfigReader& config, const ConfigKey& experts_key, DecoderSpec& spec);
 
 class DeepseekMoe : public Family {

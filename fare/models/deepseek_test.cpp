@@ -1,4 +1,5 @@
-// DeepSeek V1 and V2: what is refused and how, vectors of their settings, and the switch for the factor of the softmax scale.
+// DeepSeek V1 and V2: what is refused and how, vectors of their settings, and the switch for the factor of the softmax
+// scale.
 #include <gtest/gtest.h>
 
 #include "fare/models/test_models.h"
@@ -25,7 +26,8 @@ constexpr const char* kBoth[] = {"deepseek_first_dense", "deepseek_v2_lite"};
 TEST(Deepseek, RefusesWhatBothFamiliesDoNotCompute) {
   for (const char* name : kBoth) {
     expect_refused(name, {{"scoring_func", "sigmoid"}}, {"scoring_func", "'sigmoid'", "accepted: softmax"});
-    expect_refused(name, {{"num_experts_per_tok", 6}}, {"num_experts_per_tok", "6 is more than the 5 experts", "1 to 5"});
+    expect_refused(name, {{"num_experts_per_tok", 6}},
+                   {"num_experts_per_tok", "6 is more than the 5 experts", "1 to 5"});
     expect_refused(name, {{"num_experts_per_tok", nullptr}}, {"num_experts_per_tok"});
     expect_refused(name, Json::object(), {"n_routed_experts", "is missing", "null means"}, {"n_routed_experts"});
     expect_refused(name, {{"n_routed_experts", 0}}, {"n_routed_experts"});
@@ -43,15 +45,20 @@ TEST(Deepseek, RefusesWhatBothFamiliesDoNotCompute) {
 
 TEST(Deepseek, FirstFamilyRefusesOtherRopes) {
   const auto scaling = [](Json rope) { return Json{{"rope_scaling", std::move(rope)}}; };
-  expect_refused("deepseek_first_dense", scaling({{"type", "yarn"}, {"factor", 4.0}}), {"rope_scaling", "'yarn'", "linear", "dynamic"});
-  expect_refused("deepseek_first_dense", scaling({{"type", "linear"}, {"factor", 1.0}}), {"rope_scaling", "factor", "above 1", "1.0"});
-  expect_refused("deepseek_first_dense", scaling({{"type", "linear"}, {"factor", 0.5}}), {"rope_scaling", "factor", "0.5"});
+  expect_refused("deepseek_first_dense", scaling({{"type", "yarn"}, {"factor", 4.0}}),
+                 {"rope_scaling", "'yarn'", "linear", "dynamic"});
+  expect_refused("deepseek_first_dense", scaling({{"type", "linear"}, {"factor", 1.0}}),
+                 {"rope_scaling", "factor", "above 1", "1.0"});
+  expect_refused("deepseek_first_dense", scaling({{"type", "linear"}, {"factor", 0.5}}),
+                 {"rope_scaling", "factor", "0.5"});
   expect_refused("deepseek_first_dense", scaling({{"type", "linear"}}), {"rope_scaling", "factor"});
   expect_refused("deepseek_first_dense", scaling({{"factor", 2.0}}), {"rope_scaling", "type"});
-  expect_refused("deepseek_first_dense", scaling({{"type", "linear"}, {"factor", 2.0}, {"beta_fast", 32}}), {"rope_scaling.beta_fast"});
+  expect_refused("deepseek_first_dense", scaling({{"type", "linear"}, {"factor", 2.0}, {"beta_fast", 32}}),
+                 {"rope_scaling.beta_fast"});
   expect_refused("deepseek_first_dense", {{"rope_parameters", {{"rope_type", "llama3"}}}}, {"rope_parameters"});
   expect_refused("deepseek_first_dense", {{"num_key_value_heads", 3}}, {"num_attention_heads", "not divisible"});
-  expect_refused("deepseek_first_dense", Json::object(), {"num_key_value_heads", "is missing"}, {"num_key_value_heads"});
+  expect_refused("deepseek_first_dense", Json::object(), {"num_key_value_heads", "is missing"},
+                 {"num_key_value_heads"});
   expect_refused("deepseek_first_dense", {{"head_dim", 16}}, {"head_dim", "16"});
 }
 
@@ -99,12 +106,20 @@ TEST(Deepseek, SecondFamilyRefusesRopesThatPublishedReadersReadDifferently) {
   refuses(with({{"mscale", 0}}), {"rope_scaling", "disagree"});
   refuses(with({{"attention_factor", 1.5}}), {"rope_scaling", "attention_factor"});
   refuses(with({{"truncate", false}}), {"rope_scaling", "truncate"});
-  refuses(with(Json::object(), {"original_max_position_embeddings"}), {"rope_scaling", "original_max_position_embeddings", "missing"});
-  refuses({{"rope_scaling", {{"type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0},
-                             {"original_max_position_embeddings", 64}}}}, {"rope_scaling", "linear, dynamic and yarn"});
-  refuses({{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 4.0}}}}, {"rope_parameters", "original_max_position_embeddings"});
+  refuses(with(Json::object(), {"original_max_position_embeddings"}),
+          {"rope_scaling", "original_max_position_embeddings", "missing"});
+  refuses({{"rope_scaling",
+            {{"type", "llama3"},
+             {"factor", 8.0},
+             {"low_freq_factor", 1.0},
+             {"high_freq_factor", 4.0},
+             {"original_max_position_embeddings", 64}}}},
+          {"rope_scaling", "linear, dynamic and yarn"});
+  refuses({{"rope_parameters", {{"rope_type", "yarn"}, {"factor", 4.0}}}},
+          {"rope_parameters", "original_max_position_embeddings"});
   // Where the readers agree nothing is refused: a factor up to 1 makes every m equal to 1.
-  const CaseFolder folder(golden_case("deepseek_v2_lite"), with({{"mscale", 0.5}, {"factor", 1.0}}, {"mscale_all_dim"}));
+  const CaseFolder folder(golden_case("deepseek_v2_lite"),
+                          with({{"mscale", 0.5}, {"factor", 1.0}}, {"mscale_all_dim"}));
   EXPECT_EQ(Model::open(folder.path(), {})->spec().attention_scale_factor, 1);
 }
 
@@ -121,7 +136,8 @@ TEST(Deepseek, ReadsTheScaleOfTheLiteModel) {
 
 TEST(Deepseek, TheSwitchLeavesTheFactorOut) {
   const CaseFolder scaled(golden_case("deepseek_v2_linear_scale_factor"));
-  const CaseFolder plain(golden_case("deepseek_v2_linear_scale_factor"), {{"rope_scaling", {{"type", "linear"}, {"factor", 4.0}}}});
+  const CaseFolder plain(golden_case("deepseek_v2_linear_scale_factor"),
+                         {{"rope_scaling", {{"type", "linear"}, {"factor", 4.0}}}});
   const Pack pack = pack_of({{3, 1, 41, 5, 9, 26}});
   const auto logits = [&](const CaseFolder& folder, bool factor) {
     const auto model = Model::open(folder.path(), {.scale_factor = factor});
@@ -150,7 +166,8 @@ TEST(Deepseek, AModelWithoutMoeLayersRuns) {
   const auto model = Model::open(folder.path(), {});
   EXPECT_TRUE(model->spec().moe_layers().empty());
   int64_t visited = 0;
-  router_gradients(*model, pack_of({{1, 2, 3}}), std::vector<ScoredToken>{{1, 2, 1.0}}, [&](const LayerGradient&) { ++visited; });
+  router_gradients(*model, pack_of({{1, 2, 3}}), std::vector<ScoredToken>{{1, 2, 1.0}},
+                   [&](const LayerGradient&) { ++visited; });
   EXPECT_EQ(visited, 0);
 }
 

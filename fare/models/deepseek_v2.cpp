@@ -1,8 +1,8 @@
 // DeepSeek-V2 (DeepseekV2ForCausalLM): multi-head latent attention. Keys and values of all heads are expanded from one
-// normed latent vector per token; each key also carries one rotated part that all heads share. Interleaved rope on that part
-// and on its counterpart of the queries. Router: softmax in float32, top k of all or of the best groups' experts; the k
-// scores times routed_scaling_factor, or (norm_topk_prob, k > 1) divided by their sum instead.
-// Shapes: n and r the unrotated and the rotated part of a head (d = n + r), v the value part, L the latent width.
+// normed latent vector per token; each key also carries one rotated part that all heads share. Interleaved rope on that
+// part and on its counterpart of the queries. Router: softmax in float32, top k of all or of the best groups' experts;
+// the k scores times routed_scaling_factor, or (norm_topk_prob, k > 1) divided by their sum instead. Shapes: n and r
+// the unrotated and the rotated part of a head (d = n + r), v the value part, L the latent width.
 #include "fare/models/families.h"
 
 #include <cmath>
@@ -16,8 +16,8 @@ namespace {
 constexpr double kLatentEps = 1e-6;  // of the two inner norms, whatever rms_norm_eps says
 
 struct Latent {
-  std::optional<int64_t> query_rank;  // none: queries are projected directly
-  int64_t key_rank = 0;               // L
+  std::optional<int64_t> query_rank;   // none: queries are projected directly
+  int64_t key_rank = 0;                // L
   int64_t unrotated = 0, rotated = 0;  // n, r
 };
 
@@ -35,15 +35,19 @@ double read_scale_factor(const ConfigReader& config, const RopeSpec& rope) {
     const double vendor = yarn_mscale(rope.factor, rope.mscale.value_or(1)) / yarn_mscale(rope.factor, all_dim);
     const double other = rope_frequencies(rope, 0).attention_factor;
     if (std::abs(vendor - other) > 1e-9 * vendor)
-      throw config.error(key, "published readers disagree about its factor on cos and sin (" + std::to_string(vendor) + " or " +
-                                  std::to_string(other) + "); accepted: mscale and mscale_all_dim both non-zero or both absent, "
+      throw config.error(key, "published readers disagree about its factor on cos and sin (" + std::to_string(vendor) +
+                                  " or " + std::to_string(other) +
+                                  "); accepted: mscale and mscale_all_dim both non-zero or both absent, "
                                   "without attention_factor");
-    if (!rope.truncate) throw config.error(key, "truncate false is read differently by published readers; accepted: true or absent");
+    if (!rope.truncate)
+      throw config.error(key, "truncate false is read differently by published readers; accepted: true or absent");
     constexpr int64_t kVendorLength = 4096;
     if (!object->optional_int("original_max_position_embeddings") &&
         rope.original_max_positions.value_or(rope.max_positions) != kVendorLength)
-      throw config.error(key, "original_max_position_embeddings is missing, and published readers disagree about what it is then; "
-                              "accepted: a positive integer");
+      throw config.error(
+          key,
+          "original_max_position_embeddings is missing, and published readers disagree about what it is then; "
+          "accepted: a positive integer");
   }
   const double m = yarn_mscale(rope.factor, all_dim);
   return all_dim == 0 ? 1 : m * m;
@@ -71,19 +75,21 @@ Latent read_latent(const ConfigReader& config) {
   latent.unrotated = config.required_int("qk_nope_head_dim");
   latent.rotated = config.required_int("qk_rope_head_dim");
   if (latent.rotated % 2 != 0)
-    throw config.error("qk_rope_head_dim", "rotary embedding needs an even dimension, found " + std::to_string(latent.rotated));
+    throw config.error("qk_rope_head_dim",
+                       "rotary embedding needs an even dimension, found " + std::to_string(latent.rotated));
   return latent;
 }
 
 DecoderSpec read_attention(const ConfigReader& config, const Latent& latent) {
   const HeadSizes heads{latent.unrotated + latent.rotated, config.required_int("v_head_dim"), latent.rotated};
-  DecoderSpec spec = read_common(
-      config, "deepseek_v2",
-      {.rms_norm_eps = 1e-6, .rope_theta = 10000, .max_positions = 2048, .latent_heads = heads}, false);
+  DecoderSpec spec =
+      read_common(config, "deepseek_v2",
+                  {.rms_norm_eps = 1e-6, .rope_theta = 10000, .max_positions = 2048, .latent_heads = heads}, false);
   spec.rope.interleaved = true;
   spec.attention_scale_factor = read_scale_factor(config, spec.rope);
   spec.attention_bias = config.bool_or("attention_bias", false);
-  if (config.bool_or("mlp_bias", false)) throw config.error("mlp_bias", "true is not supported; accepted: false or absent");
+  if (config.bool_or("mlp_bias", false))
+    throw config.error("mlp_bias", "true is not supported; accepted: false or absent");
   return spec;
 }
 
@@ -119,12 +125,14 @@ class DeepseekV2 final : public DeepseekMoe {
   Projected project(int64_t layer, const at::Tensor& x_TD, const Rotary& rotary) const override {
     const int64_t num_rows = x_TD.size(0), heads = spec_.num_heads, n = latent_.unrotated, r = latent_.rotated;
     const std::string prefix = attention(layer);
-    at::Tensor q_TNd = latent_.query_rank ? expanded(project_linear(x_TD, prefix + "q_a_proj", spec_.attention_bias), prefix, "q")
-                                          : project_linear(x_TD, prefix + "q_proj", false);
+    at::Tensor q_TNd = latent_.query_rank
+                           ? expanded(project_linear(x_TD, prefix + "q_a_proj", spec_.attention_bias), prefix, "q")
+                           : project_linear(x_TD, prefix + "q_proj", false);
     q_TNd = q_TNd.to(at::kFloat).view({num_rows, heads, n + r});
     const at::Tensor compressed = project_linear(x_TD, prefix + "kv_a_proj_with_mqa", spec_.attention_bias);
-    const at::Tensor kv_TNx =
-        expanded(compressed.narrow(1, 0, latent_.key_rank), prefix, "kv").to(at::kFloat).view({num_rows, heads, n + spec_.value_dim});
+    const at::Tensor kv_TNx = expanded(compressed.narrow(1, 0, latent_.key_rank), prefix, "kv")
+                                  .to(at::kFloat)
+                                  .view({num_rows, heads, n + spec_.value_dim});
     // One rotated key part for all heads; it is not normed.
     const at::Tensor shared_T1r = rotate(compressed.narrow(1, latent_.key_rank, r).to(at::kFloat).unsqueeze(1), rotary);
     return {at::cat({q_TNd.narrow(2, 0, n), rotate(q_TNd.narrow(2, n, r), rotary)}, 2),
@@ -147,7 +155,8 @@ class DeepseekV2 final : public DeepseekMoe {
   // "<part>_b_proj" of the normed latent rows.
   at::Tensor expanded(const at::Tensor& latent_TL, const std::string& prefix, const std::string& part) const {
     const at::Tensor weight = weights_.get_float(prefix + part + "_a_layernorm.weight");
-    return project_linear(rms_norm(latent_TL, weight, kLatentEps, latent_TL.scalar_type()), prefix + part + "_b_proj", false);
+    return project_linear(rms_norm(latent_TL, weight, kLatentEps, latent_TL.scalar_type()), prefix + part + "_b_proj",
+                          false);
   }
 
   Latent latent_;
@@ -159,12 +168,14 @@ std::unique_ptr<Family> make_deepseek_v2(const ConfigReader& config, const Weigh
   const Latent latent = read_latent(config);
   DecoderSpec spec = read_attention(config, latent);
   if (!config.has("n_shared_experts"))
-    throw config.error("n_shared_experts", "is missing, and published readers disagree about what it is then; accepted: a "
-                                           "number, or null for none");
+    throw config.error("n_shared_experts",
+                       "is missing, and published readers disagree about what it is then; accepted: a "
+                       "number, or null for none");
   const DeepseekWidths widths = read_deepseek_moe(config, {"n_routed_experts", "num_experts"}, spec);
   spec.router.scaling_factor = config.number_or("routed_scaling_factor", 1.0);
   if (!(spec.router.scaling_factor > 0)) throw config.error("routed_scaling_factor", "must be a positive number");
-  if (spec.router.weight_mode == WeightMode::kRenormalised) spec.router.scaling_factor = 1;  // one or the other, never both
+  if (spec.router.weight_mode == WeightMode::kRenormalised)
+    spec.router.scaling_factor = 1;  // one or the other, never both
   if (spec.router.num_experts > 0) read_selection(config, spec.router);
   return std::make_unique<DeepseekV2>(std::move(spec), latent, widths, weights, backend);
 }

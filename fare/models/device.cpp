@@ -26,23 +26,28 @@ Devices parse_devices(const std::string& text, int64_t num_cuda) {
     if (error == std::errc::result_out_of_range) refuse("no machine has so many GPUs");
     if (error != std::errc() || stop != indices.data() + end || index < 0) refuse(known);
     const at::Device device(at::kCUDA, index);
-    if (std::find(devices.begin(), devices.end(), device) != devices.end()) refuse(fmt::format("GPU {} is named twice", index));
+    if (std::find(devices.begin(), devices.end(), device) != devices.end())
+      refuse(fmt::format("GPU {} is named twice", index));
     devices.push_back(device);
     begin = end + 1;
   }
   if (devices.empty()) refuse(known);
   if (num_cuda == 0)
-    refuse("this LibTorch sees no CUDA device; it needs a GPU, its driver and a LibTorch built with CUDA (or take --device cpu)");
+    refuse(
+        "this LibTorch sees no CUDA device; it needs a GPU, its driver and a LibTorch built with CUDA (or take "
+        "--device cpu)");
   for (const at::Device device : devices)
     if (device.index() >= num_cuda)
-      refuse(num_cuda == 1 ? "there is one GPU, cuda:0" : fmt::format("there are {} GPUs, the last is cuda:{}", num_cuda, num_cuda - 1));
+      refuse(num_cuda == 1 ? "there is one GPU, cuda:0"
+                           : fmt::format("there are {} GPUs, the last is cuda:{}", num_cuda, num_cuda - 1));
   return devices;
 }
 
 std::string devices_text(const Devices& devices) {
   if (devices.front().is_cpu()) return "cpu";
   std::string text = c10::DeviceTypeName(devices.front().type(), true) + ":";
-  for (size_t i = 0; i < devices.size(); ++i) text += fmt::format("{}{}", i == 0 ? "" : ",", static_cast<int>(devices[i].index()));
+  for (size_t i = 0; i < devices.size(); ++i)
+    text += fmt::format("{}{}", i == 0 ? "" : ",", static_cast<int>(devices[i].index()));
   return text;
 }
 

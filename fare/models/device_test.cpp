@@ -22,13 +22,17 @@ TEST(Devices, AreReadFromTheFlag) {
 }
 
 TEST(Devices, WhatIsNoDeviceIsRefusedByItsName) {
-  for (const char* text : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:0,", "cuda:0,,1", "cuda:0 1", "cuda0", "CUDA", "cpu:0", "cpu,cpu"})
-    EXPECT_HAS(message_of<UsageError>([&] { parse_devices(text, 4); }), std::string("--device ") + text + ": unknown; accepted: cpu, cuda");
+  for (const char* text : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:0,", "cuda:0,,1", "cuda:0 1", "cuda0", "CUDA",
+                           "cpu:0", "cpu,cpu"})
+    EXPECT_HAS(message_of<UsageError>([&] { parse_devices(text, 4); }),
+               std::string("--device ") + text + ": unknown; accepted: cpu, cuda");
   EXPECT_HAS(message_of<UsageError>([&] { parse_devices("cuda:1,1", 4); }), "GPU 1 is named twice");
-  EXPECT_HAS(message_of<UsageError>([&] { parse_devices("cuda:4", 4); }), "--device cuda:4: there are 4 GPUs, the last is cuda:3");
+  EXPECT_HAS(message_of<UsageError>([&] { parse_devices("cuda:4", 4); }),
+             "--device cuda:4: there are 4 GPUs, the last is cuda:3");
   EXPECT_HAS(message_of<UsageError>([&] { parse_devices("cuda:1", 1); }), "there is one GPU, cuda:0");
   EXPECT_HAS(message_of<UsageError>([&] { parse_devices("cuda:1000", 4); }), "no machine has so many GPUs");
-  EXPECT_HAS(message_of<UsageError>([&] { parse_devices("cuda:0", 0); }), "--device cuda:0: this LibTorch sees no CUDA device");
+  EXPECT_HAS(message_of<UsageError>([&] { parse_devices("cuda:0", 0); }),
+             "--device cuda:0: this LibTorch sees no CUDA device");
 }
 
 TEST(Devices, LayersAreDividedInOrderAndEvenParts) {
@@ -111,7 +115,9 @@ TEST_P(OnDevices, GenerationStepsGiveTheWholePassesRows) {
   std::vector<at::Tensor> parts;
   for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, 5}, {5, 6}, {6, 8}}) {
     Pack pack = pack_of({{ids.begin(), ids.begin() + static_cast<int64_t>(end)}});
-    const auto last = [&](std::vector<int32_t>& values) { values.erase(values.begin(), values.begin() + static_cast<int64_t>(begin)); };
+    const auto last = [&](std::vector<int32_t>& values) {
+      values.erase(values.begin(), values.begin() + static_cast<int64_t>(begin));
+    };
     last(pack.token_ids), last(pack.positions), last(pack.multiplicity), last(pack.length);
     parts.push_back(forward(*model, pack, options));
   }
@@ -153,7 +159,8 @@ TEST_P(OnDevices, GradientsAreThoseOfTheCpu) {
   for (size_t i = 0; i < on_cpu.size(); ++i) EXPECT_TRUE(near(on_two[i], on_cpu[i], 1e-4)) << "layer " << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, OnDevices, ::testing::ValuesIn(first_cases()), [](const auto& one) { return one.param; });
+INSTANTIATE_TEST_SUITE_P(Models, OnDevices, ::testing::ValuesIn(first_cases()),
+                         [](const auto& one) { return one.param; });
 
 // The test of the tests: a mix of devices is found.
 TEST(StandIn, AnOperationOnTwoDevicesIsAnError) {

@@ -1,7 +1,8 @@
-// ERNIE-4.5-MoE (Ernie4_5_MoeForCausalLM). Attention: interleaved rope over the whole head, no q/k norm. Router: float32,
-// softmax over all experts; top k of the scores plus a stored correction bias; weights are the scores without it, divided by
-// their sum, which counts as at least moe_norm_min. Shared experts: one ungated MLP on the same input. Some layers are dense.
-// `use_bias` gives a bias to every linear layer but the router and the experts, the head included.
+// ERNIE-4.5-MoE (Ernie4_5_MoeForCausalLM). Attention: interleaved rope over the whole head, no q/k norm. Router:
+// float32, softmax over all experts; top k of the scores plus a stored correction bias; weights are the scores without
+// it, divided by their sum, which counts as at least moe_norm_min. Shared experts: one ungated MLP on the same input.
+// Some layers are dense. `use_bias` gives a bias to every linear layer but the router and the experts, the head
+// included.
 #include "fare/models/families.h"
 
 #include <algorithm>
@@ -20,7 +21,8 @@ struct Settings {
 
 // An integer or a list of them, of which `pick` takes one; absent gives `when_absent`.
 template <typename Pick>
-int64_t layer_index(const ConfigReader& config, const char* key, int64_t when_absent, IntRange range, const Pick& pick) {
+int64_t layer_index(const ConfigReader& config, const char* key, int64_t when_absent, IntRange range,
+                    const Pick& pick) {
   const std::vector<int64_t> indices = config.int_or_list(key, range);
   if (!config.has(key)) return when_absent;
   if (indices.empty()) throw config.error(key, "must be a layer or a list of layers");
@@ -32,16 +34,18 @@ void read_moe_layers(const ConfigReader& config, DecoderSpec& spec) {
   const auto largest = [](auto begin, auto end) { return std::max_element(begin, end); };
   const int64_t interval = config.int_or("moe_layer_interval", 1, kPositive);
   const int64_t start = layer_index(config, "moe_layer_start_index", 1, kNonNegative, smallest);
-  int64_t end = config.is_null("moe_layer_end_index") ? -1 : layer_index(config, "moe_layer_end_index", -1, {-1}, largest);
+  int64_t end =
+      config.is_null("moe_layer_end_index") ? -1 : layer_index(config, "moe_layer_end_index", -1, {-1}, largest);
   if (end == -1) end = spec.num_layers - 1;
-  for (int64_t l = 0; l < spec.num_layers; ++l) spec.is_moe.push_back((l + 1) % interval == 0 && l >= start && l <= end);
+  for (int64_t l = 0; l < spec.num_layers; ++l)
+    spec.is_moe.push_back((l + 1) % interval == 0 && l >= start && l <= end);
 }
 
 Settings read_settings(const ConfigReader& config) {
   Settings settings;
   DecoderSpec& spec = settings.spec;
-  spec = read_common(config, "ernie4_5_moe", {.rms_norm_eps = 1e-5, .rope_theta = 500000, .max_positions = 131072, .tied_head = true},
-                     true);
+  spec = read_common(config, "ernie4_5_moe",
+                     {.rms_norm_eps = 1e-5, .rope_theta = 500000, .max_positions = 131072, .tied_head = true}, true);
   spec.rope.interleaved = true;
   spec.attention_bias = spec.head_bias = config.bool_or("use_bias", false);
   const std::string gate = config.string_or("moe_gate_act", "softmax");
@@ -97,7 +101,9 @@ class Ernie final : public Family {
   }
 
   // Parts that only predict further tokens in training.
-  bool ignores(const std::string& name) const override { return name.starts_with("model.mtp_") || Family::ignores(name); }
+  bool ignores(const std::string& name) const override {
+    return name.starts_with("model.mtp_") || Family::ignores(name);
+  }
 
   Projected project(int64_t layer, const at::Tensor& x_TD, const Rotary& rotary) const override {
     const auto part = [&](const std::string& name, int64_t heads) {

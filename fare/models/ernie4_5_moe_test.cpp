@@ -19,7 +19,8 @@ at::Tensor logits_of(const std::filesystem::path& folder, Execution execution = 
 }
 
 TEST(Ernie, SettingsThatWouldChangeTheNumbersAreRefusedByTheirKey) {
-  EXPECT_HAS(config_refusal({{"moe_gate_act", "sigmoid"}}), "moe_gate_act: 'sigmoid' is not supported; accepted: softmax");
+  EXPECT_HAS(config_refusal({{"moe_gate_act", "sigmoid"}}),
+             "moe_gate_act: 'sigmoid' is not supported; accepted: softmax");
   EXPECT_HAS(config_refusal({{"moe_layer_interval", 0}}), "moe_layer_interval");
   EXPECT_HAS(config_refusal({{"moe_layer_start_index", nullptr}}), "moe_layer_start_index");
   EXPECT_HAS(config_refusal({{"moe_layer_start_index", Json::array()}}), "moe_layer_start_index");
@@ -44,7 +45,10 @@ TEST(Ernie, TheCorrectionBiasCanBeSwitchedOff) {
 
 // A float32 tensor as one of a file; `tensor` must be contiguous and outlive it.
 TensorData stored(const std::string& name, const at::Tensor& tensor) {
-  return {name, Dtype::kF32, tensor.sizes().vec(), {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
+  return {name,
+          Dtype::kF32,
+          tensor.sizes().vec(),
+          {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
 }
 
 TEST(Ernie, ABiasBesideAnExpertsMatrixIsUsed) {
@@ -62,7 +66,8 @@ TEST(Ernie, ABiasBesideAnExpertsMatrixIsUsed) {
   ExpertWeights weights = before->family().expert(1, 2);
   weights.gate_bias_I = gate;
   weights.down_bias_D = down;
-  EXPECT_TRUE(at::equal(expert_output(x, after->family().expert(1, 2), MatmulBackend::kMkl), expert_output(x, weights, MatmulBackend::kMkl)));
+  EXPECT_TRUE(at::equal(expert_output(x, after->family().expert(1, 2), MatmulBackend::kMkl),
+                        expert_output(x, weights, MatmulBackend::kMkl)));
   EXPECT_FALSE(after->family().expert(1, 1).gate_bias_I.defined());
   EXPECT_FALSE(near(logits_of(target.path()), logits_of(source.path()), 1e-3));
 }
@@ -71,7 +76,9 @@ TEST(Ernie, TensorsOfAnotherShapeOrPlaceAreNamed) {
   const CaseFolder target(golden_case("ernie4_5_moe_no_correction"));
   const at::Tensor zeros = at::zeros({48});
   rewrite_tensors(target.path(), [&](std::vector<TensorData>& tensors) {
-    const auto add = [&](const std::string& name, int64_t size) { tensors.push_back(stored(name, zeros.narrow(0, 0, size))); };
+    const auto add = [&](const std::string& name, int64_t size) {
+      tensors.push_back(stored(name, zeros.narrow(0, 0, size)));
+    };
     add("model.layers.1.mlp.moe_statics.e_score_correction_bias", 4);  // not [1, 4]
     add("model.layers.1.mlp.experts.0.up_proj.bias", 23);
     add("model.layers.1.mlp.shared_experts.up_proj.bias", 48);  // without use_bias

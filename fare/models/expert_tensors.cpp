@@ -28,7 +28,9 @@ ExpertWeights ExpertTensors::read(const Weights& weights, int64_t expert, int64_
     out.down_DI = weights.get_slice(down_name(), expert, 0, hidden);
     return out;
   }
-  const auto bias = [&](const std::string& name) { return has_bias(weights, name) ? weights.get(name + ".bias") : at::Tensor(); };
+  const auto bias = [&](const std::string& name) {
+    return has_bias(weights, name) ? weights.get(name + ".bias") : at::Tensor();
+  };
   const std::string one = prefix + std::to_string(expert) + ".";
   out.gate_ID = weights.get(one + gate + ".weight");
   out.up_ID = weights.get(one + up + ".weight");

@@ -11,10 +11,10 @@
 namespace fare {
 
 struct ExpertTensors {
-  std::string prefix;                  // "model.layers.3.mlp.experts."
+  std::string prefix;                                                  // "model.layers.3.mlp.experts."
   std::string gate = "gate_proj", up = "up_proj", down = "down_proj";  // per-expert names
-  std::string fused_prefix;            // where the fused tensors would be, if elsewhere; empty = prefix
-  bool may_have_bias = false;          // a bias that lies beside an expert's matrix is used
+  std::string fused_prefix;    // where the fused tensors would be, if elsewhere; empty = prefix
+  bool may_have_bias = false;  // a bias that lies beside an expert's matrix is used
 
   std::string gate_up_name() const { return fused() + "gate_up_proj"; }
   std::string down_name() const { return fused() + "down_proj"; }
@@ -25,7 +25,9 @@ struct ExpertTensors {
   ExpertWeights read(const Weights& weights, int64_t expert, int64_t width, int64_t hidden) const;
 
  private:
-  bool has_bias(const Weights& weights, const std::string& name) const { return may_have_bias && weights.has(name + ".bias"); }
+  bool has_bias(const Weights& weights, const std::string& name) const {
+    return may_have_bias && weights.has(name + ".bias");
+  }
   const std::string& fused() const { return fused_prefix.empty() ? prefix : fused_prefix; }
 };
 

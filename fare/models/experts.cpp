@@ -22,8 +22,8 @@ namespace {
 // (row, slot) pairs grouped by expert: group e is [first[e], first[e + 1]).
 struct Grouped {
   std::vector<int64_t> first;
-  std::vector<int64_t> row;         // row of each entry
-  std::vector<int64_t> entry_TK;    // entry of (row, slot), -1 = absent slot
+  std::vector<int64_t> row;       // row of each entry
+  std::vector<int64_t> entry_TK;  // entry of (row, slot), -1 = absent slot
 };
 
 Grouped group_by_expert(const Route& route, int64_t num_experts) {
@@ -46,8 +46,8 @@ Grouped group_by_expert(const Route& route, int64_t num_experts) {
   return grouped;
 }
 
-// A product is prepared once for each number of rows, which costs time and half a megabyte: at most sixteen numbers between
-// two powers of two are used, with rows of zeros up to the next (1 in 32 on average).
+// A product is prepared once for each number of rows, which costs time and half a megabyte: at most sixteen numbers
+// between two powers of two are used, with rows of zeros up to the next (1 in 32 on average).
 int64_t padded_rows(int64_t count) {
   const auto step = static_cast<int64_t>(std::max<uint64_t>(1, std::bit_floor(static_cast<uint64_t>(count)) / 16));
   return (count + step - 1) / step * step;
@@ -58,12 +58,14 @@ void copy_rows(const at::Tensor& from, const int64_t* rows, int64_t num_rows, at
   const char* source = static_cast<const char*>(from.const_data_ptr());
   char* target = static_cast<char*>(to.mutable_data_ptr());
   for (int64_t i = 0; i < num_rows; ++i)
-    std::memcpy(target + static_cast<size_t>(i) * row_bytes, source + static_cast<size_t>(rows[i]) * row_bytes, row_bytes);
+    std::memcpy(target + static_cast<size_t>(i) * row_bytes, source + static_cast<size_t>(rows[i]) * row_bytes,
+                row_bytes);
 }
 
 // Weighted sum over slots, in slot order: y [T, D] float32. entry_rows[i]: output row of entry i.
 template <typename Scalar>
-at::Tensor combine(const Grouped& grouped, const std::vector<const void*>& entry_rows, const Route& route, int64_t width) {
+at::Tensor combine(const Grouped& grouped, const std::vector<const void*>& entry_rows, const Route& route,
+                   int64_t width) {
   const int64_t num_rows = route.ids_TK.size(0), k = route.ids_TK.size(1);
   at::Tensor y_TD = at::empty({num_rows, width}, at::kFloat);
   const float* weights = route.weights_TK.const_data_ptr<float>();
@@ -86,12 +88,14 @@ at::Tensor routed_by_operations(const at::Tensor& x_TD, const Route& route, cons
   };
   const int64_t num_rows = route.ids_TK.size(0), k = route.ids_TK.size(1), num_entries = grouped.first.back();
   std::vector<int64_t> counts;
-  for (int64_t e = 0; e < num_experts; ++e) counts.push_back(grouped.first[static_cast<size_t>(e + 1)] - grouped.first[static_cast<size_t>(e)]);
+  for (int64_t e = 0; e < num_experts; ++e)
+    counts.push_back(grouped.first[static_cast<size_t>(e + 1)] - grouped.first[static_cast<size_t>(e)]);
   // Split once: the gradient of a part taken alone is as large as the whole.
   const std::vector<at::Tensor> parts_x = x_TD.index_select(0, on_device(grouped.row)).split_with_sizes(counts);
   std::vector<at::Tensor> outputs;
   for (int64_t e = 0; e < num_experts; ++e)
-    if (counts[static_cast<size_t>(e)] > 0) outputs.push_back(expert_output(parts_x[static_cast<size_t>(e)], weights_of(e), backend));
+    if (counts[static_cast<size_t>(e)] > 0)
+      outputs.push_back(expert_output(parts_x[static_cast<size_t>(e)], weights_of(e), backend));
   outputs.push_back(at::zeros({1, x_TD.size(1)}, x_TD.options()));  // for absent slots
   std::vector<int64_t> entry_TK = grouped.entry_TK;
   std::replace(entry_TK.begin(), entry_TK.end(), int64_t{-1}, num_entries);
@@ -105,7 +109,8 @@ at::Tensor clamped_activation(const at::Tensor& x_MD, const ClampedGate& gate, M
   const int64_t num_rows = pairs.size(0), width = pairs.size(1) / 2;
   if (needs_operations(x_MD)) {
     const at::Tensor both = pairs.view({num_rows, width, 2});
-    const at::Tensor g = both.select(-1, 0).clamp_max(gate.limit), u = both.select(-1, 1).clamp(-gate.limit, gate.limit);
+    const at::Tensor g = both.select(-1, 0).clamp_max(gate.limit),
+                     u = both.select(-1, 1).clamp(-gate.limit, gate.limit);
     return g * at::sigmoid(g * gate.alpha) * (u + 1);
   }
   at::Tensor out = at::empty({num_rows, width}, pairs.options());
@@ -113,19 +118,20 @@ at::Tensor clamped_activation(const at::Tensor& x_MD, const ClampedGate& gate, M
     kernels::clamped_swiglu(from, static_cast<float>(gate.limit), static_cast<float>(gate.alpha), num_rows, width, to);
   };
   if (pairs.scalar_type() == at::kFloat) run(out.mutable_data_ptr<float>(), pairs.const_data_ptr<float>());
-  else run(static_cast<kernels::Bf16*>(out.mutable_data_ptr()), static_cast<const kernels::Bf16*>(pairs.const_data_ptr()));
+  else
+    run(static_cast<kernels::Bf16*>(out.mutable_data_ptr()), static_cast<const kernels::Bf16*>(pairs.const_data_ptr()));
   return out;
 }
 
 }  // namespace
 
 at::Tensor expert_output(const at::Tensor& x_MD, const ExpertWeights& w, MatmulBackend backend) {
-  if (w.down_DI.device() != x_MD.device()) return expert_output(x_MD.to(w.down_DI.device()), w, backend).to(x_MD.device());
+  if (w.down_DI.device() != x_MD.device())
+    return expert_output(x_MD.to(w.down_DI.device()), w, backend).to(x_MD.device());
   if (w.clamped) return linear(clamped_activation(x_MD, *w.clamped, backend), w.down_DI, w.down_bias_D, backend);
   const at::Tensor gate = linear(x_MD, w.gate_ID, w.gate_bias_I, backend);
   const at::Tensor up = linear(x_MD, w.up_ID, w.up_bias_I, backend);
-  if (needs_operations(x_MD))
-    return linear(at::silu(gate) * up, w.down_DI, w.down_bias_D, backend);
+  if (needs_operations(x_MD)) return linear(at::silu(gate) * up, w.down_DI, w.down_bias_D, backend);
   // Both are fresh tensors that nobody else holds.
   if (gate.scalar_type() == at::kFloat)
     kernels::silu_times(gate.mutable_data_ptr<float>(), up.const_data_ptr<float>(), gate.size(0), gate.size(1));

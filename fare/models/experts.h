@@ -27,14 +27,13 @@ struct ExpertWeights {
   std::optional<ClampedGate> clamped;  // in place of gate and up
 };
 
-// down( silu(gate x) * up x ), x [M, D] in the working type; differentiable in x. Returns [M, D]. Computed on the device of the
-// weights, wherever x comes from and goes back to.
+// down( silu(gate x) * up x ), x [M, D] in the working type; differentiable in x. Returns [M, D]. Computed on the
+// device of the weights, wherever x comes from and goes back to.
 at::Tensor expert_output(const at::Tensor& x_MD, const ExpertWeights& weights, MatmulBackend backend);
 
-// y_t = sum over slots of weight * Expert_id(x_t), float32 [T, D], on x's device; rows without experts are zero. The route lies
-// in host memory.
-// `weights_of(e)` is called once for each expert that has rows, possibly from several threads at once.
-// Sums run in slot order whatever the number of threads.
+// y_t = sum over slots of weight * Expert_id(x_t), float32 [T, D], on x's device; rows without experts are zero. The
+// route lies in host memory. `weights_of(e)` is called once for each expert that has rows, possibly from several
+// threads at once. Sums run in slot order whatever the number of threads.
 at::Tensor routed_output(const at::Tensor& x_TD, const Route& route, int64_t num_experts,
                          const std::function<ExpertWeights(int64_t expert)>& weights_of, MatmulBackend backend);
 

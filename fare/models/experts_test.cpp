@@ -25,8 +25,12 @@ Block random_block(int64_t rows, int64_t num_experts, int64_t k, at::ScalarType 
   Block block;
   const int64_t width = 24, inner = 16;
   for (int64_t e = 0; e < num_experts; ++e)
-    block.experts.push_back({(at::randn({inner, width}) * 0.3).to(type), (at::randn({inner, width}) * 0.3).to(type),
-                             (at::randn({width, inner}) * 0.3).to(type), {}, {}, {}});
+    block.experts.push_back({(at::randn({inner, width}) * 0.3).to(type),
+                             (at::randn({inner, width}) * 0.3).to(type),
+                             (at::randn({width, inner}) * 0.3).to(type),
+                             {},
+                             {},
+                             {}});
   block.x_TD = at::randn({rows, width}).to(type);
   block.route.ids_TK = std::get<1>(at::rand({rows, num_experts}).sort(1)).narrow(1, 0, k).to(at::kInt).contiguous();
   block.route.weights_TK = at::rand({rows, k});
@@ -48,8 +52,9 @@ at::Tensor naive(const Block& block) {
 }
 
 at::Tensor routed(const Block& block, MatmulBackend backend = MatmulBackend::kOneDnn) {
-  return routed_output(block.x_TD, block.route, static_cast<int64_t>(block.experts.size()),
-                       [&](int64_t e) { return block.experts[static_cast<size_t>(e)]; }, backend);
+  return routed_output(
+      block.x_TD, block.route, static_cast<int64_t>(block.experts.size()),
+      [&](int64_t e) { return block.experts[static_cast<size_t>(e)]; }, backend);
 }
 
 TEST(Experts, SortedProductsEqualTheNaiveLoopOverRowsAndSlots) {
@@ -57,7 +62,8 @@ TEST(Experts, SortedProductsEqualTheNaiveLoopOverRowsAndSlots) {
     for (const int64_t rows : {1, 2, 37})
       for (const MatmulBackend backend : {MatmulBackend::kMkl, MatmulBackend::kOneDnn}) {
         const Block block = random_block(rows, experts, k);
-        EXPECT_TRUE(near(routed(block, backend), naive(block), 2e-6)) << experts << " experts, k " << k << ", " << rows << " rows";
+        EXPECT_TRUE(near(routed(block, backend), naive(block), 2e-6))
+            << experts << " experts, k " << k << ", " << rows << " rows";
       }
 }
 
@@ -93,7 +99,8 @@ TEST(Experts, TheClampedActivationGivesThePublishedValues) {
   for (const bool gradient : {false, true}) {
     const at::Tensor z = clamped(pairs, 7, 1.702, at::kFloat, gradient);
     for (int64_t i = 0; i < 5; ++i)
-      EXPECT_NEAR(z[i].item<double>(), expected[static_cast<size_t>(i)], 2e-7 * std::max(1.0, std::abs(expected[static_cast<size_t>(i)])));
+      EXPECT_NEAR(z[i].item<double>(), expected[static_cast<size_t>(i)],
+                  2e-7 * std::max(1.0, std::abs(expected[static_cast<size_t>(i)])));
     EXPECT_NEAR(z[2].item<double>(), expected[2], 1e-9);
     EXPECT_TRUE(near(clamped(pairs, 7, 1.702, at::kBFloat16, gradient), z, 1e-2));
     // limit 2, alpha 1: min(10, 2) sigmoid(2) (-2 + 1).
@@ -117,13 +124,17 @@ TEST(Experts, TheClampedFormIsDifferentiableAndReadsATransposedMatrix) {
     EXPECT_TRUE(near(expert_output(x, copied, backend), plain, 1e-5));
     const at::Tensor pairs = at::matmul(x, weights.clamped->weight_JD.t()) + weights.clamped->bias_J;
     const at::Tensor g = pairs.slice(1, 0, 32, 2).clamp_max(0.9), u = pairs.slice(1, 1, 32, 2).clamp(-0.9, 0.9);
-    EXPECT_TRUE(near(plain, at::matmul(g * at::sigmoid(1.3 * g) * (u + 1), weights.down_DI.t()) + weights.down_bias_D, 1e-5));
+    EXPECT_TRUE(
+        near(plain, at::matmul(g * at::sigmoid(1.3 * g) * (u + 1), weights.down_DI.t()) + weights.down_bias_D, 1e-5));
     x.requires_grad_(true);
-    const at::Tensor y = expert_output(x, weights, backend), direction = at::randn_like(plain), move = at::randn({5, 24});
+    const at::Tensor y = expert_output(x, weights, backend), direction = at::randn_like(plain),
+                     move = at::randn({5, 24});
     EXPECT_TRUE(near(y.detach(), plain, 1e-5));
     const double slope = (torch::autograd::grad({(y * direction).sum()}, {x})[0] * move).sum().item<double>();
     const at::NoGradGuard no_grad;
-    const auto at_step = [&](double step) { return (expert_output(x + step * move, weights, backend) * direction).sum().item<double>(); };
+    const auto at_step = [&](double step) {
+      return (expert_output(x + step * move, weights, backend) * direction).sum().item<double>();
+    };
     EXPECT_NEAR(slope, (at_step(1e-3) - at_step(-1e-3)) / 2e-3, 2e-2 * std::abs(slope) + 0.1);
   }
 }
@@ -152,11 +163,14 @@ TEST(Experts, OnlyExpertsWithRowsAreAskedFor) {
   block.route.ids_TK.select(1, 1).fill_(6);
   std::mutex guard;
   std::multiset<int64_t> asked;
-  routed_output(block.x_TD, block.route, 8, [&](int64_t e) {
-    const std::lock_guard lock(guard);
-    asked.insert(e);
-    return block.experts[static_cast<size_t>(e)];
-  }, MatmulBackend::kOneDnn);
+  routed_output(
+      block.x_TD, block.route, 8,
+      [&](int64_t e) {
+        const std::lock_guard lock(guard);
+        asked.insert(e);
+        return block.experts[static_cast<size_t>(e)];
+      },
+      MatmulBackend::kOneDnn);
   EXPECT_EQ(asked, (std::multiset<int64_t>{3, 6}));
 }
 
@@ -172,12 +186,13 @@ TEST(Experts, AFailureInAThreadReachesTheCaller) {
   const Block block = random_block(50, 16, 4);
   const int threads = at::get_num_threads();
   at::set_num_threads(4);
-  EXPECT_THROW(routed_output(block.x_TD, block.route, 16,
-                             [&](int64_t e) -> ExpertWeights {
-                               if (e == 7) throw NumericError("tensor 'x' holds NaN");
-                               return block.experts[static_cast<size_t>(e)];
-                             },
-                             MatmulBackend::kOneDnn),
+  EXPECT_THROW(routed_output(
+                   block.x_TD, block.route, 16,
+                   [&](int64_t e) -> ExpertWeights {
+                     if (e == 7) throw NumericError("tensor 'x' holds NaN");
+                     return block.experts[static_cast<size_t>(e)];
+                   },
+                   MatmulBackend::kOneDnn),
                NumericError);
   at::set_num_threads(threads);
 }

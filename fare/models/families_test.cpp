@@ -32,8 +32,9 @@ bool is_optional(const std::string& name) { return name.ends_with("e_score_corre
 TEST_P(Families, EveryTensorIsNeededByItsName) {
   for (const std::string& name : stored_names(GetParam())) {
     if (is_optional(name)) continue;
-    const std::string text = refusal_after(
-        GetParam(), [&](auto& tensors) { std::erase_if(tensors, [&](const TensorData& one) { return one.name == name; }); });
+    const std::string text = refusal_after(GetParam(), [&](auto& tensors) {
+      std::erase_if(tensors, [&](const TensorData& one) { return one.name == name; });
+    });
     // A layer that lacks its fused tensor is read as one with a tensor per expert.
     EXPECT_HAS(text, name.substr(0, name.find(".experts.")));
   }

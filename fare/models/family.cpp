@@ -1,6 +1,5 @@
 #include "fare/models/family.h"
 
-
 #include "fare/core/error.h"
 #include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
@@ -25,7 +24,8 @@ std::vector<TensorSlot> Family::outer_tensors() const {
 }
 
 std::vector<TensorSlot> Family::common_tensors() const {
-  const int64_t d = spec_.hidden_size, queries = spec_.num_heads * spec_.head_dim, keys = spec_.num_kv_heads * spec_.head_dim;
+  const int64_t d = spec_.hidden_size, queries = spec_.num_heads * spec_.head_dim,
+                keys = spec_.num_kv_heads * spec_.head_dim;
   std::vector<TensorSlot> slots = outer_tensors();
   for (int64_t l = 0; l < spec_.num_layers; ++l) {
     const std::string attention = layer_prefix(l) + "self_attn.";
@@ -47,8 +47,7 @@ at::Tensor Family::project_linear(const at::Tensor& x_TD, const std::string& nam
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType out_type) {
   const at::Tensor x_float = x.to(at::kFloat);
-  if (needs_operations(x))
-    return (x_float * at::rsqrt(x_float.pow(2).mean(-1, true) + eps) * weight).to(out_type);
+  if (needs_operations(x)) return (x_float * at::rsqrt(x_float.pow(2).mean(-1, true) + eps) * weight).to(out_type);
   FARE_CHECK(out_type == at::kFloat || out_type == at::kBFloat16, "norms are written as float32 or bfloat16");
   const at::Tensor from = x_float.contiguous(), scale = weight.contiguous();
   at::Tensor out = at::empty(from.sizes(), from.options().dtype(out_type));

@@ -26,9 +26,11 @@ at::Tensor differentiable_weights(const at::Tensor& logits_TE, const Route& rout
 }
 
 // The same under edits that keep the sum of the weights.
-at::Tensor edited_weights(const at::Tensor& logits_TE, const at::Tensor& shift_TE, const Decision& decision, const RouterSpec& spec) {
-  const at::Tensor chosen = (logits_TE + shift_TE).softmax(-1).gather(1, decision.after.ids_TK.clamp_min(0).to(at::kLong)) *
-                            (decision.after.ids_TK >= 0).logical_and(decision.after.weights_TK != 0).to(at::kFloat);
+at::Tensor edited_weights(const at::Tensor& logits_TE, const at::Tensor& shift_TE, const Decision& decision,
+                          const RouterSpec& spec) {
+  const at::Tensor chosen =
+      (logits_TE + shift_TE).softmax(-1).gather(1, decision.after.ids_TK.clamp_min(0).to(at::kLong)) *
+      (decision.after.ids_TK >= 0).logical_and(decision.after.weights_TK != 0).to(at::kFloat);
   return chosen / chosen.sum(-1, true) * differentiable_weights(logits_TE, decision.before, spec).sum(-1, true);
 }
 
@@ -40,25 +42,25 @@ struct DifferentiableLayer {
 // One layer, differentiable in h_TD; what is decided about routes lies in host memory, as h_TD and what is returned do.
 // `decision` is null where the layer is dense.
 DifferentiableLayer differentiable_layer(const Model& model, const Pack& pack, const Rotary& rotary, int64_t l,
-                                const at::Tensor& h_TD, const Decision* decision, std::span<const ScopedEdit> edits) {
+                                         const at::Tensor& h_TD, const Decision* decision,
+                                         std::span<const ScopedEdit> edits) {
   const Family& family = model.family();
   const DecoderSpec& spec = model.spec();
   const at::ScalarType working = model.execution().dtype;
   const at::Tensor h_here = h_TD.to(model.device(l));
-  const at::Tensor x =
-      rms_norm(h_here, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
+  const at::Tensor x = rms_norm(h_here, model.weights().get_float(family.input_norm(l)), spec.rms_norm_eps, working);
   const Projected p = family.project(l, x, rotary.to(model.device(l)));
   const at::Tensor heads = attend_by_operations(p.q_TNd, p.k_TGd, p.v_TGv, pack.segments, attention_shape(model, l));
   const at::Tensor middle = h_here + family.attention_output(l, heads.flatten(1).to(working)).to(at::kFloat);
-  const at::Tensor x_ffn =
-      rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
+  const at::Tensor x_ffn = rms_norm(middle, model.weights().get_float(family.ffn_norm(l)), spec.rms_norm_eps, working);
   if (decision == nullptr) return {(middle + family.dense_output(l, x_ffn).to(at::kFloat)).cpu(), {}};
   const at::Tensor logits = family.router_logits(l, x_ffn).cpu();
-  const at::Tensor weights =
-      edits.empty() ? differentiable_weights(logits, decision->after, model.router(l))
-                    : edited_weights(logits, logit_shift(edits, x_ffn, spec.router.num_experts), *decision, model.router(l));
-  at::Tensor out = middle + routed_output(x_ffn, {decision->after.ids_TK, weights}, spec.router.num_experts,
-                                          [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
+  const at::Tensor weights = edits.empty() ? differentiable_weights(logits, decision->after, model.router(l))
+                                           : edited_weights(logits, logit_shift(edits, x_ffn, spec.router.num_experts),
+                                                            *decision, model.router(l));
+  at::Tensor out = middle + routed_output(
+                                x_ffn, {decision->after.ids_TK, weights}, spec.router.num_experts,
+                                [&](int64_t e) { return family.expert(l, e); }, model.execution().backend);
   const at::Tensor shared = family.shared_output(l, x_ffn);
   return {(shared.defined() ? out + shared.to(at::kFloat) : out).cpu(), weights};
 }
@@ -90,8 +92,8 @@ at::Tensor expert_dots(const Model& model, int64_t layer, const at::Tensor& x_TD
     const at::Tensor rows = every_expert ? at::arange(x_TD.size(0), at::kLong)
                                          : (route.ids_TK == static_cast<int32_t>(e)).any(1).nonzero().flatten();
     if (rows.size(0) == 0) continue;
-    const at::Tensor output = expert_output(x_TD.index_select(0, rows), model.family().expert(layer, e),
-                                            model.execution().backend);
+    const at::Tensor output =
+        expert_output(x_TD.index_select(0, rows), model.family().expert(layer, e), model.execution().backend);
     const at::Tensor dot = (output.to(at::kFloat) * u_TD.index_select(0, rows)).sum(1);
     dots_TE.select(1, e).index_copy_(0, rows, dot);
   }
@@ -102,7 +104,8 @@ at::Tensor expert_dots(const Model& model, int64_t layer, const at::Tensor& x_TD
 at::Tensor dots_of_slots(const at::Tensor& ids_TK, const at::Tensor& weight_gradient_TK, int64_t num_experts) {
   // Empty slots (id -1) go into a column of their own, which is then left out.
   const at::Tensor column_TK = at::where(ids_TK >= 0, ids_TK, static_cast<int64_t>(num_experts)).to(at::kLong);
-  const at::Tensor dots = at::full({ids_TK.size(0), num_experts + 1}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+  const at::Tensor dots =
+      at::full({ids_TK.size(0), num_experts + 1}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
   return dots.scatter(1, column_TK, weight_gradient_TK).narrow(1, 0, num_experts).contiguous();
 }
 
@@ -146,7 +149,8 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
   const at::NoGradGuard no_grad;
   const DecoderSpec& spec = model.spec();
   RunRecord* const record = options.record;
-  FARE_CHECK(record == nullptr || (options.edits == nullptr && options.cache == nullptr), "only a plain run is recorded");
+  FARE_CHECK(record == nullptr || (options.edits == nullptr && options.cache == nullptr),
+             "only a plain run is recorded");
   const auto tap = [&](Site site, int64_t layer, const at::Tensor& value) {
     if (options.tap) options.tap(site, layer, value.cpu());
   };
@@ -155,17 +159,19 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
   at::Tensor h_TD = model.embed(pack.token_ids);
   for (int64_t l = 0; l < spec.num_layers; ++l) {
     tap(Site::kLayerInput, l, h_TD);
-    LayerRecord* const kept = record != nullptr && l >= record->first_layer ? &record->layers[static_cast<size_t>(l)] : nullptr;
+    LayerRecord* const kept =
+        record != nullptr && l >= record->first_layer ? &record->layers[static_cast<size_t>(l)] : nullptr;
     const bool above = kept != nullptr && l > record->first_layer;  // of an edited layer
     const bool edited_later = kept != nullptr && record->edited[static_cast<size_t>(l)];
     if (above) kept->input_TD = record->keep(l, h_TD);
     rotary = rotary.to(model.device(l));
-    h_TD = after_attention(model, l, h_TD, rotary, pack.segments, {}, [&](const at::Tensor& k_TGd, const at::Tensor& v_TGv) {
-      if (above) kept->k_TGd = record->keep(l, k_TGd), kept->v_TGv = record->keep(l, v_TGv);
-      if (options.cache == nullptr) return std::pair(k_TGd, v_TGv);
-      return std::pair(options.cache->append(options.cache->keys_, l, k_TGd),
-                       options.cache->append(options.cache->values_, l, v_TGv));
-    });
+    h_TD = after_attention(model, l, h_TD, rotary, pack.segments, {},
+                           [&](const at::Tensor& k_TGd, const at::Tensor& v_TGv) {
+                             if (above) kept->k_TGd = record->keep(l, k_TGd), kept->v_TGv = record->keep(l, v_TGv);
+                             if (options.cache == nullptr) return std::pair(k_TGd, v_TGv);
+                             return std::pair(options.cache->append(options.cache->keys_, l, k_TGd),
+                                              options.cache->append(options.cache->values_, l, v_TGv));
+                           });
     if (edited_later) kept->middle_TD = record->keep(l, h_TD, true);
 
     const at::Tensor x_TD = ffn_input(model, l, h_TD);
@@ -196,11 +202,12 @@ at::Tensor forward(const Model& model, const Pack& pack, const ForwardOptions& o
 
 void router_gradients(const Model& model, const Pack& pack, std::span<const ScoredToken> scored,
                       const std::function<void(const LayerGradient&)>& visit) {
-  router_gradients(model, pack, [&](const at::Tensor& h_TD) { return scored_gradient(model, h_TD, scored); }, {}, visit);
+  router_gradients(
+      model, pack, [&](const at::Tensor& h_TD) { return scored_gradient(model, h_TD, scored); }, {}, visit);
 }
 
-void router_gradients(const Model& model, const Pack& pack, const HeadGradient& head_gradient, const GradientOptions& how,
-                      const std::function<void(const LayerGradient&)>& visit) {
+void router_gradients(const Model& model, const Pack& pack, const HeadGradient& head_gradient,
+                      const GradientOptions& how, const std::function<void(const LayerGradient&)>& visit) {
   const DecoderSpec& spec = model.spec();
   check_keeps_sum(how, spec.router);
   struct Saved {
@@ -254,7 +261,8 @@ void router_gradients(const Model& model, const Pack& pack, const HeadGradient& 
       result.dots_TE = go_on && !every_expert
                            ? dots_of_slots(result.route.ids_TK, weight_gradient_TK, spec.router.num_experts)
                            : expert_dots(model, l, layer.router_input_TD, result.route, above_TD, every_expert);
-      if (how.edits == nullptr) result.dz_TE = logit_gradients(layer.logits_TE, result.route, result.dots_TE, model.router(l));
+      if (how.edits == nullptr)
+        result.dz_TE = logit_gradients(layer.logits_TE, result.route, result.dots_TE, model.router(l));
       visit(result);
     }
     if (!go_on) break;

@@ -33,7 +33,8 @@ using LayerEdits = std::map<int64_t, std::vector<ScopedEdit>>;
 // Keys and values of rows already computed, for generation. The next pack's segments cover old and new rows.
 class KvCache {
  public:
-  explicit KvCache(int64_t num_layers) : keys_(static_cast<size_t>(num_layers)), values_(static_cast<size_t>(num_layers)) {}
+  explicit KvCache(int64_t num_layers)
+      : keys_(static_cast<size_t>(num_layers)), values_(static_cast<size_t>(num_layers)) {}
   int64_t num_rows() const { return num_rows_; }
 
  private:
@@ -47,7 +48,7 @@ class KvCache {
 
 struct ForwardOptions {
   const LayerEdits* edits = nullptr;
-  Receipt* receipt = nullptr;   // filled for layers with edits
+  Receipt* receipt = nullptr;  // filled for layers with edits
   Tap tap;
   std::function<void(int64_t layer, const at::Tensor& logits_TE, const Decision& decision)> on_decision;
   KvCache* cache = nullptr;
@@ -72,11 +73,11 @@ at::Tensor scored_gradient(const Model& model, const at::Tensor& h_TD, std::span
 struct LayerGradient {
   int64_t layer = 0;
   at::Tensor router_input_TD;
-  at::Tensor logits_TE;   // router logits; under edits after them
+  at::Tensor logits_TE;  // router logits; under edits after them
   Route route;
   at::Tensor output_gradient_TD;  // u = dM/dy_r
-  at::Tensor dots_TE;     // u . E_e(x); NaN where expert e did not run and was not needed
-  at::Tensor dz_TE;       // dM/dz, see attribution.h; undefined under edits
+  at::Tensor dots_TE;             // u . E_e(x); NaN where expert e did not run and was not needed
+  at::Tensor dz_TE;               // dM/dz, see attribution.h; undefined under edits
 };
 
 // dM/dz of every MoE layer, token and expert from one backward pass; activations are recomputed layer by layer, weights
@@ -86,8 +87,8 @@ void router_gradients(const Model& model, const Pack& pack, std::span<const Scor
                       const std::function<void(const LayerGradient&)>& visit);
 
 struct GradientOptions {
-  // The pass is taken under these: add_logit (selection and weight) and router_delta; with raw weights they must keep the
-  // sum of the weights.
+  // The pass is taken under these: add_logit (selection and weight) and router_delta; with raw weights they must keep
+  // the sum of the weights.
   const LayerEdits* edits = nullptr;
   bool every_expert = false;  // dots_TE of all experts in mode U too
   int64_t lowest_layer = 0;   // layers below it are not visited
@@ -96,7 +97,7 @@ struct GradientOptions {
 using HeadGradient = std::function<at::Tensor(const at::Tensor& h_TD)>;
 
 // The same for any M of the last residual stream.
-void router_gradients(const Model& model, const Pack& pack, const HeadGradient& head_gradient, const GradientOptions& how,
-                      const std::function<void(const LayerGradient&)>& visit);
+void router_gradients(const Model& model, const Pack& pack, const HeadGradient& head_gradient,
+                      const GradientOptions& how, const std::function<void(const LayerGradient&)>& visit);
 
 }  // namespace fare

@@ -11,7 +11,8 @@ namespace {
 using namespace testing;
 
 // Three sequences of 9, 12 and 8 tokens that share their first 5; the last two share 7.
-const std::vector<int32_t> kFirst = {3, 14, 15, 9, 26, 53, 58, 9, 7}, kSecond = {3, 14, 15, 9, 26, 1, 2, 40, 41, 42, 43, 44},
+const std::vector<int32_t> kFirst = {3, 14, 15, 9, 26, 53, 58, 9, 7},
+                           kSecond = {3, 14, 15, 9, 26, 1, 2, 40, 41, 42, 43, 44},
                            kThird = {3, 14, 15, 9, 26, 1, 2, 60};
 
 Pack shared_pack(bool with_length = false) {
@@ -27,7 +28,8 @@ Pack shared_pack(bool with_length = false) {
 // One model of every family, and some with more to go wrong.
 std::vector<std::string> models() {
   std::vector<std::string> names = first_cases();
-  names.insert(names.end(), {"deepseek_bias", "deepseek_v2_groups_keep_one", "olmoe_clip", "olmoe_k8_of_64", "mixtral_window", "mixtral_yarn", "qwen2_moe_step", "qwen3_moe_window"});
+  names.insert(names.end(), {"deepseek_bias", "deepseek_v2_groups_keep_one", "olmoe_clip", "olmoe_k8_of_64",
+                             "mixtral_window", "mixtral_yarn", "qwen2_moe_step", "qwen3_moe_window"});
   return names;
 }
 
@@ -102,7 +104,8 @@ TEST(Forward, WhatTapsSeeIsNotChangedLater) {
       copies[layer] = value.clone();
     };
     forward(*model, shared_pack(), options);
-    for (const auto& [layer, input] : inputs) EXPECT_TRUE(at::equal(input, copies.at(layer))) << name << " layer " << layer;
+    for (const auto& [layer, input] : inputs)
+      EXPECT_TRUE(at::equal(input, copies.at(layer))) << name << " layer " << layer;
   }
 }
 
@@ -151,7 +154,8 @@ TEST(Forward, AnEditMovesItsLayerAndLaterOnesOnlyAndOnlyLaterRowsOfItsPath) {
   for (const int64_t layer : {2, 3})
     for (int64_t row = 0; row < 17; ++row) {
       const bool may_move = row >= 6 && row <= 8;  // itself and the rows after it on its path
-      EXPECT_EQ(near(after.at(layer)[row], before.at(layer)[row], 1e-6), !may_move) << "layer " << layer << " row " << row;
+      EXPECT_EQ(near(after.at(layer)[row], before.at(layer)[row], 1e-6), !may_move)
+          << "layer " << layer << " row " << row;
     }
 }
 
@@ -163,9 +167,11 @@ TEST(Forward, ReplayOfItsOwnRouteAndTheNullPatchChangeNothing) {
   ForwardOptions record;
   record.on_decision = [&](int64_t layer, const at::Tensor&, const Decision& decision) {
     const Route& route = decision.after;
-    table->layers[layer] = {route.ids_TK.size(1),
-                            {route.ids_TK.const_data_ptr<int32_t>(), route.ids_TK.const_data_ptr<int32_t>() + route.ids_TK.numel()},
-                            {route.weights_TK.const_data_ptr<float>(), route.weights_TK.const_data_ptr<float>() + route.weights_TK.numel()}};
+    table->layers[layer] = {
+        route.ids_TK.size(1),
+        {route.ids_TK.const_data_ptr<int32_t>(), route.ids_TK.const_data_ptr<int32_t>() + route.ids_TK.numel()},
+        {route.weights_TK.const_data_ptr<float>(),
+         route.weights_TK.const_data_ptr<float>() + route.weights_TK.numel()}};
   };
   const at::Tensor plain = forward(*model, pack, record);
   table->token_ids = pack.token_ids;
@@ -189,8 +195,10 @@ TEST(Forward, BfloatRunsStayNearFloatRuns) {
     ForwardOptions record;
     record.on_decision = [&](int64_t layer, const at::Tensor&, const Decision& d) {
       const Route& r = d.after;
-      table->layers[layer] = {r.ids_TK.size(1), {r.ids_TK.const_data_ptr<int32_t>(), r.ids_TK.const_data_ptr<int32_t>() + r.ids_TK.numel()},
-                              {r.weights_TK.const_data_ptr<float>(), r.weights_TK.const_data_ptr<float>() + r.weights_TK.numel()}};
+      table->layers[layer] = {
+          r.ids_TK.size(1),
+          {r.ids_TK.const_data_ptr<int32_t>(), r.ids_TK.const_data_ptr<int32_t>() + r.ids_TK.numel()},
+          {r.weights_TK.const_data_ptr<float>(), r.weights_TK.const_data_ptr<float>() + r.weights_TK.numel()}};
     };
     const at::Tensor expected = forward(*exact, shared_pack(), record);
     table->token_ids = shared_pack().token_ids;

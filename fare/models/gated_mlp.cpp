@@ -20,8 +20,13 @@ at::Tensor gated_mlp(const Weights& weights, const std::string& prefix, const at
                      bool bias) {
   const auto matrix = [&](const char* name) { return weights.get(prefix + name + ".weight"); };
   const auto offset = [&](const char* name) { return bias ? weights.get(prefix + name + ".bias") : at::Tensor(); };
-  return expert_output(x_TD, {.gate_ID = matrix("gate_proj"), .up_ID = matrix("up_proj"), .down_DI = matrix("down_proj"),
-                              .gate_bias_I = offset("gate_proj"), .up_bias_I = offset("up_proj"), .down_bias_D = offset("down_proj")},
+  return expert_output(x_TD,
+                       {.gate_ID = matrix("gate_proj"),
+                        .up_ID = matrix("up_proj"),
+                        .down_DI = matrix("down_proj"),
+                        .gate_bias_I = offset("gate_proj"),
+                        .up_bias_I = offset("up_proj"),
+                        .down_bias_D = offset("down_proj")},
                        backend);
 }
 

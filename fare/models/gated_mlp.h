@@ -1,6 +1,6 @@
 // The gated MLP of dense layers and of shared experts: down( silu(gate x) * up x ) with the tensors
-// "<prefix>gate_proj.weight", "<prefix>up_proj.weight" [I, D] and "<prefix>down_proj.weight" [D, I]; with `bias` each also
-// has a ".bias".
+// "<prefix>gate_proj.weight", "<prefix>up_proj.weight" [I, D] and "<prefix>down_proj.weight" [D, I]; with `bias` each
+// also has a ".bias".
 #pragma once
 
 #include <ATen/ATen.h>

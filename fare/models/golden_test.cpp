@@ -95,7 +95,8 @@ TEST_P(Golden, AgreesWithTheReferenceAndWouldSeeEachMistake) {
         EXPECT_TRUE(near(seen.router_logits.at(l).narrow(0, first, n), want("router_logits." + layer), kTolerance));
         const at::Tensor ids = want("ids." + layer);
         EXPECT_EQ(expect_same_choice(seen.routes.at(l), first, ids, want("weights." + layer),
-                                     gap_of(expected, std::to_string(s), layer, ids.size(1))), 0)
+                                     gap_of(expected, std::to_string(s), layer, ids.size(1))),
+                  0)
             << "near-ties in a golden: choose another seed";
       }
       EXPECT_TRUE(near(seen.hidden.at(l).narrow(0, first, n), want("hidden." + layer), kTolerance));

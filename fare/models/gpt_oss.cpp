@@ -1,8 +1,8 @@
-// GPT-OSS (GptOssForCausalLM). Attention: biases on all four projections, half-split rope (yarn x32 unless the file says
-// otherwise), a learned sink score per head, a sliding window on the layers that layer_types names (the even ones where it
-// is absent). Router: linear with bias, top k of the logits, softmax over the chosen k, which is a softmax over all experts
-// divided by the chosen ones' sum. Experts: gate and up interleaved, clamped activation, biases; stored as MXFP4 blocks
-// [E, out, in / 32, 16] or unquantised as [E, in, out]. Every layer is MoE.
+// GPT-OSS (GptOssForCausalLM). Attention: biases on all four projections, half-split rope (yarn x32 unless the file
+// says otherwise), a learned sink score per head, a sliding window on the layers that layer_types names (the even ones
+// where it is absent). Router: linear with bias, top k of the logits, softmax over the chosen k, which is a softmax
+// over all experts divided by the chosen ones' sum. Experts: gate and up interleaved, clamped activation, biases;
+// stored as MXFP4 blocks [E, out, in / 32, 16] or unquantised as [E, in, out]. Every layer is MoE.
 #include "fare/models/families.h"
 
 #include "fare/core/error.h"
@@ -26,8 +26,8 @@ std::vector<bool> read_layer_types(const ConfigReader& config, int64_t num_layer
     return slides;
   }
   if (static_cast<int64_t>(types->size()) != num_layers)
-    throw config.error("layer_types", "has " + std::to_string(types->size()) + " entries for " + std::to_string(num_layers) +
-                                          " layers (num_hidden_layers)");
+    throw config.error("layer_types", "has " + std::to_string(types->size()) + " entries for " +
+                                          std::to_string(num_layers) + " layers (num_hidden_layers)");
   for (const std::string& type : *types) {
     if (type != "sliding_attention" && type != "full_attention")
       throw config.error("layer_types", "'" + type + "' is not supported; accepted: sliding_attention, full_attention");
@@ -38,11 +38,13 @@ std::vector<bool> read_layer_types(const ConfigReader& config, int64_t num_layer
 
 Settings read_settings(const ConfigReader& config) {
   if (!config.has("head_dim"))
-    throw config.error("head_dim", "is missing; it decides the architecture and is not guessed (null means hidden_size / "
-                                   "num_attention_heads)");
+    throw config.error("head_dim",
+                       "is missing; it decides the architecture and is not guessed (null means hidden_size / "
+                       "num_attention_heads)");
   Settings settings;
   DecoderSpec& spec = settings.spec;
-  spec = read_common(config, "gpt_oss", {.rms_norm_eps = 1e-5, .rope_theta = 150000, .max_positions = 131072, .mxfp4 = true}, true);
+  spec = read_common(config, "gpt_oss",
+                     {.rms_norm_eps = 1e-5, .rope_theta = 150000, .max_positions = 131072, .mxfp4 = true}, true);
   if (!config.optional_object("rope_parameters") && !config.optional_object("rope_scaling")) {
     spec.rope.type = RopeSpec::Type::kYarn;  // the class's own default, also where the file says null
     spec.rope.factor = 32;
@@ -109,8 +111,8 @@ class GptOss final : public Family {
       return weights_.get_slice(experts(layer) + name + "_bias", expert, 0, size);
     };
     ExpertWeights out;
-    out.clamped = ClampedGate{matrix(layer, "gate_up_proj", expert, d), bias("gate_up_proj", 2 * width), settings_.limit,
-                              settings_.alpha};
+    out.clamped = ClampedGate{matrix(layer, "gate_up_proj", expert, d), bias("gate_up_proj", 2 * width),
+                              settings_.limit, settings_.alpha};
     out.down_DI = matrix(layer, "down_proj", expert, width);
     out.down_bias_D = bias("down_proj", d);
     return out;
@@ -125,7 +127,8 @@ class GptOss final : public Family {
     return weights_.has(name + "_blocks") || (settings_.packed && !weights_.has(name));
   }
 
-  void add_matrices(int64_t layer, const std::string& part, int64_t out, int64_t in, std::vector<TensorSlot>& slots) const {
+  void add_matrices(int64_t layer, const std::string& part, int64_t out, int64_t in,
+                    std::vector<TensorSlot>& slots) const {
     const int64_t e = spec_.router.num_experts;
     const std::string name = experts(layer) + part;
     slots.push_back({name + "_bias", {e, out}});
@@ -134,8 +137,10 @@ class GptOss final : public Family {
       return;
     }
     if (in % 32 != 0)
-      throw ModelMismatch("tensor '" + name + "_blocks': MXFP4 needs an input width that is a multiple of 32, but config.json "
-                          "makes it " + std::to_string(in) + " (hidden_size for gate_up_proj, intermediate_size for down_proj)");
+      throw ModelMismatch("tensor '" + name +
+                          "_blocks': MXFP4 needs an input width that is a multiple of 32, but config.json "
+                          "makes it " +
+                          std::to_string(in) + " (hidden_size for gate_up_proj, intermediate_size for down_proj)");
     slots.push_back({name + "_blocks", {e, out, in / 32, 16}, Dtype::kU8});
     slots.push_back({name + "_scales", {e, out, in / 32}, Dtype::kU8});
   }
@@ -146,7 +151,8 @@ class GptOss final : public Family {
     if (!is_packed(name)) return weights_.get_slice(name, expert, 0, in).t();
     const Checkpoint& checkpoint = weights_.checkpoint();
     return weights_.derived(name, name + "[" + std::to_string(expert) + "] decoded", [&] {
-      return decode_mxfp4(checkpoint.tensor(name + "_blocks"), checkpoint.tensor(name + "_scales"), expert, weights_.working());
+      return decode_mxfp4(checkpoint.tensor(name + "_blocks"), checkpoint.tensor(name + "_scales"), expert,
+                          weights_.working());
     });
   }
 

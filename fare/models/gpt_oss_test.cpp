@@ -21,7 +21,8 @@ at::Tensor logits_of(const std::filesystem::path& folder, Execution execution = 
 TEST(GptOss, SettingsThatWouldChangeTheNumbersAreRefusedByTheirKey) {
   const std::string plain = "gpt_oss_gqa";
   EXPECT_HAS(config_refusal(plain, {{"layer_types", {"full_attention"}}}), "layer_types: has 1 entries for 2 layers");
-  EXPECT_HAS(config_refusal(plain, {{"layer_types", {"full_attention", "chunked_attention"}}}), "'chunked_attention' is not supported; accepted: sliding_attention");
+  EXPECT_HAS(config_refusal(plain, {{"layer_types", {"full_attention", "chunked_attention"}}}),
+             "'chunked_attention' is not supported; accepted: sliding_attention");
   EXPECT_HAS(config_refusal(plain, Json::object(), {"head_dim"}), "head_dim");
   EXPECT_HAS(config_refusal(plain, {{"swiglu_limit", 0.0}}), "swiglu_limit");
   EXPECT_HAS(config_refusal(plain, {{"sliding_window", 0}}), "sliding_window");
@@ -33,7 +34,8 @@ TEST(GptOss, SettingsThatWouldChangeTheNumbersAreRefusedByTheirKey) {
     EXPECT_HAS(text, "accepted: mxfp4");
     EXPECT_HAS(config_refusal("mixtral_gqa", quantised), "quant_method '" + std::string(method) + "' is not supported");
   }
-  EXPECT_HAS(config_refusal("mixtral_gqa", {{"quantization_config", {{"quant_method", "mxfp4"}}}}), "quant_method 'mxfp4'");
+  EXPECT_HAS(config_refusal("mixtral_gqa", {{"quantization_config", {{"quant_method", "mxfp4"}}}}),
+             "quant_method 'mxfp4'");
   EXPECT_HAS(config_refusal(plain, {{"quantization_config", {{"bits", 4}}}}), "quantization_config");
 }
 
@@ -85,11 +87,13 @@ TEST(GptOss, AScaleOf255IsRefusedWithTensorAndIndexWhenItIsUsed) {
 TEST(GptOss, TensorsOfTheOtherLayoutAreNamed) {
   // Announced as packed, stored otherwise: what lies in the file is read, so nothing is wrong.
   const Json quantised = {{"quantization_config", {{"quant_method", "mxfp4"}}}};
-  EXPECT_TRUE(at::equal(logits_of(CaseFolder(golden_case("gpt_oss_gqa"), quantised).path()), logits_of(CaseFolder(golden_case("gpt_oss_gqa")).path())));
+  EXPECT_TRUE(at::equal(logits_of(CaseFolder(golden_case("gpt_oss_gqa"), quantised).path()),
+                        logits_of(CaseFolder(golden_case("gpt_oss_gqa")).path())));
   // Scales left out, and blocks of another type.
   const CaseFolder folder(golden_case("gpt_oss_mxfp4"));
   rewrite_tensors(folder.path(), [](std::vector<TensorData>& tensors) {
-    std::erase_if(tensors, [](const TensorData& one) { return one.name == "model.layers.0.mlp.experts.down_proj_scales"; });
+    std::erase_if(tensors,
+                  [](const TensorData& one) { return one.name == "model.layers.0.mlp.experts.down_proj_scales"; });
     for (TensorData& one : tensors)
       if (one.name == "model.layers.0.mlp.experts.gate_up_proj_blocks") one.dtype = Dtype::kI8;
   });

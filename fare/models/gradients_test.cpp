@@ -10,8 +10,8 @@ namespace {
 
 using namespace testing;
 
-// A second, plain implementation: one sequence, every expert on every row, chosen ids fixed. `shift` [L, T, E] is added to
-// the router logits of the weights; its gradient is dM/dz.
+// A second, plain implementation: one sequence, every expert on every row, chosen ids fixed. `shift` [L, T, E] is added
+// to the router logits of the weights; its gradient is dM/dz.
 at::Tensor plain_log_p(const Model& model, const std::vector<int32_t>& ids, const std::vector<at::Tensor>& chosen,
                        const at::Tensor& shift_LTE, const std::vector<std::pair<int64_t, int64_t>>& scored) {
   const DecoderSpec& s = model.spec();
@@ -23,7 +23,8 @@ at::Tensor plain_log_p(const Model& model, const std::vector<int32_t>& ids, cons
   std::vector<int32_t> positions(ids.size());
   for (size_t i = 0; i < ids.size(); ++i) positions[i] = static_cast<int32_t>(i);
   const Rotary rotary = make_rotary(s.rope, positions, {});
-  const at::Tensor cos = at::cat({rotary.cos_Th, rotary.cos_Th}, 1).unsqueeze(1), sin = at::cat({rotary.sin_Th, rotary.sin_Th}, 1).unsqueeze(1);
+  const at::Tensor cos = at::cat({rotary.cos_Th, rotary.cos_Th}, 1).unsqueeze(1),
+                   sin = at::cat({rotary.sin_Th, rotary.sin_Th}, 1).unsqueeze(1);
   const auto turned = [&](const at::Tensor& x) {
     const auto halves = x.chunk(2, -1);
     return x * cos + at::cat({-halves[1], halves[0]}, -1) * sin;
@@ -31,9 +32,11 @@ at::Tensor plain_log_p(const Model& model, const std::vector<int32_t>& ids, cons
   const bool olmoe = s.model_type == "olmoe";
   at::Tensor h = weight("model.embed_tokens.weight").index_select(0, at::tensor(at::ArrayRef<int32_t>(ids)));
   for (int64_t l = 0; l < s.num_layers; ++l) {
-    const std::string layer = "model.layers." + std::to_string(l) + ".", block = layer + (olmoe ? "mlp." : "block_sparse_moe.");
+    const std::string layer = "model.layers." + std::to_string(l) + ".",
+                      block = layer + (olmoe ? "mlp." : "block_sparse_moe.");
     const at::Tensor x = norm(h, layer + "input_layernorm.weight");
-    at::Tensor q = x.matmul(weight(layer + "self_attn.q_proj.weight").t()), k = x.matmul(weight(layer + "self_attn.k_proj.weight").t());
+    at::Tensor q = x.matmul(weight(layer + "self_attn.q_proj.weight").t()),
+               k = x.matmul(weight(layer + "self_attn.k_proj.weight").t());
     at::Tensor v = x.matmul(weight(layer + "self_attn.v_proj.weight").t());
     if (olmoe) {
       q = norm(q, layer + "self_attn.q_norm.weight");
@@ -55,7 +58,8 @@ at::Tensor plain_log_p(const Model& model, const std::vector<int32_t>& ids, cons
       const std::string one = block + "experts." + std::to_string(e) + ".";
       const at::Tensor gate = y.matmul(weight(one + (olmoe ? "gate_proj" : "w1") + ".weight").t());
       const at::Tensor up = y.matmul(weight(one + (olmoe ? "up_proj" : "w3") + ".weight").t());
-      out = out + p.select(1, e).unsqueeze(1) * (at::silu(gate) * up).matmul(weight(one + (olmoe ? "down_proj" : "w2") + ".weight").t());
+      out = out + p.select(1, e).unsqueeze(1) *
+                      (at::silu(gate) * up).matmul(weight(one + (olmoe ? "down_proj" : "w2") + ".weight").t());
     }
     h = h + out;
   }
@@ -65,7 +69,8 @@ at::Tensor plain_log_p(const Model& model, const std::vector<int32_t>& ids, cons
   return total;
 }
 
-std::map<int64_t, LayerGradient> gradients(const Model& model, const Pack& pack, const std::vector<ScoredToken>& scored) {
+std::map<int64_t, LayerGradient> gradients(const Model& model, const Pack& pack,
+                                           const std::vector<ScoredToken>& scored) {
   std::map<int64_t, LayerGradient> result;
   router_gradients(model, pack, scored, [&](const LayerGradient& layer) { result[layer.layer] = layer; });
   return result;
@@ -83,7 +88,8 @@ struct Setting {
 };
 
 TEST(RouterGradients, AgreeWithPlainAutogradThroughTheWholeModel) {
-  for (const Setting& setting : {Setting{"mode U", "olmoe", false}, {"mode R", "olmoe", true}, {"mode R", "mixtral", true}}) {
+  for (const Setting& setting :
+       {Setting{"mode U", "olmoe", false}, {"mode R", "olmoe", true}, {"mode R", "mixtral", true}}) {
     TestFolder folder;
     RandomShape shape;
     shape.family = setting.family;
@@ -121,9 +127,10 @@ TEST(RouterGradients, AgreeWithPlainAutogradThroughTheWholeModel) {
 
 TEST(RouterGradients, AgreeWithSmallLogitEditsOfTheEngine) {
   std::vector<std::string> names = first_cases();
-  names.insert(names.end(), {"deepseek_every_second", "deepseek_normalised_pair", "deepseek_v2_all_moe", "deepseek_v2_groups_keep_one",
-                             "deepseek_v2_groups_normalised", "olmoe_bias_normalised", "mixtral_window", "olmoe_clip", "qwen2_moe_step", "qwen3_moe_list", "gpt_oss_sinks", "gpt_oss_clamps",
-                             "gpt_oss_mxfp4", "ernie4_5_moe_norm_min", "ernie4_5_moe_use_bias"});
+  names.insert(names.end(), {"deepseek_every_second", "deepseek_normalised_pair", "deepseek_v2_all_moe",
+                             "deepseek_v2_groups_keep_one", "deepseek_v2_groups_normalised", "olmoe_bias_normalised",
+                             "mixtral_window", "olmoe_clip", "qwen2_moe_step", "qwen3_moe_list", "gpt_oss_sinks",
+                             "gpt_oss_clamps", "gpt_oss_mxfp4", "ernie4_5_moe_norm_min", "ernie4_5_moe_use_bias"});
   for (const std::string& name : names) {
     const CaseFolder folder(golden_case(name));
     const auto model = Model::open(folder.path(), {});
@@ -145,7 +152,8 @@ TEST(RouterGradients, AgreeWithSmallLogitEditsOfTheEngine) {
     const double largest = found.begin()->second.dz_TE.abs().max().item<double>();
     for (const int64_t layer : model->spec().moe_layers())
       for (const int64_t row : {0, 2, 3, 4, 6}) {
-        // In mode U also the last chosen expert, which may be one that fills up with weight 0; in mode R it has an estimate there.
+        // In mode U also the last chosen expert, which may be one that fills up with weight 0; in mode R it has an
+        // estimate there.
         const bool last = model->spec().router.weight_mode == WeightMode::kRaw && row % 2 == 0;
         const int32_t expert = found.at(layer).route.ids_TK[row][last ? -1 : 1].item<int32_t>();
         const double step = 5e-3;
@@ -176,12 +184,14 @@ TEST(RouterGradients, UnderEditsTheyAreThoseOfTheEditedPass) {
     const int64_t width = model->spec().hidden_size;
     const Pack pack = pack_of({{3, 1, 41, 5, 9, 26, 5, 35}}, false);
     std::vector<double> along(static_cast<size_t>(width)), across(along);
-    for (size_t d = 0; d < along.size(); ++d) along[d] = std::sin(0.7 * static_cast<double>(d)) / 3, across[d] = std::cos(1.3 * static_cast<double>(d)) / 3;
+    for (size_t d = 0; d < along.size(); ++d)
+      along[d] = std::sin(0.7 * static_cast<double>(d)) / 3, across[d] = std::cos(1.3 * static_cast<double>(d)) / 3;
     AddLogit gated{{0, 4}, {1.5, -1.0}};
     gated.gate = InputGate{along, 0.2};
     gated.keep_sum = true;
     const Edit middle{gated, {1}, {}};
-    const Edit top{RouterDelta{{across, along}, {{1, 0, -1, 0.5, 0, 0}, {0, 0.4, 0, 0, -0.8, 0.3}}, {0.1, 0}, true}, {2}, {}};
+    const Edit top{
+        RouterDelta{{across, along}, {{1, 0, -1, 0.5, 0, 0}, {0, 0.4, 0, 0, -0.8, 0.3}}, {0.1, 0}, true}, {2}, {}};
     AddLogit bias{{1, 2}, {0.8, -0.6}};
     bias.keep_sum = true;
     const std::vector<uint8_t> scope = {0, 1, 1, 0, 1, 1, 1, 1};
@@ -195,11 +205,14 @@ TEST(RouterGradients, UnderEditsTheyAreThoseOfTheEditedPass) {
       ForwardOptions options;
       options.edits = &edits;
       std::vector<at::Tensor> now;
-      options.on_decision = [&](int64_t, const at::Tensor&, const Decision& decision) { now.push_back(std::get<0>(decision.after.ids_TK.sort(1))); };
+      options.on_decision = [&](int64_t, const at::Tensor&, const Decision& decision) {
+        now.push_back(std::get<0>(decision.after.ids_TK.sort(1)));
+      };
       const at::Tensor log_p = model->head(forward(*model, pack, options)).to(at::kDouble).log_softmax(-1);
       if (keep) routes = now;
       for (size_t l = 0; l < now.size(); ++l)
-        if (!at::equal(now[l], routes[l])) return std::numeric_limits<double>::quiet_NaN();  // across a change of routes
+        if (!at::equal(now[l], routes[l]))
+          return std::numeric_limits<double>::quiet_NaN();  // across a change of routes
       double sum = 0;
       for (int64_t row = 1; row < 8; ++row) sum += log_p[row][row * 5].item<double>() * (row % 2 ? 1 : -0.5);
       return sum;
@@ -213,13 +226,15 @@ TEST(RouterGradients, UnderEditsTheyAreThoseOfTheEditedPass) {
     how.edits = &edits;
     how.every_expert = true;
     std::map<int64_t, LayerGradient> found;
-    router_gradients(*model, pack, [&](const at::Tensor& h_TD) { return scored_gradient(*model, h_TD, scored); }, how,
-                     [&](const LayerGradient& layer) { found[layer.layer] = layer; });
+    router_gradients(
+        *model, pack, [&](const at::Tensor& h_TD) { return scored_gradient(*model, h_TD, scored); }, how,
+        [&](const LayerGradient& layer) { found[layer.layer] = layer; });
     const LayerGradient& lowest = found.at(0);
     ASSERT_FALSE(lowest.dots_TE.isnan().any().item<bool>());
     EXPECT_FALSE(lowest.dz_TE.defined());
     // Weights w = s softmax(z restricted to the chosen), s fixed: dM/dz_e = w_e (u.E_e - u.y / s).
-    const at::Tensor ids = lowest.route.ids_TK.to(at::kLong), w = lowest.route.weights_TK, dots = lowest.dots_TE.gather(1, ids);
+    const at::Tensor ids = lowest.route.ids_TK.to(at::kLong), w = lowest.route.weights_TK,
+                     dots = lowest.dots_TE.gather(1, ids);
     const at::Tensor slope_TK = w * (dots - (w * dots).sum(1, true) / w.sum(1, true));
     at::Tensor slope_TE = at::zeros({8, 6}).scatter_add_(1, ids, slope_TK);
     for (size_t t = 0; t < scope.size(); ++t)
@@ -229,7 +244,8 @@ TEST(RouterGradients, UnderEditsTheyAreThoseOfTheEditedPass) {
       const double step = 4e-3, up = margin(e, step, false), down = margin(e, -step, false);
       if (std::isnan(up) || std::isnan(down)) continue;
       ++checked;
-      EXPECT_NEAR(slope_TE.sum(0)[e].item<double>(), (up - down) / (2 * step), 2e-3 * slope_TE.abs().max().item<double>() + 2e-4)
+      EXPECT_NEAR(slope_TE.sum(0)[e].item<double>(), (up - down) / (2 * step),
+                  2e-3 * slope_TE.abs().max().item<double>() + 2e-4)
           << "expert " << e << (renormalised ? " mode R" : " mode U");
     }
     EXPECT_GE(checked, 4);
@@ -257,7 +273,8 @@ TEST(RouterGradients, ManyScoredTokensOfOneRowAddUp) {
   for (const int64_t l : {0, 1}) EXPECT_TRUE(near(first.at(l).dz_TE + second.at(l).dz_TE, all.at(l).dz_TE, 1e-4));
 }
 
-// --- the closed forms alone ---------------------------------------------------------------------------------------------
+// --- the closed forms alone
+// ---------------------------------------------------------------------------------------------
 
 struct BlockCase {
   at::Tensor logits, outputs_TED, u_TD, dots_TE;
@@ -276,7 +293,8 @@ BlockCase random_block(WeightMode mode, double gamma) {
 }
 
 TEST(Attribution, ClosedFormsEqualAutogradOfTheBlock) {
-  for (const auto& [mode, floor] : {std::pair{WeightMode::kRaw, 0.0}, {WeightMode::kRenormalised, 0.0}, {WeightMode::kRenormalised, 2.0}})
+  for (const auto& [mode, floor] :
+       {std::pair{WeightMode::kRaw, 0.0}, {WeightMode::kRenormalised, 0.0}, {WeightMode::kRenormalised, 2.0}})
     for (const double gamma : {1.0, 2.5}) {
       BlockCase block = random_block(mode, gamma);
       block.spec.sum_minimum = floor;  // 2: larger than any sum of scores, so it always binds
@@ -320,7 +338,8 @@ TEST(Attribution, ReplacementEstimateEqualsRecomputingTheBlockWithTheOtherExpert
 
 TEST(Attribution, TwoExpertsByHand) {
   // p = (1/4, 3/4), u.E = (2, 6), both chosen: u.y = 5; mode R and U agree: p_e (u.E_e - 5).
-  const at::Tensor logits = at::tensor({0.0f, std::log(3.0f)}).view({1, 2}), dots = at::tensor({2.0f, 6.0f}).view({1, 2});
+  const at::Tensor logits = at::tensor({0.0f, std::log(3.0f)}).view({1, 2}),
+                   dots = at::tensor({2.0f, 6.0f}).view({1, 2});
   for (const WeightMode mode : {WeightMode::kRaw, WeightMode::kRenormalised}) {
     RouterSpec spec;
     spec.num_experts = spec.top_k = 2;

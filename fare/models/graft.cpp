@@ -21,19 +21,24 @@ DecoderSpec with_one_more(DecoderSpec spec) {
 class GraftedFamily final : public Family {
  public:
   GraftedFamily(const Model& base, const Graft& graft)
-      : Family(with_one_more(base.spec()), base.weights(), base.execution().backend), base_(base.family()), graft_(graft) {
+      : Family(with_one_more(base.spec()), base.weights(), base.execution().backend),
+        base_(base.family()),
+        graft_(graft) {
     // Products want the layer's device and the working type; rows of the router stay float32.
     const at::Device device = base.device(graft.layer);
     const at::ScalarType type = base.execution().dtype;
     ExpertWeights& expert = graft_.expert;
-    for (at::Tensor* part : {&expert.gate_ID, &expert.up_ID, &expert.down_DI, &expert.gate_bias_I, &expert.up_bias_I, &expert.down_bias_D})
+    for (at::Tensor* part :
+         {&expert.gate_ID, &expert.up_ID, &expert.down_DI, &expert.gate_bias_I, &expert.up_bias_I, &expert.down_bias_D})
       if (part->defined()) *part = part->to(device, type).contiguous();
     graft_.router_row_D = graft.router_row_D.to(device, at::kFloat).contiguous();
     for (int64_t l = 0; l < spec_.num_layers; ++l) {
       RouterSpec router = base_.router(l);
       ++router.num_experts;
       if (std::vector<float>& bias = router.selection_bias; !bias.empty())
-        bias.push_back(l == graft.layer ? std::accumulate(bias.begin(), bias.end(), 0.0f) / static_cast<float>(bias.size()) : kAbsentLogit);
+        bias.push_back(l == graft.layer
+                           ? std::accumulate(bias.begin(), bias.end(), 0.0f) / static_cast<float>(bias.size())
+                           : kAbsentLogit);
       routers_.push_back(std::move(router));
     }
   }
@@ -47,8 +52,9 @@ class GraftedFamily final : public Family {
   }
   at::Tensor router_logits(int64_t layer, const at::Tensor& x_TD) const override {
     const at::Tensor own_TE = base_.router_logits(layer, x_TD);
-    const at::Tensor added_T = layer == graft_.layer ? at::mv(x_TD.to(at::kFloat), graft_.router_row_D).to(own_TE.device())
-                                                     : at::full({own_TE.size(0)}, kAbsentLogit, own_TE.options());
+    const at::Tensor added_T = layer == graft_.layer
+                                   ? at::mv(x_TD.to(at::kFloat), graft_.router_row_D).to(own_TE.device())
+                                   : at::full({own_TE.size(0)}, kAbsentLogit, own_TE.options());
     return at::cat({own_TE, added_T.unsqueeze(1)}, 1);
   }
   ExpertWeights expert(int64_t layer, int64_t expert) const override {
@@ -59,8 +65,12 @@ class GraftedFamily final : public Family {
   }
   const RouterSpec& router(int64_t layer) const override { return routers_[static_cast<size_t>(layer)]; }
   at::Tensor sinks(int64_t layer) const override { return base_.sinks(layer); }
-  at::Tensor shared_output(int64_t layer, const at::Tensor& x_TD) const override { return base_.shared_output(layer, x_TD); }
-  at::Tensor dense_output(int64_t layer, const at::Tensor& x_TD) const override { return base_.dense_output(layer, x_TD); }
+  at::Tensor shared_output(int64_t layer, const at::Tensor& x_TD) const override {
+    return base_.shared_output(layer, x_TD);
+  }
+  at::Tensor dense_output(int64_t layer, const at::Tensor& x_TD) const override {
+    return base_.dense_output(layer, x_TD);
+  }
   bool ignores(const std::string& name) const override { return base_.ignores(name); }
   std::string input_norm(int64_t layer) const override { return base_.input_norm(layer); }
   std::string ffn_norm(int64_t layer) const override { return base_.ffn_norm(layer); }
@@ -77,8 +87,9 @@ std::string graft_obstacle(const Model& model) {
   const DecoderSpec& spec = model.spec();
   if (spec.moe_layers().empty()) return "the model has no MoE layer";
   if (spec.router.num_groups > 1)
-    return fmt::format("its routers first choose among {} groups of equal size, which one more expert does not divide into",
-                       spec.router.num_groups);
+    return fmt::format(
+        "its routers first choose among {} groups of equal size, which one more expert does not divide into",
+        spec.router.num_groups);
   return "";
 }
 
@@ -90,11 +101,14 @@ std::unique_ptr<Family> graft_onto(const Model& base, const Graft& graft) {
   if (std::find(layers.begin(), layers.end(), graft.layer) == layers.end())
     throw ModelMismatch(fmt::format("no expert can be added to layer {}: it has no experts", graft.layer));
   const ExpertWeights& e = graft.expert;
-  const auto is = [](const at::Tensor& tensor, const std::vector<int64_t>& shape) { return tensor.defined() && tensor.sizes() == shape; };
+  const auto is = [](const at::Tensor& tensor, const std::vector<int64_t>& shape) {
+    return tensor.defined() && tensor.sizes() == shape;
+  };
   const int64_t width = e.gate_ID.defined() ? e.gate_ID.size(0) : 0;
   if (!is(graft.router_row_D, {spec.hidden_size}) || !is(e.gate_ID, {width, spec.hidden_size}) ||
       !is(e.up_ID, {width, spec.hidden_size}) || !is(e.down_DI, {spec.hidden_size, width}) || e.clamped)
-    throw ModelMismatch(fmt::format("a graft needs a router row of {0} numbers, gate and up [I, {0}] and down [{0}, I]", spec.hidden_size));
+    throw ModelMismatch(fmt::format("a graft needs a router row of {0} numbers, gate and up [I, {0}] and down [{0}, I]",
+                                    spec.hidden_size));
   return std::make_unique<GraftedFamily>(base, graft);
 }
 
@@ -102,7 +116,8 @@ std::string graft_hash(const Graft& graft) {
   Sha256 hash;
   hash.add(&graft.layer, sizeof graft.layer);
   const ExpertWeights& e = graft.expert;
-  for (const at::Tensor& tensor : {graft.router_row_D, e.gate_ID, e.up_ID, e.down_DI, e.gate_bias_I, e.up_bias_I, e.down_bias_D}) {
+  for (const at::Tensor& tensor :
+       {graft.router_row_D, e.gate_ID, e.up_ID, e.down_DI, e.gate_bias_I, e.up_bias_I, e.down_bias_D}) {
     const int64_t count = tensor.defined() ? tensor.numel() : -1;
     hash.add(&count, sizeof count);
     if (count < 0) continue;

@@ -59,12 +59,14 @@ TEST_P(GraftGolden, LogitsAreThoseOfACheckpointWithTheExpertAppended) {
   EXPECT_TRUE(near(run(*base, tokens).logits, tensor_of(expected, "logits_before"), 1e-4));
   const Seen seen = run(*grafted, tokens);
   EXPECT_TRUE(near(seen.logits, tensor_of(expected, "logits"), 1e-4));
-  EXPECT_GT(distance(tensor_of(expected, "logits_before"), tensor_of(expected, "logits")), 0.05) << "the expert says nothing";
+  EXPECT_GT(distance(tensor_of(expected, "logits_before"), tensor_of(expected, "logits")), 0.05)
+      << "the expert says nothing";
   const at::Tensor chosen = (seen.routes.at(graft.layer).ids_TK == base->spec().router.num_experts).any(1).to(at::kInt);
   EXPECT_TRUE(at::equal(chosen, tensor_of(expected, "chosen")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, GraftGolden, ::testing::Values("mixtral_gqa", "olmoe_gqa", "qwen2_moe_gqa", "qwen3_moe_gqa"));
+INSTANTIATE_TEST_SUITE_P(Cases, GraftGolden,
+                         ::testing::Values("mixtral_gqa", "olmoe_gqa", "qwen2_moe_gqa", "qwen3_moe_gqa"));
 
 class EveryFamily : public ::testing::TestWithParam<std::string> {};
 
@@ -96,17 +98,20 @@ TEST_P(EveryFamily, AnAbsentExpertIsNeverChosenAndWritesNothing) {
   const CaseFolder folder(golden_case(GetParam()));
   const auto base = Model::open(folder.path(), {});
   const std::vector<int64_t> layers = base->spec().moe_layers();
-  if (!graft_obstacle(*base).empty() || layers.size() < 2) GTEST_SKIP() << "needs two layers in which an expert can be added";
+  if (!graft_obstacle(*base).empty() || layers.size() < 2)
+    GTEST_SKIP() << "needs two layers in which an expert can be added";
   const auto grafted = Model::grafted(*base, some_graft(*base, layers.back()));
   const Seen seen = run(*grafted, kIds);
   const int64_t added = base->spec().router.num_experts;
   EXPECT_TRUE(seen.router_logits.at(layers.front()).select(1, added).eq(kAbsentLogit).all().item<bool>());
   const at::Tensor x = at::randn({3, base->spec().hidden_size});
-  const at::Tensor output = expert_output(x, grafted->family().expert(layers.front(), added), base->execution().backend);
+  const at::Tensor output =
+      expert_output(x, grafted->family().expert(layers.front(), added), base->execution().backend);
   EXPECT_TRUE(output.eq(0).all().item<bool>());
 }
 
-INSTANTIATE_TEST_SUITE_P(First, EveryFamily, ::testing::ValuesIn(first_cases()), [](const auto& one) { return one.param; });
+INSTANTIATE_TEST_SUITE_P(First, EveryFamily, ::testing::ValuesIn(first_cases()),
+                         [](const auto& one) { return one.param; });
 
 TEST(GraftTest, TwoGraftsHaveTwoFingerprints) {
   const CaseFolder folder(golden_case("olmoe_gqa"));
@@ -122,11 +127,13 @@ TEST(GraftTest, RefusesGroupsDenseLayersAndOtherShapesWithTheReason) {
   const CaseFolder groups(golden_case("deepseek_v2_groups_keep_one"));
   const auto grouped = Model::open(groups.path(), {});
   EXPECT_HAS(graft_obstacle(*grouped), "groups of equal size");
-  EXPECT_HAS(message_of<ModelMismatch>([&] { Model::grafted(*grouped, some_graft(*grouped, grouped->spec().moe_layers().back())); }),
+  EXPECT_HAS(message_of<ModelMismatch>(
+                 [&] { Model::grafted(*grouped, some_graft(*grouped, grouped->spec().moe_layers().back())); }),
              "groups of equal size");
   const CaseFolder first_dense(golden_case("deepseek_first_dense"));
   const auto dense = Model::open(first_dense.path(), {});
-  EXPECT_HAS(message_of<ModelMismatch>([&] { Model::grafted(*dense, some_graft(*dense, 0)); }), "layer 0: it has no experts");
+  EXPECT_HAS(message_of<ModelMismatch>([&] { Model::grafted(*dense, some_graft(*dense, 0)); }),
+             "layer 0: it has no experts");
   const CaseFolder folder(golden_case("olmoe_gqa"));
   const auto base = Model::open(folder.path(), {});
   Graft graft = some_graft(*base, 1);

@@ -1,6 +1,6 @@
-// HunYuan-MoE V1 (HunYuanMoEV1ForCausalLM). Attention: half-split rope, then RMSNorm over each head of q and k. Router: float32,
-// softmax over all experts, top k, always divided by their sum. Experts and one ungated shared MLP have the width
-// `intermediate_size`; every layer is MoE. Rope of type dynamic with an `alpha` only enlarges the base.
+// HunYuan-MoE V1 (HunYuanMoEV1ForCausalLM). Attention: half-split rope, then RMSNorm over each head of q and k. Router:
+// float32, softmax over all experts, top k, always divided by their sum. Experts and one ungated shared MLP have the
+// width `intermediate_size`; every layer is MoE. Rope of type dynamic with an `alpha` only enlarges the base.
 #include "fare/models/families.h"
 
 #include <algorithm>
@@ -26,8 +26,9 @@ void read_alpha(const ConfigReader& config, RopeSpec& rope) {
 }
 
 DecoderSpec read_spec(const ConfigReader& config) {
-  DecoderSpec spec = read_common(config, "hunyuan_v1_moe", {.rms_norm_eps = 1e-5, .rope_theta = 10000, .max_positions = 2048,
-                                                       .kv_heads_may_be_absent = true}, true);
+  DecoderSpec spec = read_common(
+      config, "hunyuan_v1_moe",
+      {.rms_norm_eps = 1e-5, .rope_theta = 10000, .max_positions = 2048, .kv_heads_may_be_absent = true}, true);
   read_alpha(config, spec.rope);
   if (config.bool_or("use_cla", false)) throw config.error("use_cla", "true is not supported; accepted: false");
   spec.attention_bias = config.bool_or("attention_bias", false);
@@ -38,7 +39,8 @@ DecoderSpec read_spec(const ConfigReader& config) {
   if (k_of_layer.empty()) throw config.error(k_key, "is missing; it decides the architecture and is not guessed");
   spec.router.top_k = k_of_layer.front();
   if (std::any_of(k_of_layer.begin(), k_of_layer.end(), [&](int64_t k) { return k != spec.router.top_k; }))
-    throw config.error(k_key, "differs between layers, which is not supported; accepted: one number, or a list of equal ones");
+    throw config.error(k_key,
+                       "differs between layers, which is not supported; accepted: one number, or a list of equal ones");
   spec.router.weight_mode = WeightMode::kRenormalised;
   spec.router.has_shared_expert = true;
   spec.is_moe.assign(static_cast<size_t>(spec.num_layers), true);
@@ -68,13 +70,15 @@ class Hunyuan final : public Family {
   Projected project(int64_t layer, const at::Tensor& x_TD, const Rotary& rotary) const override {
     const std::string attention = layer_prefix(layer) + "self_attn.";
     const auto part = [&](const std::string& name, int64_t heads) {
-      return project_linear(x_TD, attention + name, spec_.attention_bias).to(at::kFloat).view({x_TD.size(0), heads, spec_.head_dim});
+      return project_linear(x_TD, attention + name, spec_.attention_bias)
+          .to(at::kFloat)
+          .view({x_TD.size(0), heads, spec_.head_dim});
     };
     const auto turned = [&](const at::Tensor& x_TNd, const std::string& norm) {
       return rms_norm(rotate(x_TNd, rotary), weights_.get_float(attention + norm + ".weight"), spec_.rms_norm_eps);
     };
-    return {turned(part("q_proj", spec_.num_heads), "query_layernorm"), turned(part("k_proj", spec_.num_kv_heads), "key_layernorm"),
-            part("v_proj", spec_.num_kv_heads)};
+    return {turned(part("q_proj", spec_.num_heads), "query_layernorm"),
+            turned(part("k_proj", spec_.num_kv_heads), "key_layernorm"), part("v_proj", spec_.num_kv_heads)};
   }
 
   at::Tensor attention_output(int64_t layer, const at::Tensor& heads_TX) const override {

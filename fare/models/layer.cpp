@@ -1,6 +1,5 @@
 #include "fare/models/layer.h"
 
-
 #include "fare/core/error.h"
 #include "fare/models/device.h"
 #include "fare/models/row_kernels.h"
@@ -22,7 +21,8 @@ void add_tensors(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
     if (other.scalar_type() == at::kFloat)
       kernels::add(from + begin, other.const_data_ptr<float>() + begin, end - begin, to + begin);
     else
-      kernels::add(from + begin, static_cast<const kernels::Bf16*>(other.const_data_ptr()) + begin, end - begin, to + begin);
+      kernels::add(from + begin, static_cast<const kernels::Bf16*>(other.const_data_ptr()) + begin, end - begin,
+                   to + begin);
   });
 }
 
@@ -41,7 +41,8 @@ void add_replaced(const std::vector<Replaced>& replaced, at::Tensor& y_AD) {
     last = one.row;
     for (int64_t d = 0; d < width; ++d) sum_D[d] += one.weight * one.output_D[d];
   }
-  y_AD.index_add_(0, at::tensor(at::ArrayRef<int64_t>(rows)).to(y_AD.device()), sums_RD.to(y_AD.device(), y_AD.scalar_type()));
+  y_AD.index_add_(0, at::tensor(at::ArrayRef<int64_t>(rows)).to(y_AD.device()),
+                  sums_RD.to(y_AD.device(), y_AD.scalar_type()));
 }
 
 at::Tensor norm(const Model& model, const std::string& name, const at::Tensor& h_AD) {
@@ -57,7 +58,8 @@ AttentionShape attention_shape(const Model& model, int64_t layer) {
 }
 
 at::Tensor after_attention(const Model& model, int64_t layer, const at::Tensor& h_AD, const Rotary& rotary,
-                           const std::vector<Segment>& segments, std::span<const SegmentQueries> queries, const JoinKeys& join) {
+                           const std::vector<Segment>& segments, std::span<const SegmentQueries> queries,
+                           const JoinKeys& join) {
   const Family& family = model.family();
   const at::Device device = model.device(layer);
   const at::Tensor h_here = h_AD.to(device);
@@ -77,7 +79,8 @@ at::Tensor raw_logits(const Model& model, int64_t layer, const at::Tensor& x_AD)
   const at::Tensor logits_AE = model.family().router_logits(layer, x_AD.to(model.device(layer))).cpu().contiguous();
   // Every later layer depends on them.
   if (!kernels::all_finite(logits_AE.const_data_ptr<float>(), logits_AE.numel()))
-    throw NumericError("layer " + std::to_string(layer) + ": the router logits hold a NaN or Inf; the weights or an "
+    throw NumericError("layer " + std::to_string(layer) +
+                       ": the router logits hold a NaN or Inf; the weights or an "
                        "earlier layer's output are out of range for this working type");
   return logits_AE;
 }
@@ -85,8 +88,9 @@ at::Tensor raw_logits(const Model& model, int64_t layer, const at::Tensor& x_AD)
 void add_experts(const Model& model, int64_t layer, const at::Tensor& x_AD, const Decision& decision, at::Tensor& h_AD,
                  const Tap& tap) {
   const Family& family = model.family();
-  at::Tensor routed = routed_output(x_AD, decision.after, model.spec().router.num_experts,
-                                          [&](int64_t e) { return family.expert(layer, e); }, model.execution().backend);
+  at::Tensor routed = routed_output(
+      x_AD, decision.after, model.spec().router.num_experts, [&](int64_t e) { return family.expert(layer, e); },
+      model.execution().backend);
   add_replaced(decision.replaced, routed);
   if (tap) tap(Site::kRoutedOutput, layer, routed.cpu());
   add_into(h_AD, routed);

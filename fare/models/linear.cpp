@@ -15,20 +15,20 @@ using PointwiseSchema = at::Tensor(const at::Tensor&, const at::Tensor&, const s
 
 // oneDNN's inner product is registered as an operator but has no C++ header.
 at::Tensor onednn_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("mkldnn::_linear_pointwise", "")
-                             .typed<PointwiseSchema>();
+  static const auto op =
+      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<PointwiseSchema>();
   const std::optional<at::Tensor> maybe_bias = bias.defined() ? std::optional(bias) : std::nullopt;
   return op.call(x, weight, maybe_bias, "none", c10::List<std::optional<at::Scalar>>(), "");
 }
 
-// oneDNN prepares each product anew for a number of rows that it has not seen, up to a millisecond. For weights of fewer elements than
-// this (256 x 256) that takes longer than the product.
+// oneDNN prepares each product anew for a number of rows that it has not seen, up to a millisecond. For weights of
+// fewer elements than this (256 x 256) that takes longer than the product.
 constexpr int64_t kNarrowElements = 1 << 16;
 constexpr int64_t kMostRows = 256;
 
-// The rows in blocks of few sizes, which are all prepared soon: powers of two, and 3 where a single row would be left (one row alone
-// takes another path, whose sums differ in the last bit). 128 x 80 weights, 20 to 500 rows: 121 microseconds, 313 in one piece.
+// The rows in blocks of few sizes, which are all prepared soon: powers of two, and 3 where a single row would be left
+// (one row alone takes another path, whose sums differ in the last bit). 128 x 80 weights, 20 to 500 rows: 121
+// microseconds, 313 in one piece.
 at::Tensor in_blocks(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const int64_t num_rows = x.size(0);
   const auto block = [](int64_t left) {

@@ -15,7 +15,9 @@ struct Tensors {
     const SafetensorsFile file(golden_folder() / "weights" / weights / "model.safetensors");
     for (const TensorInfo& info : file.tensors()) {
       const TensorView view = file.tensor(info.name);
-      const at::ScalarType type = view.dtype == Dtype::kF32 ? at::kFloat : view.dtype == Dtype::kF16 ? at::kHalf : at::kBFloat16;
+      const at::ScalarType type = view.dtype == Dtype::kF32   ? at::kFloat
+                                  : view.dtype == Dtype::kF16 ? at::kHalf
+                                                              : at::kBFloat16;
       at::Tensor copy = at::empty(view.shape, type);
       std::memcpy(copy.mutable_data_ptr(), view.data, view.num_bytes);
       copy = copy.to(at::kFloat);
@@ -127,8 +129,8 @@ TEST(Loader, SettingsThatWouldChangeTheNumbersAreRefusedByTheirKey) {
   EXPECT_HAS(config_refusal("olmoe_mha", {{"rope_scaling", {{"type", "mrope"}}}}), "mrope");
   EXPECT_HAS(config_refusal("mixtral_gqa", {{"num_experts", 5}}), "num_experts");  // contradicts num_local_experts
   EXPECT_HAS(config_refusal("mixtral_gqa", {{"sliding_window", 0}}), "sliding_window");
-  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-                          "intermediate_size", "num_local_experts", "num_experts_per_tok"})
+  for (const char* key : {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+                          "num_key_value_heads", "intermediate_size", "num_local_experts", "num_experts_per_tok"})
     EXPECT_HAS(config_refusal("mixtral_gqa", Json::object(), {key}), key);
 }
 

@@ -1,5 +1,6 @@
-// Mixtral (MixtralForCausalLM). Attention: no bias, no q/k norm, half-split rope, optional sliding window on every layer.
-// Router: softmax over all experts in float32, top k, always divided by their sum. Experts: w1 gate, w3 up, w2 down.
+// Mixtral (MixtralForCausalLM). Attention: no bias, no q/k norm, half-split rope, optional sliding window on every
+// layer. Router: softmax over all experts in float32, top k, always divided by their sum. Experts: w1 gate, w3 up, w2
+// down.
 #include "fare/models/families.h"
 
 #include "fare/models/common_config.h"
@@ -9,7 +10,8 @@ namespace fare {
 namespace {
 
 DecoderSpec read_spec(const ConfigReader& config) {
-  DecoderSpec spec = read_common(config, "mixtral", {.rms_norm_eps = 1e-5, .rope_theta = 1e6, .max_positions = 131072}, true);
+  DecoderSpec spec =
+      read_common(config, "mixtral", {.rms_norm_eps = 1e-5, .rope_theta = 1e6, .max_positions = 131072}, true);
   spec.sliding_window = config.optional_int("sliding_window", {}, kPositive);
   spec.expert_width = config.required_int("intermediate_size");
   spec.router.num_experts = config.required_int({"num_local_experts", "num_experts"});

@@ -34,14 +34,15 @@ std::unique_ptr<Model> Model::open(const std::filesystem::path& folder, Executio
   if (two_heads) expected.push_back({kHead, {spec.vocab_size, spec.hidden_size}});
   model->weights_->check(expected, [&](const std::string& name) { return model->family_->ignores(name); });
 
-  model->weights_->place([devices = execution.devices, layers = spec.num_layers](int64_t layer) {
-    return device_of_layer(devices, layer, layers);
-  }, execution.devices.back());
+  model->weights_->place([devices = execution.devices,
+                          layers = spec.num_layers](int64_t layer) { return device_of_layer(devices, layer, layers); },
+                         execution.devices.back());
 
   model->head_name_ = spec.tied_head ? kEmbedding : kHead;
   if (two_heads && execution.head == Execution::Head::kStored) model->head_name_ = kHead;
   if (two_heads && execution.head == Execution::Head::kAsk && !same_values(*checkpoint, kHead, kEmbedding))
-    throw ModelMismatch(folder.string() + ": config.json says tie_word_embeddings true, but the stored lm_head.weight "
+    throw ModelMismatch(folder.string() +
+                        ": config.json says tie_word_embeddings true, but the stored lm_head.weight "
                         "differs from model.embed_tokens.weight; choose with --head stored (the stored head) or --head "
                         "tied (the embedding)");
   return model;
@@ -84,7 +85,8 @@ at::Tensor Model::head(const at::Tensor& h_RD) const {
 }
 
 at::Tensor Model::final_norm(const at::Tensor& h_RD) const {
-  return rms_norm(h_RD.to(execution_.devices.back()), weights_->get_float("model.norm.weight"), spec().rms_norm_eps, execution_.dtype);
+  return rms_norm(h_RD.to(execution_.devices.back()), weights_->get_float("model.norm.weight"), spec().rms_norm_eps,
+                  execution_.dtype);
 }
 
 at::Tensor Model::head_part(const at::Tensor& normed_RD, int64_t first, int64_t count) const {

@@ -17,11 +17,12 @@ namespace fare {
 struct Execution {
   at::ScalarType dtype = at::kFloat;  // working type: at::kFloat or at::kBFloat16
   MatmulBackend backend = MatmulBackend::kOneDnn;
-  // For a checkpoint that says its head is tied to the embedding and yet stores another one (published readers disagree):
-  // kAsk refuses it, the others choose.
+  // For a checkpoint that says its head is tied to the embedding and yet stores another one (published readers
+  // disagree): kAsk refuses it, the others choose.
   enum class Head { kAsk, kStored, kTied };
   Head head = Head::kAsk;
-  bool correction_bias = true;  // false leaves out what a router adds to its scores for selection, as some readers of ERNIE do
+  bool correction_bias =
+      true;  // false leaves out what a router adds to its scores for selection, as some readers of ERNIE do
   bool scale_factor = true;  // false leaves DecoderSpec::attention_scale_factor out, as older readers do
   Devices devices = {at::kCPU};
 };
@@ -32,14 +33,16 @@ class Model {
  public:
   // Opens a checkpoint folder. Throws FormatError, ModelMismatch (unknown family, tensors that do not fit), IoError.
   static std::unique_ptr<Model> open(const std::filesystem::path& folder, Execution execution);
-  // `base` with one expert more (graft.h). Nothing is copied: weights are shared, and `base` must outlive the result. Its
-  // routed() has a fingerprint of its own. Throws ModelMismatch where no expert can be added.
+  // `base` with one expert more (graft.h). Nothing is copied: weights are shared, and `base` must outlive the result.
+  // Its routed() has a fingerprint of its own. Throws ModelMismatch where no expert can be added.
   static std::unique_ptr<Model> grafted(const Model& base, const Graft& graft);
 
   const DecoderSpec& spec() const { return family_->spec(); }
   const Family& family() const { return *family_; }
   // How a layer's router decides.
-  const RouterSpec& router(int64_t layer) const { return execution_.correction_bias ? family_->router(layer) : spec().router; }
+  const RouterSpec& router(int64_t layer) const {
+    return execution_.correction_bias ? family_->router(layer) : spec().router;
+  }
   const Weights& weights() const { return *weights_; }
   const Checkpoint& checkpoint() const { return weights_->checkpoint(); }
   const Execution& execution() const { return execution_; }

@@ -36,8 +36,8 @@ ModelSize model_size(const Family& family, const Weights& weights) {
     }
   }
   if (routed > 0) size.active_parameters += routed / spec.router.num_experts * spec.router.top_k;
-  size.cache_bytes_per_token = spec.num_layers * spec.num_kv_heads * (spec.head_dim + spec.value_dim) *
-                               static_cast<int64_t>(sizeof(float));
+  size.cache_bytes_per_token =
+      spec.num_layers * spec.num_kv_heads * (spec.head_dim + spec.value_dim) * static_cast<int64_t>(sizeof(float));
   return size;
 }
 

@@ -10,11 +10,11 @@
 namespace fare {
 
 struct ModelSize {
-  // Sum over the expected tensors, those that may be absent included unless the checkpoint lacks them; a tied head counts once. Two 4-bit values to a byte in blocks of quantised experts; their
-  // scales are no parameters.
+  // Sum over the expected tensors, those that may be absent included unless the checkpoint lacks them; a tied head
+  // counts once. Two 4-bit values to a byte in blocks of quantised experts; their scales are no parameters.
   int64_t parameters = 0;
-  // Of them those that one token meets: one row of the embedding, the whole head (a tied head instead of the row), every
-  // attention, norm, router, dense and shared-expert weight, and top-k of the routed experts of each layer.
+  // Of them those that one token meets: one row of the embedding, the whole head (a tied head instead of the row),
+  // every attention, norm, router, dense and shared-expert weight, and top-k of the routed experts of each layer.
   int64_t active_parameters = 0;
   // Bytes of keys and values that FARE keeps for one token in generation: float32, all layers. Latent attention is kept
   // expanded, a key and a value for each head.

@@ -19,8 +19,14 @@ ModelSize size_of(const Json& config) {
 }
 
 Json olmoe(int64_t layers) {
-  return {{"architectures", {"OlmoeForCausalLM"}}, {"vocab_size", 100}, {"hidden_size", 16}, {"intermediate_size", 8},
-          {"num_hidden_layers", layers}, {"num_attention_heads", 4}, {"num_key_value_heads", 2}, {"num_experts", 6},
+  return {{"architectures", {"OlmoeForCausalLM"}},
+          {"vocab_size", 100},
+          {"hidden_size", 16},
+          {"intermediate_size", 8},
+          {"num_hidden_layers", layers},
+          {"num_attention_heads", 4},
+          {"num_key_value_heads", 2},
+          {"num_experts", 6},
           {"num_experts_per_tok", 2}};
 }
 

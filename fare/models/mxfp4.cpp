@@ -1,6 +1,5 @@
 #include "fare/models/mxfp4.h"
 
-
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -13,8 +12,8 @@ namespace {
 
 constexpr int64_t kBlockBytes = 16, kBlockValues = 32;
 constexpr float kNumbers[16] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
-constexpr int kBias = 127;      // of the scale
-constexpr int kNoNumber = 255;  // as a scale
+constexpr int kBias = 127;         // of the scale
+constexpr int kNoNumber = 255;     // as a scale
 constexpr int kMayOverflow = 253;  // 4 * 2^(253 - 127) is the first value beyond float32
 
 [[noreturn]] void refuse(const TensorView& tensor, const std::string& place, const std::string& what) {
@@ -42,24 +41,23 @@ void decode_blocks(const TensorView& blocks, const TensorView& scales, int64_t f
     if (power >= kMayOverflow)
       for (int64_t i = 0; i < kBlockValues; ++i)
         if (std::isinf(static_cast<float>(to[i])))
-          refuse(blocks, where(b), "value " + std::to_string(i) + " of the block, times 2^" + std::to_string(power - kBias) +
-                                       ", is beyond float32");
+          refuse(blocks, where(b),
+                 "value " + std::to_string(i) + " of the block, times 2^" + std::to_string(power - kBias) +
+                     ", is beyond float32");
   }
 }
 
 }  // namespace
 
 at::Tensor decode_mxfp4(const TensorView& blocks, const TensorView& scales, int64_t index, at::ScalarType type) {
-  FARE_CHECK(blocks.dtype == Dtype::kU8 && scales.dtype == Dtype::kU8 && blocks.shape.size() == 4 && scales.shape.size() == 3 &&
-                 blocks.shape[3] == kBlockBytes && index >= 0 && index < blocks.shape[0] &&
+  FARE_CHECK(blocks.dtype == Dtype::kU8 && scales.dtype == Dtype::kU8 && blocks.shape.size() == 4 &&
+                 scales.shape.size() == 3 && blocks.shape[3] == kBlockBytes && index >= 0 && index < blocks.shape[0] &&
                  std::equal(scales.shape.begin(), scales.shape.end(), blocks.shape.begin()),
              blocks.name + " " + shape_text(blocks.shape) + ", " + scales.name + " " + shape_text(scales.shape));
   FARE_CHECK(type == at::kFloat || type == at::kBFloat16, "MXFP4 is decoded to float32 or bfloat16");
   const int64_t rows = blocks.shape[1], groups = blocks.shape[2];
   at::Tensor out = at::empty({rows, groups * kBlockValues}, type);
-  const auto where = [&](int64_t block) {
-    return shape_text({index, block / groups, block % groups});
-  };
+  const auto where = [&](int64_t block) { return shape_text({index, block / groups, block % groups}); };
   parallel_rows(0, rows * groups, 4096, [&](int64_t begin, int64_t end) {
     const int64_t first = index * rows * groups;
     if (type == at::kFloat) decode_blocks(blocks, scales, first, begin, end, out.mutable_data_ptr<float>(), where);

@@ -18,13 +18,18 @@ struct Packed {
   std::vector<int64_t> shape;
 
   Packed(int64_t matrices, int64_t rows, int64_t groups)
-      : bytes(static_cast<size_t>(matrices * rows * groups * 16)), powers(static_cast<size_t>(matrices * rows * groups), 127),
+      : bytes(static_cast<size_t>(matrices * rows * groups * 16)),
+        powers(static_cast<size_t>(matrices * rows * groups), 127),
         shape{matrices, rows, groups} {}
 
   at::Tensor decode(int64_t index, at::ScalarType type = at::kFloat) const {
-    const TensorView blocks{"w_blocks", Dtype::kU8, {shape[0], shape[1], shape[2], 16},
-                            reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()};
-    const TensorView scales{"w_scales", Dtype::kU8, shape, reinterpret_cast<const std::byte*>(powers.data()), powers.size()};
+    const TensorView blocks{"w_blocks",
+                            Dtype::kU8,
+                            {shape[0], shape[1], shape[2], 16},
+                            reinterpret_cast<const std::byte*>(bytes.data()),
+                            bytes.size()};
+    const TensorView scales{"w_scales", Dtype::kU8, shape, reinterpret_cast<const std::byte*>(powers.data()),
+                            powers.size()};
     return decode_mxfp4(blocks, scales, index, type);
   }
 };
@@ -50,7 +55,8 @@ TEST(Mxfp4, BytesOfThePublishedExampleDecodeLowHalfFirst) {
       ASSERT_EQ(decoded.scalar_type(), type);
       ASSERT_EQ(decoded.sizes(), (std::vector<int64_t>{1, 32}));
       for (int64_t i = 0; i < 32; ++i) {
-        const float value = decoded[0][i].item<float>(), want = i < 8 ? expected[static_cast<size_t>(i)] * factor : 0.0f;
+        const float value = decoded[0][i].item<float>(),
+                    want = i < 8 ? expected[static_cast<size_t>(i)] * factor : 0.0f;
         EXPECT_EQ(value, want) << "value " << i << ", scale " << power;
         EXPECT_EQ(std::signbit(value), std::signbit(want)) << "value " << i << ", scale " << power;
       }
@@ -76,7 +82,8 @@ TEST(Mxfp4, EveryNumberTimesEveryScaleIsExactInBothTypes) {
 
 TEST(Mxfp4, BlocksFollowTheInputAxisAndMatricesTheFirst) {
   Packed packed(3, 2, 2);
-  for (size_t i = 0; i < packed.bytes.size(); ++i) packed.bytes[i] = static_cast<uint8_t>(i / 16 % 8 * 0x11);  // a block each
+  for (size_t i = 0; i < packed.bytes.size(); ++i)
+    packed.bytes[i] = static_cast<uint8_t>(i / 16 % 8 * 0x11);  // a block each
   for (size_t i = 0; i < packed.powers.size(); ++i) packed.powers[i] = static_cast<uint8_t>(127 + i / 4);
   const float numbers[8] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
   for (int64_t e = 0; e < 3; ++e) {
@@ -84,7 +91,8 @@ TEST(Mxfp4, BlocksFollowTheInputAxisAndMatricesTheFirst) {
     ASSERT_EQ(decoded.sizes(), (std::vector<int64_t>{2, 64}));
     for (int64_t r = 0; r < 2; ++r)
       for (int64_t i = 0; i < 64; ++i)
-        EXPECT_EQ(decoded[r][i].item<float>(), numbers[(e * 4 + r * 2 + i / 32) % 8] * std::ldexp(1.0f, static_cast<int>(e)));
+        EXPECT_EQ(decoded[r][i].item<float>(),
+                  numbers[(e * 4 + r * 2 + i / 32) % 8] * std::ldexp(1.0f, static_cast<int>(e)));
   }
 }
 

@@ -10,8 +10,9 @@ namespace fare {
 namespace {
 
 DecoderSpec read_spec(const ConfigReader& config) {
-  DecoderSpec spec = read_common(config, "olmoe", {.rms_norm_eps = 1e-5, .rope_theta = 10000, .max_positions = 4096,
-                                              .kv_heads_may_be_absent = true}, false);
+  DecoderSpec spec = read_common(
+      config, "olmoe",
+      {.rms_norm_eps = 1e-5, .rope_theta = 10000, .max_positions = 4096, .kv_heads_may_be_absent = true}, false);
   spec.attention_bias = config.bool_or("attention_bias", false);
   spec.clip_qkv = config.optional_number("clip_qkv");
   if (spec.clip_qkv && !(*spec.clip_qkv > 0)) throw config.error("clip_qkv", "must be a positive number or null");

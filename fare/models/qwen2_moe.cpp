@@ -1,5 +1,5 @@
-// Qwen1.5-MoE and Qwen2-MoE (Qwen2MoeForCausalLM). Attention: biases on q, k and v (qkv_bias, true when absent), never on o;
-// half-split rope; full attention. One shared expert, scaled per token by sigmoid(x . shared_expert_gate).
+// Qwen1.5-MoE and Qwen2-MoE (Qwen2MoeForCausalLM). Attention: biases on q, k and v (qkv_bias, true when absent), never
+// on o; half-split rope; full attention. One shared expert, scaled per token by sigmoid(x . shared_expert_gate).
 #include "fare/models/common_config.h"
 #include "fare/models/families.h"
 #include "fare/models/gated_mlp.h"
@@ -18,7 +18,8 @@ struct Settings {
 // Releases of the reference read use_sliding_window in different ways; no published checkpoint uses it.
 void refuse_windows(const ConfigReader& config) {
   if (config.bool_or("use_sliding_window", false))
-    throw config.error("use_sliding_window", "true has had several meanings and is not supported; accepted: false or absent");
+    throw config.error("use_sliding_window",
+                       "true has had several meanings and is not supported; accepted: false or absent");
   if (const auto types = config.optional_strings("layer_types"))
     for (const std::string& type : *types)
       if (type != "full_attention")
@@ -28,12 +29,14 @@ void refuse_windows(const ConfigReader& config) {
 
 Settings read_settings(const ConfigReader& config) {
   Settings settings;
-  settings.spec = read_common(config, "qwen2_moe", {.rms_norm_eps = 1e-6, .rope_theta = 10000, .max_positions = 32768}, true);
+  settings.spec =
+      read_common(config, "qwen2_moe", {.rms_norm_eps = 1e-6, .rope_theta = 10000, .max_positions = 32768}, true);
   refuse_windows(config);
   settings.qkv_bias = config.bool_or("qkv_bias", true);
   settings.dense_width = read_qwen_moe(config, "num_experts", settings.spec);
   settings.spec.router.has_shared_expert = !settings.spec.moe_layers().empty();
-  if (settings.spec.router.has_shared_expert) settings.shared_width = config.required_int("shared_expert_intermediate_size");
+  if (settings.spec.router.has_shared_expert)
+    settings.shared_width = config.required_int("shared_expert_intermediate_size");
   return settings;
 }
 
@@ -67,10 +70,12 @@ class Qwen2Moe final : public QwenMoe {
   std::vector<TensorSlot> own_tensors(int64_t layer) const override {
     std::vector<TensorSlot> slots;
     if (qkv_bias_)
-      for (const auto& [name, heads] : {std::pair{"q_proj", spec_.num_heads}, {"k_proj", spec_.num_kv_heads}, {"v_proj", spec_.num_kv_heads}})
+      for (const auto& [name, heads] :
+           {std::pair{"q_proj", spec_.num_heads}, {"k_proj", spec_.num_kv_heads}, {"v_proj", spec_.num_kv_heads}})
         slots.push_back({layer_prefix(layer) + "self_attn." + name + ".bias", {heads * spec_.head_dim}});
     if (!spec_.is_moe[static_cast<size_t>(layer)]) return slots;
-    for (auto& slot : gated_mlp_slots(mlp(layer) + "shared_expert.", shared_width_, spec_.hidden_size)) slots.push_back(std::move(slot));
+    for (auto& slot : gated_mlp_slots(mlp(layer) + "shared_expert.", shared_width_, spec_.hidden_size))
+      slots.push_back(std::move(slot));
     slots.push_back({mlp(layer) + "shared_expert_gate.weight", {1, spec_.hidden_size}});
     return slots;
   }

@@ -1,5 +1,6 @@
-// Qwen3-MoE (Qwen3MoeForCausalLM). Attention: project (all four with biases iff attention_bias), RMSNorm of every head of q
-// and k with one weight [d], half-split rope; a sliding window on all layers iff use_sliding_window. No shared expert.
+// Qwen3-MoE (Qwen3MoeForCausalLM). Attention: project (all four with biases iff attention_bias), RMSNorm of every head
+// of q and k with one weight [d], half-split rope; a sliding window on all layers iff use_sliding_window. No shared
+// expert.
 #include "fare/models/common_config.h"
 #include "fare/models/families.h"
 #include "fare/models/qwen_moe.h"
@@ -39,9 +40,11 @@ class Qwen3Moe final : public QwenMoe {
 }  // namespace
 
 std::unique_ptr<Family> make_qwen3_moe(const ConfigReader& config, const Weights& weights, MatmulBackend backend) {
-  DecoderSpec spec = read_common(config, "qwen3_moe", {.rms_norm_eps = 1e-6, .rope_theta = 10000, .max_positions = 32768}, true);
+  DecoderSpec spec =
+      read_common(config, "qwen3_moe", {.rms_norm_eps = 1e-6, .rope_theta = 10000, .max_positions = 32768}, true);
   spec.attention_bias = config.bool_or("attention_bias", false);
-  if (config.bool_or("use_sliding_window", false)) spec.sliding_window = config.optional_int("sliding_window", 4096, kPositive);
+  if (config.bool_or("use_sliding_window", false))
+    spec.sliding_window = config.optional_int("sliding_window", 4096, kPositive);
   config.ignore({"sliding_window", "max_window_layers"});
   const int64_t dense_width = read_qwen_moe(config, {"num_experts", "num_local_experts"}, spec);
   return std::make_unique<Qwen3Moe>(std::move(spec), dense_width, weights, backend);

@@ -12,7 +12,8 @@ int64_t read_qwen_moe(const ConfigReader& config, const ConfigKey& experts_key, 
   const int64_t step = config.int_or("decoder_sparse_step", 1, kPositive);
   const std::vector<int64_t> dense = config.optional_ints("mlp_only_layers").value_or(std::vector<int64_t>());
   for (int64_t l = 0; l < spec.num_layers; ++l)
-    spec.is_moe.push_back(num_experts > 0 && (l + 1) % step == 0 && std::find(dense.begin(), dense.end(), l) == dense.end());
+    spec.is_moe.push_back(num_experts > 0 && (l + 1) % step == 0 &&
+                          std::find(dense.begin(), dense.end(), l) == dense.end());
 
   const auto num_moe = std::count(spec.is_moe.begin(), spec.is_moe.end(), true);
   if (num_moe > 0) {

@@ -1,5 +1,5 @@
-// The feed-forward half of a block, which Qwen2-MoE and Qwen3-MoE share: a gated MLP in dense layers, routed experts in the
-// others. Router: softmax over all experts in float32, top k, divided by their sum iff norm_topk_prob.
+// The feed-forward half of a block, which Qwen2-MoE and Qwen3-MoE share: a gated MLP in dense layers, routed experts in
+// the others. Router: softmax over all experts in float32, top k, divided by their sum iff norm_topk_prob.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,9 @@
 
 namespace fare {
 
-// Fills spec.is_moe, spec.expert_width and spec.router. Layer i is MoE iff it is not in mlp_only_layers, there are experts
-// (0 makes a dense model) and i + 1 is a multiple of decoder_sparse_step. Returns the width of the dense layers' MLP, 0 when
-// every layer is MoE.
+// Fills spec.is_moe, spec.expert_width and spec.router. Layer i is MoE iff it is not in mlp_only_layers, there are
+// experts (0 makes a dense model) and i + 1 is a multiple of decoder_sparse_step. Returns the width of the dense
+// layers' MLP, 0 when every layer is MoE.
 int64_t read_qwen_moe(const ConfigReader& config, const ConfigKey& experts_key, DecoderSpec& spec);
 
 class QwenMoe : public Family {

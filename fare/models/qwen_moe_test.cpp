@@ -10,7 +10,8 @@ namespace {
 using namespace testing;
 
 // The spec that a config.json alone gives; weights are not looked at.
-DecoderSpec spec_of(const std::string& name, const Json& changes = Json::object(), const std::vector<std::string>& remove = {}) {
+DecoderSpec spec_of(const std::string& name, const Json& changes = Json::object(),
+                    const std::vector<std::string>& remove = {}) {
   const CaseFolder folder(golden_case(name), changes, remove);
   const std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::open(folder.path());
   const Weights weights(checkpoint, at::kFloat);
@@ -39,8 +40,9 @@ TEST(QwenMoe, DenseLayersFollowStepAndList) {
 }
 
 TEST(QwenMoe, AbsentKeysHaveTheDefaultsOfTheClass) {
-  const DecoderSpec two = spec_of("qwen2_moe_gqa", Json::object(), {"rms_norm_eps", "rope_theta", "norm_topk_prob", "tie_word_embeddings",
-                                                                    "max_position_embeddings", "decoder_sparse_step", "hidden_act"});
+  const DecoderSpec two = spec_of("qwen2_moe_gqa", Json::object(),
+                                  {"rms_norm_eps", "rope_theta", "norm_topk_prob", "tie_word_embeddings",
+                                   "max_position_embeddings", "decoder_sparse_step", "hidden_act"});
   EXPECT_EQ(two.rms_norm_eps, 1e-6);
   EXPECT_EQ(two.rope.theta, 10000);
   EXPECT_EQ(two.max_positions, 32768);
@@ -48,7 +50,8 @@ TEST(QwenMoe, AbsentKeysHaveTheDefaultsOfTheClass) {
   EXPECT_FALSE(two.tied_head);
   EXPECT_FALSE(two.sliding_window);
   EXPECT_TRUE(two.router.has_shared_expert);
-  const DecoderSpec three = spec_of("qwen3_moe_gqa", Json::object(), {"rms_norm_eps", "norm_topk_prob", "head_dim", "attention_bias"});
+  const DecoderSpec three =
+      spec_of("qwen3_moe_gqa", Json::object(), {"rms_norm_eps", "norm_topk_prob", "head_dim", "attention_bias"});
   EXPECT_EQ(three.rms_norm_eps, 1e-6);
   EXPECT_EQ(three.router.weight_mode, WeightMode::kRaw);
   EXPECT_EQ(three.head_dim, 8);
@@ -58,7 +61,9 @@ TEST(QwenMoe, AbsentKeysHaveTheDefaultsOfTheClass) {
 
 TEST(QwenMoe, AModelWithoutMoeLayersNeedsNoExpertSettings) {
   for (const char* name : {"qwen2_moe_gqa", "qwen3_moe_gqa"}) {
-    const DecoderSpec spec = spec_of(name, {{"num_experts", 0}}, {"num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size"});
+    const DecoderSpec spec =
+        spec_of(name, {{"num_experts", 0}},
+                {"num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size"});
     EXPECT_TRUE(spec.moe_layers().empty());
     EXPECT_FALSE(spec.router.has_shared_expert);
   }
@@ -84,11 +89,13 @@ TEST(QwenMoe, Qwen2WindowsAreRefusedByTheirKey) {
 }
 
 TEST(QwenMoe, WhatDecidesTheArchitectureIsNotGuessed) {
-  for (const char* key : {"num_experts", "num_experts_per_tok", "moe_intermediate_size", "num_key_value_heads", "hidden_size"}) {
+  for (const char* key :
+       {"num_experts", "num_experts_per_tok", "moe_intermediate_size", "num_key_value_heads", "hidden_size"}) {
     EXPECT_HAS(refusal("qwen2_moe_gqa", Json::object(), {key}), key);
     EXPECT_HAS(refusal("qwen3_moe_gqa", Json::object(), {key}), key);
   }
-  EXPECT_HAS(refusal("qwen2_moe_gqa", Json::object(), {"shared_expert_intermediate_size"}), "shared_expert_intermediate_size");
+  EXPECT_HAS(refusal("qwen2_moe_gqa", Json::object(), {"shared_expert_intermediate_size"}),
+             "shared_expert_intermediate_size");
   // The width of dense layers, where there are some.
   EXPECT_NO_THROW(spec_of("qwen2_moe_gqa", Json::object(), {"intermediate_size"}));
   EXPECT_HAS(refusal("qwen2_moe_gqa", {{"mlp_only_layers", {0}}}, {"intermediate_size"}), "intermediate_size");

@@ -1,5 +1,5 @@
-// A checkpoint of the real size and layout of OLMoE-1B-7B whose files are holes: opening must not depend on the size of the
-// weights, and what is read from behind 4 GiB must be what was written there.
+// A checkpoint of the real size and layout of OLMoE-1B-7B whose files are holes: opening must not depend on the size of
+// the weights, and what is read from behind 4 GiB must be what was written there.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,8 +29,9 @@ int64_t resident_file_bytes() {
   return 0;
 }
 
-// Writes every tensor of `config` in BF16 into shards of at most `shard_bytes`, last names first, as holes; `ones` names
-// runs of values that are 1: tensor -> first element and count. False, with `why`, where the system has no sparse files.
+// Writes every tensor of `config` in BF16 into shards of at most `shard_bytes`, last names first, as holes; `ones`
+// names runs of values that are 1: tensor -> first element and count. False, with `why`, where the system has no sparse
+// files.
 bool write_holes(const std::filesystem::path& folder, const Json& config, int64_t shard_bytes,
                  const std::map<std::string, std::pair<int64_t, int64_t>>& ones, std::string& why) {
   write_text(folder / "config.json", config.dump(1));
@@ -50,7 +51,8 @@ bool write_holes(const std::filesystem::path& folder, const Json& config, int64_
       int64_t bytes = 2;
       for (const int64_t n : slots[next].shape) bytes *= n;
       if (end > 0 && end + bytes > shard_bytes) break;
-      header[slots[next].name] = {{"dtype", "BF16"}, {"shape", slots[next].shape}, {"data_offsets", {end, end + bytes}}};
+      header[slots[next].name] = {
+          {"dtype", "BF16"}, {"shape", slots[next].shape}, {"data_offsets", {end, end + bytes}}};
       weight_map[slots[next].name] = name;
       if (const auto run = ones.find(slots[next].name); run != ones.end()) runs.push_back({end, run->second});
       end += bytes;
@@ -70,14 +72,15 @@ bool write_holes(const std::filesystem::path& folder, const Json& config, int64_
       EXPECT_EQ(::pwrite(fd, values.data(), values.size() * 2, begin + tensor + 2 * run.first), run.second * 2);
     }
     ::close(fd);
-    struct stat info{};
+    struct stat info {};
     ::stat(path.c_str(), &info);
     if (info.st_blocks * 512 > end / 10 + (1 << 20)) {
       why = "this file system stores holes";
       return false;
     }
   }
-  write_text(folder / "model.safetensors.index.json", Json{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}}.dump());
+  write_text(folder / "model.safetensors.index.json",
+             Json{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}}.dump());
   return true;
 }
 
@@ -103,17 +106,18 @@ TEST(RealSize, OlmoeOpensWithoutReadingWeightsAndItsFirstLayerRuns) {
   const TestFolder large_folder, small_folder;
   std::string why;
   // The router prefers expert 37 for token 7; nothing else has a value.
-  const std::map<std::string, std::pair<int64_t, int64_t>> ones = {{"model.embed_tokens.weight", {7 * 2048, 2048}},
-                                                                   {"model.layers.0.post_attention_layernorm.weight", {0, 2048}},
-                                                                   {"model.layers.0.mlp.gate.weight", {37 * 2048, 2048}}};
+  const std::map<std::string, std::pair<int64_t, int64_t>> ones = {
+      {"model.embed_tokens.weight", {7 * 2048, 2048}},
+      {"model.layers.0.post_attention_layernorm.weight", {0, 2048}},
+      {"model.layers.0.mlp.gate.weight", {37 * 2048, 2048}}};
   if (!write_holes(large_folder.path(), config, 7'000'000'000, ones, why))
     GTEST_SKIP() << "needs a folder for temporary files (TMPDIR) with sparse files of 7 GB: " << why;
   ASSERT_TRUE(write_holes(small_folder.path(), small, 1'000'000, {}, why)) << why;
 
   const Opened tiny = timed_open(small_folder.path()), large = timed_open(large_folder.path());
   std::cout << "opened " << large.model->checkpoint().total_bytes() << " bytes in " << large.seconds << " s, "
-            << tiny.model->checkpoint().total_bytes() << " bytes in " << tiny.seconds << " s; pages read: " << large.file_bytes
-            << " bytes" << std::endl;
+            << tiny.model->checkpoint().total_bytes() << " bytes in " << tiny.seconds
+            << " s; pages read: " << large.file_bytes << " bytes" << std::endl;
   EXPECT_EQ(large.model->checkpoint().total_bytes(), 2 * 6'919'161'856);
   EXPECT_LT(large.file_bytes, 16 << 20);
   EXPECT_LT(large.seconds, 4 * tiny.seconds + 0.25);

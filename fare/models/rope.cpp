@@ -1,6 +1,5 @@
 #include "fare/models/rope.h"
 
-
 #include <cmath>
 #include <map>
 #include <numbers>
@@ -89,31 +88,28 @@ int64_t RopeSpec::length_threshold() const {
 
 RopeFrequencies rope_frequencies(const RopeSpec& spec, int64_t sequence_length) {
   switch (spec.type) {
-    case RopeSpec::Type::kDefault:
-      return {1.0 / powers(spec.theta, spec.dim), 1};
-    case RopeSpec::Type::kLinear:
-      return {1.0 / powers(spec.theta, spec.dim) / spec.factor, 1};
+    case RopeSpec::Type::kDefault: return {1.0 / powers(spec.theta, spec.dim), 1};
+    case RopeSpec::Type::kLinear: return {1.0 / powers(spec.theta, spec.dim) / spec.factor, 1};
     case RopeSpec::Type::kDynamic: {
       const double longest = static_cast<double>(std::max(sequence_length, spec.max_positions));
       const double dim = static_cast<double>(spec.dim);
       if (sequence_length <= spec.max_positions) return {1.0 / powers(spec.theta, spec.dim), 1};
       // In float32, as the reference, whose length is a tensor here.
-      const at::Tensor stretch = at::scalar_tensor(longest, at::kFloat) * spec.factor /
-                                     static_cast<double>(spec.max_positions) - (spec.factor - 1);
+      const at::Tensor stretch =
+          at::scalar_tensor(longest, at::kFloat) * spec.factor / static_cast<double>(spec.max_positions) -
+          (spec.factor - 1);
       const at::Tensor base = at::pow(stretch, dim / (dim - 2)) * spec.theta;
       return {1.0 / at::pow(base, exponents(spec.dim)), 1};
     }
-    case RopeSpec::Type::kYarn:
-      return yarn(spec);
-    case RopeSpec::Type::kLlama3:
-      return {llama3(spec), 1};
-    case RopeSpec::Type::kLongrope:
-      return longrope(spec, sequence_length);
+    case RopeSpec::Type::kYarn: return yarn(spec);
+    case RopeSpec::Type::kLlama3: return {llama3(spec), 1};
+    case RopeSpec::Type::kLongrope: return longrope(spec, sequence_length);
   }
   FARE_CHECK(false, "unknown rope type");
 }
 
-Rotary make_rotary(const RopeSpec& spec, const std::vector<int32_t>& positions_T, const std::vector<int32_t>& length_T) {
+Rotary make_rotary(const RopeSpec& spec, const std::vector<int32_t>& positions_T,
+                   const std::vector<int32_t>& length_T) {
   const int64_t num_rows = static_cast<int64_t>(positions_T.size());
   const at::Tensor positions = at::tensor(at::ArrayRef<int32_t>(positions_T), at::kInt).to(at::kFloat);
   Rotary rotary;

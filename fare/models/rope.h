@@ -15,9 +15,9 @@ struct RopeSpec {
   enum class Type { kDefault, kLinear, kDynamic, kYarn, kLlama3, kLongrope };
   Type type = Type::kDefault;
   double theta = 10000;
-  int64_t dim = 0;                 // d
-  bool interleaved = false;        // pairs (2j, 2j+1) instead of (j, j + d/2)
-  int64_t max_positions = 0;       // Lmax
+  int64_t dim = 0;            // d
+  bool interleaved = false;   // pairs (2j, 2j+1) instead of (j, j + d/2)
+  int64_t max_positions = 0;  // Lmax
   double factor = 1;
   std::optional<int64_t> original_max_positions;  // L0
   double beta_fast = 32, beta_slow = 1;

@@ -13,8 +13,9 @@ RopeSpec::Type type_of(const ConfigReader& config, const std::string& key, const
       {"su", RopeSpec::Type::kLongrope}};
   const auto found = kTypes.find(name);
   if (found == kTypes.end())
-    throw config.error(key, "rope type '" + name + "' is not supported; accepted: default, linear, dynamic, yarn, llama3, "
-                            "longrope");
+    throw config.error(key, "rope type '" + name +
+                                "' is not supported; accepted: default, linear, dynamic, yarn, llama3, "
+                                "longrope");
   return found->second;
 }
 
@@ -31,14 +32,17 @@ void read_scaling(const ConfigReader& config, const ConfigReader& object, const 
   if (object.optional_number("partial_rotary_factor").value_or(1.0) != 1.0)
     throw config.error(key, "partial_rotary_factor other than 1 is not supported");
   for (const char* nested : {"full_attention", "sliding_attention"})
-    if (object.has(nested)) throw config.error(key, std::string("settings per kind of layer ('") + nested + "') are not supported");
+    if (object.has(nested))
+      throw config.error(key, std::string("settings per kind of layer ('") + nested + "') are not supported");
   rope.original_max_positions = object.optional_int("original_max_position_embeddings", {}, kPositive);
-  if (rope.type == RopeSpec::Type::kYarn || rope.type == RopeSpec::Type::kLongrope || rope.type == RopeSpec::Type::kLlama3) {
+  if (rope.type == RopeSpec::Type::kYarn || rope.type == RopeSpec::Type::kLongrope ||
+      rope.type == RopeSpec::Type::kLlama3) {
     // Some checkpoints keep the length at the top level; published implementations disagree on which of two wins.
     const auto outer = config.optional_int("original_max_position_embeddings", {}, kPositive);
     if (outer && rope.original_max_positions && *outer != *rope.original_max_positions)
-      throw config.error("original_max_position_embeddings",
-                         std::to_string(*outer) + " contradicts " + std::to_string(*rope.original_max_positions) + " in " + key);
+      throw config.error(
+          "original_max_position_embeddings",
+          std::to_string(*outer) + " contradicts " + std::to_string(*rope.original_max_positions) + " in " + key);
     if (outer) rope.original_max_positions = outer;
   }
   const double l0 = static_cast<double>(rope.original_max_positions.value_or(rope.max_positions));
@@ -47,8 +51,7 @@ void read_scaling(const ConfigReader& config, const ConfigReader& object, const 
     return factor;
   };
   switch (rope.type) {
-    case RopeSpec::Type::kDefault:
-      break;
+    case RopeSpec::Type::kDefault: break;
     case RopeSpec::Type::kLinear:
     case RopeSpec::Type::kDynamic:
       rope.factor = positive_factor(object.required_number("factor"));
@@ -71,8 +74,7 @@ void read_scaling(const ConfigReader& config, const ConfigReader& object, const 
       rope.factor = positive_factor(object.required_number("factor"));
       rope.low_freq_factor = object.required_number("low_freq_factor");
       rope.high_freq_factor = object.required_number("high_freq_factor");
-      if (!rope.original_max_positions)
-        throw config.error(key, "llama3 needs original_max_position_embeddings");
+      if (!rope.original_max_positions) throw config.error(key, "llama3 needs original_max_position_embeddings");
       if (!(rope.low_freq_factor > 0 && rope.low_freq_factor < rope.high_freq_factor))
         throw config.error(key, "llama3 needs 0 < low_freq_factor < high_freq_factor");
       break;
@@ -82,7 +84,8 @@ void read_scaling(const ConfigReader& config, const ConfigReader& object, const 
       rope.attention_factor = object.optional_number("attention_factor");
       positive_factor(rope.factor);
       if (original < 2 && !rope.attention_factor) throw config.error(key, "longrope needs an original length above 1");
-      for (auto [name, list] : {std::pair{"short_factor", &rope.short_factor}, std::pair{"long_factor", &rope.long_factor}}) {
+      for (auto [name, list] :
+           {std::pair{"short_factor", &rope.short_factor}, std::pair{"long_factor", &rope.long_factor}}) {
         *list = object.optional_numbers(name).value_or(std::vector<double>{});
         if (static_cast<int64_t>(list->size()) != rope.dim / 2)
           throw config.error(key, std::string(name) + " must be a list of " + std::to_string(rope.dim / 2) +
@@ -112,7 +115,8 @@ RopeSpec read_rope(const ConfigReader& config, int64_t dim, double default_theta
   }
   if (!(rope.theta > 0) || (rope.theta == 1 && rope.type == RopeSpec::Type::kYarn))
     throw config.error("rope_theta", "must be a positive number" + std::string(rope.theta == 1 ? " other than 1" : ""));
-  if (dim % 2 != 0) throw config.error("head_dim", "rotary embedding needs an even dimension, found " + std::to_string(dim));
+  if (dim % 2 != 0)
+    throw config.error("head_dim", "rotary embedding needs an even dimension, found " + std::to_string(dim));
   return rope;
 }
 

@@ -27,8 +27,14 @@ TEST(Rope, YarnOfDeepSeekV2Lite) {
   RopeSpec spec{.type = RopeSpec::Type::kYarn, .theta = 1e4, .dim = 64, .max_positions = 163840, .factor = 40};
   spec.original_max_positions = 4096;
   spec.mscale = spec.mscale_all_dim = 0.707;
-  expect_frequencies(spec, {{0, 1}, {9, 0.07498942}, {10, 0.05623413}, {11, 0.03900693}, {16, 0.0055}, {22, 1.7782794e-4},
-                            {23, 3.3338036e-5}, {31, 3.3338036e-6}});
+  expect_frequencies(spec, {{0, 1},
+                            {9, 0.07498942},
+                            {10, 0.05623413},
+                            {11, 0.03900693},
+                            {16, 0.0055},
+                            {22, 1.7782794e-4},
+                            {23, 3.3338036e-5},
+                            {31, 3.3338036e-6}});
   EXPECT_DOUBLE_EQ(rope_frequencies(spec, 1).attention_factor, 1);
   spec.mscale_all_dim = std::nullopt;  // both or neither: one alone counts for nothing
   EXPECT_NEAR(rope_frequencies(spec, 1).attention_factor, 1 + 0.1 * std::log(40.0), 1e-12);
@@ -38,8 +44,13 @@ TEST(Rope, YarnOfGptOss) {
   RopeSpec spec{.type = RopeSpec::Type::kYarn, .theta = 150000, .dim = 64, .max_positions = 131072, .factor = 32};
   spec.original_max_positions = 4096;
   spec.truncate = false;
-  expect_frequencies(spec, {{8, 0.05081327}, {9, 0.03170570}, {12, 0.00679496}, {16, 4.5648392e-4}, {17, 1.2931870e-4},
-                            {18, 3.8308812e-5}, {31, 3.0235114e-7}});
+  expect_frequencies(spec, {{8, 0.05081327},
+                            {9, 0.03170570},
+                            {12, 0.00679496},
+                            {16, 4.5648392e-4},
+                            {17, 1.2931870e-4},
+                            {18, 3.8308812e-5},
+                            {31, 3.0235114e-7}});
   EXPECT_NEAR(rope_frequencies(spec, 1).attention_factor, 1.3465736, 1e-7);
 }
 
@@ -88,7 +99,8 @@ TEST(Rope, DifferentiableAndFusedRotationAgree) {
 TEST(Rope, BothSpellingsAreRead) {
   const Json old_style = {{"rope_theta", 500.0}, {"rope_scaling", {{"type", "linear"}, {"factor", 3}}}};
   const Json new_style = {{"rope_parameters", {{"rope_type", "linear"}, {"factor", 3.0}, {"rope_theta", 500.0}}},
-                          {"rope_theta", 7.0}, {"rope_scaling", {{"type", "dynamic"}, {"factor", 9}}}};
+                          {"rope_theta", 7.0},
+                          {"rope_scaling", {{"type", "dynamic"}, {"factor", 9}}}};
   for (const Json& config : {old_style, new_style}) {
     const RopeSpec spec = read(config);
     EXPECT_EQ(spec.type, RopeSpec::Type::kLinear);
@@ -97,10 +109,15 @@ TEST(Rope, BothSpellingsAreRead) {
   }
   EXPECT_EQ(read({{"rope_scaling", nullptr}}).type, RopeSpec::Type::kDefault);
   EXPECT_EQ(read({{"rope_scaling", nullptr}}).theta, 10000);
-  EXPECT_EQ(read({{"rope_scaling", {{"type", "yarn"}, {"factor", nullptr}, {"original_max_position_embeddings", 32}}}}).factor, 4);
-  EXPECT_EQ(read({{"rope_scaling", {{"type", "yarn"}, {"factor", 2}, {"beta_fast", 0}, {"beta_slow", nullptr}}}}).beta_fast, 32);
+  EXPECT_EQ(read({{"rope_scaling", {{"type", "yarn"}, {"factor", nullptr}, {"original_max_position_embeddings", 32}}}})
+                .factor,
+            4);
+  EXPECT_EQ(
+      read({{"rope_scaling", {{"type", "yarn"}, {"factor", 2}, {"beta_fast", 0}, {"beta_slow", nullptr}}}}).beta_fast,
+      32);
   EXPECT_EQ(*read({{"original_max_position_embeddings", 64}, {"rope_scaling", {{"type", "yarn"}, {"factor", 2}}}})
-                 .original_max_positions, 64);
+                 .original_max_positions,
+            64);
 }
 
 TEST(Rope, WhatWouldChangeTheNumbersSilentlyIsRefusedByItsKey) {
@@ -118,13 +135,18 @@ TEST(Rope, WhatWouldChangeTheNumbersSilentlyIsRefusedByItsKey) {
   EXPECT_HAS(message({{"rope_type", "default"}}, {{"partial_rotary_factor", 0.5}}), "partial_rotary_factor");
   EXPECT_HAS(message({{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}, {"high_freq_factor", 4}}),
              "original_max_position_embeddings");
-  EXPECT_HAS(message({{"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 4}, {"high_freq_factor", 4},
-                      {"original_max_position_embeddings", 64}}), "low_freq_factor");
+  EXPECT_HAS(message({{"rope_type", "llama3"},
+                      {"factor", 8},
+                      {"low_freq_factor", 4},
+                      {"high_freq_factor", 4},
+                      {"original_max_position_embeddings", 64}}),
+             "low_freq_factor");
   EXPECT_HAS(message({{"rope_type", "longrope"}, {"short_factor", {1, 2}}, {"long_factor", {1, 2}}}), "short_factor");
   const std::vector<double> ones(8, 1.0), zeros(8, 0.0);
   EXPECT_HAS(message({{"rope_type", "longrope"}, {"short_factor", ones}, {"long_factor", zeros}}), "long_factor");
   EXPECT_HAS(message({{"rope_type", "yarn"}, {"factor", 2}, {"original_max_position_embeddings", 32}},
-                     {{"original_max_position_embeddings", 64}}), "contradicts");
+                     {{"original_max_position_embeddings", 64}}),
+             "contradicts");
   EXPECT_HAS(message({{"full_attention", {{"rope_type", "default"}}}}), "full_attention");
   EXPECT_HAS(message({{"rope_type", "default"}}, {{"rope_theta", -1.0}}), "rope_theta");
   EXPECT_HAS(message({{"rope_type", "default"}}, Json::object(), 15), "even");

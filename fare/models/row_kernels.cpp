@@ -17,8 +17,8 @@ inline void store(float value, Bf16* to) {  // nearest, ties to even
 }
 
 template <typename Out>
-inline __attribute__((always_inline)) void norm_rows(const float* __restrict x, const float* __restrict weight, float eps,
-                                                     int64_t num_rows, int64_t width, Out* __restrict out) {
+inline __attribute__((always_inline)) void norm_rows(const float* __restrict x, const float* __restrict weight,
+                                                     float eps, int64_t num_rows, int64_t width, Out* __restrict out) {
   for (int64_t r = 0; r < num_rows; ++r, x += width, out += width) {
     float sum = 0;
     for (int64_t i = 0; i < width; ++i) sum += x[i] * x[i];
@@ -28,8 +28,8 @@ inline __attribute__((always_inline)) void norm_rows(const float* __restrict x, 
 }
 
 template <typename Value>
-inline __attribute__((always_inline)) void gate_rows(Value* __restrict gate, const Value* __restrict up, int64_t num_rows,
-                                                     int64_t width) {
+inline __attribute__((always_inline)) void gate_rows(Value* __restrict gate, const Value* __restrict up,
+                                                     int64_t num_rows, int64_t width) {
   // Row by row: the exponential of the last values, which fill no vector, may round differently.
   for (int64_t r = 0; r < num_rows; ++r, gate += width, up += width) {
     for (int64_t i = 0; i < width; ++i) {
@@ -76,13 +76,19 @@ FARE_CLONES void rms_norm(const float* x, const float* weight, float eps, int64_
   norm_rows(x, weight, eps, num_rows, width, out);
 }
 
-FARE_CLONES void silu_times(float* gate, const float* up, int64_t num_rows, int64_t width) { gate_rows(gate, up, num_rows, width); }
-FARE_CLONES void silu_times(Bf16* gate, const Bf16* up, int64_t num_rows, int64_t width) { gate_rows(gate, up, num_rows, width); }
+FARE_CLONES void silu_times(float* gate, const float* up, int64_t num_rows, int64_t width) {
+  gate_rows(gate, up, num_rows, width);
+}
+FARE_CLONES void silu_times(Bf16* gate, const Bf16* up, int64_t num_rows, int64_t width) {
+  gate_rows(gate, up, num_rows, width);
+}
 
-FARE_CLONES void clamped_swiglu(const float* gate_up, float limit, float alpha, int64_t num_rows, int64_t width, float* out) {
+FARE_CLONES void clamped_swiglu(const float* gate_up, float limit, float alpha, int64_t num_rows, int64_t width,
+                                float* out) {
   clamped_rows(gate_up, limit, alpha, num_rows, width, out);
 }
-FARE_CLONES void clamped_swiglu(const Bf16* gate_up, float limit, float alpha, int64_t num_rows, int64_t width, Bf16* out) {
+FARE_CLONES void clamped_swiglu(const Bf16* gate_up, float limit, float alpha, int64_t num_rows, int64_t width,
+                                Bf16* out) {
   clamped_rows(gate_up, limit, alpha, num_rows, width, out);
 }
 

@@ -30,7 +30,8 @@ std::vector<int32_t> unchanged_rows(const Pack& pack, const std::vector<int32_t>
     int32_t leading = segment.num_rows;
     const size_t parent = static_cast<size_t>(segment.parent);
     if (segment.parent >= 0 && result[parent] < pack.segments[parent].num_rows) leading = 0;
-    else if (const auto next = std::lower_bound(changed.begin(), changed.end(), segment.first_row); next != changed.end())
+    else if (const auto next = std::lower_bound(changed.begin(), changed.end(), segment.first_row);
+             next != changed.end())
       leading = std::min(leading, *next - segment.first_row);
     result.push_back(leading);
   }
@@ -41,9 +42,10 @@ std::vector<int32_t> unchanged_rows(const Pack& pack, const std::vector<int32_t>
 std::vector<int32_t> rerouted(const Decision& decision, const std::vector<int32_t>& known) {
   const at::Tensor &ids_before = decision.before.ids_TK, &ids = decision.after.ids_TK;
   const int64_t k_before = ids_before.size(1), k = ids.size(1), common = std::min(k_before, k);
-  at::Tensor differs = (ids.narrow(1, 0, common) != ids_before.narrow(1, 0, common))
-                           .logical_or(decision.after.weights_TK.narrow(1, 0, common) !=
-                                       decision.before.weights_TK.narrow(1, 0, common)).any(1);
+  at::Tensor differs =
+      (ids.narrow(1, 0, common) != ids_before.narrow(1, 0, common))
+          .logical_or(decision.after.weights_TK.narrow(1, 0, common) != decision.before.weights_TK.narrow(1, 0, common))
+          .any(1);
   if (k > common) differs = differs.logical_or((ids.narrow(1, common, k - common) >= 0).any(1));
   if (k_before > common) differs = differs.logical_or((ids_before.narrow(1, common, k_before - common) >= 0).any(1));
   if (decision.shared_scale_T.defined()) differs = differs.logical_or(decision.shared_scale_T != 1.0f);
@@ -82,7 +84,8 @@ at::Tensor RunRecord::keep(int64_t layer, const at::Tensor& value, bool changes)
   return changes && on_host.is_same(value) ? value.clone() : on_host;
 }
 
-int64_t RunRecord::layer_bytes(const DecoderSpec& spec, const std::vector<bool>& edited, int64_t layer, int64_t num_rows) {
+int64_t RunRecord::layer_bytes(const DecoderSpec& spec, const std::vector<bool>& edited, int64_t layer,
+                               int64_t num_rows) {
   int64_t floats = 0;
   if (std::find(edited.begin(), edited.begin() + layer, true) != edited.begin() + layer)
     floats += spec.hidden_size + spec.num_kv_heads * (spec.head_dim + spec.value_dim);
@@ -103,13 +106,13 @@ struct Lane {
   size_t pass = 0;
   const LayerEdits* edits = nullptr;
   Receipt* receipt = nullptr;
-  ChangedRows changed;            // after the layer below
+  ChangedRows changed;  // after the layer below
   // Within a layer:
-  std::vector<int32_t> unchanged; // per segment, see unchanged_rows
-  std::vector<int32_t> active;    // rows that see a changed one, ascending
-  at::Tensor h_AD;                // of the active rows, after attention; undefined without any
-  std::vector<int32_t> rows;      // rows whose output is computed: active and rerouted ones, ascending
-  Decision decision;              // of `rows`
+  std::vector<int32_t> unchanged;  // per segment, see unchanged_rows
+  std::vector<int32_t> active;     // rows that see a changed one, ascending
+  at::Tensor h_AD;                 // of the active rows, after attention; undefined without any
+  std::vector<int32_t> rows;       // rows whose output is computed: active and rerouted ones, ascending
+  Decision decision;               // of `rows`
 };
 using Lanes = std::span<Lane>;
 
@@ -143,13 +146,17 @@ class Climb {
   void from(Lanes lanes, int64_t l) const {
     if (l == model_.spec().num_layers) return finish(lanes);
     for (Lane& lane : lanes) find_active(lane);
-    in_parts(lanes, max_rows_, [](const Lane& lane) { return lane.active.size(); }, [&](Lanes part) {
-      attention(part, l);
-      in_parts(part, max_rows_, [](const Lane& lane) { return lane.rows.size(); }, [&](Lanes together) {
-        feed_forward(together, l);
-        from(together, l + 1);
-      });
-    });
+    in_parts(
+        lanes, max_rows_, [](const Lane& lane) { return lane.active.size(); },
+        [&](Lanes part) {
+          attention(part, l);
+          in_parts(
+              part, max_rows_, [](const Lane& lane) { return lane.rows.size(); },
+              [&](Lanes together) {
+                feed_forward(together, l);
+                from(together, l + 1);
+              });
+        });
   }
 
  private:
@@ -158,11 +165,12 @@ class Climb {
     if (lane.changed.rows.empty()) return;
     lane.unchanged = unchanged_rows(pack_, lane.changed.rows);
     for (size_t s = 0; s < pack_.segments.size(); ++s)
-      for (int32_t i = lane.unchanged[s]; i < pack_.segments[s].num_rows; ++i) lane.active.push_back(pack_.segments[s].first_row + i);
+      for (int32_t i = lane.unchanged[s]; i < pack_.segments[s].num_rows; ++i)
+        lane.active.push_back(pack_.segments[s].first_row + i);
   }
 
-  // The active rows of all lanes, as further rows of the pack: each lane's changed ends of segments hang where they begin to
-  // differ. `rows`: which rows they are.
+  // The active rows of all lanes, as further rows of the pack: each lane's changed ends of segments hang where they
+  // begin to differ. `rows`: which rows they are.
   struct Branches {
     std::vector<int32_t> rows;
     std::vector<Segment> segments;
@@ -188,7 +196,8 @@ class Climb {
         if (own == 0) continue;
         int32_t parent = segment.parent;
         if (leading > 0) parent = add({segment.first_row, leading, parent}, {leading, 0});
-        else if (parent >= 0 && branch_of[static_cast<size_t>(parent)] >= 0) parent = branch_of[static_cast<size_t>(parent)];
+        else if (parent >= 0 && branch_of[static_cast<size_t>(parent)] >= 0)
+          parent = branch_of[static_cast<size_t>(parent)];
         branch_of[s] = add({num_rows + next, own, parent}, {0, next});
         next += own;
       }
@@ -211,10 +220,14 @@ class Climb {
         own.index_copy_(0, places(lane.changed.rows, lane.active).to(at::kLong), lane.changed.h_AD);
         first += own.size(0);
       }
-      const Rotary rotary = make_rotary(model_.spec().rope, pick(pack_.positions, all.rows), pick(pack_.length, all.rows));
-      h_AD = after_attention(model_, l, h_AD, rotary, all.segments, all.queries, [&](const at::Tensor& k_AGd, const at::Tensor& v_AGv) {
-        return std::pair(at::cat({kept.k_TGd.to(k_AGd.device()), k_AGd}), at::cat({kept.v_TGv.to(v_AGv.device()), v_AGv}));
-      }).cpu();
+      const Rotary rotary =
+          make_rotary(model_.spec().rope, pick(pack_.positions, all.rows), pick(pack_.length, all.rows));
+      h_AD = after_attention(model_, l, h_AD, rotary, all.segments, all.queries,
+                             [&](const at::Tensor& k_AGd, const at::Tensor& v_AGv) {
+                               return std::pair(at::cat({kept.k_TGd.to(k_AGd.device()), k_AGd}),
+                                                at::cat({kept.v_TGv.to(v_AGv.device()), v_AGv}));
+                             })
+                 .cpu();
       if (is_moe) logits_AE = raw_logits(model_, l, ffn_input(model_, l, h_AD));
     }
     int64_t first = 0;
@@ -239,7 +252,8 @@ class Climb {
     if (logits_AE.defined()) logits_TE = logits_TE.index_copy(0, index_of(lane.active).to(at::kLong), logits_AE);
     std::span<const ScopedEdit> edits = found->second;
     std::vector<ScopedEdit> driven;
-    if (std::any_of(edits.begin(), edits.end(), [](const ScopedEdit& scoped) { return reads_input(scoped.edit->op); })) {
+    if (std::any_of(edits.begin(), edits.end(),
+                    [](const ScopedEdit& scoped) { return reads_input(scoped.edit->op); })) {
       at::Tensor middle_TD = record_.layers[static_cast<size_t>(l)].middle_TD;
       if (lane.h_AD.defined()) middle_TD = middle_TD.index_copy(0, index_of(lane.active).to(at::kLong), lane.h_AD);
       edits = with_drive(edits, ffn_input(model_, l, middle_TD), driven);
@@ -250,13 +264,15 @@ class Climb {
     lane.rows.clear();
     std::merge(lane.active.begin(), lane.active.end(), also.begin(), also.end(), std::back_inserter(lane.rows));
     const at::Tensor index = index_of(lane.rows);
-    lane.decision.after = {decision.after.ids_TK.index_select(0, index), decision.after.weights_TK.index_select(0, index)};
+    lane.decision.after = {decision.after.ids_TK.index_select(0, index),
+                           decision.after.weights_TK.index_select(0, index)};
     // A replaced row is in `rows`: it lost an expert.
     for (Replaced one : decision.replaced) {
       one.row = std::lower_bound(lane.rows.begin(), lane.rows.end(), one.row) - lane.rows.begin();
       lane.decision.replaced.push_back(one);
     }
-    if (decision.shared_scale_T.defined()) lane.decision.shared_scale_T = decision.shared_scale_T.index_select(0, index);
+    if (decision.shared_scale_T.defined())
+      lane.decision.shared_scale_T = decision.shared_scale_T.index_select(0, index);
   }
 
   // What the experts or the dense MLP add to the rows.
@@ -350,9 +366,8 @@ ChangedRows forward_changed(const Model& model, const Pack& pack, const RunRecor
                             Receipt* receipt) {
   const EditedPass pass{&edits, receipt};
   ChangedRows result;
-  forward_changed(model, pack, record, {&pass, 1}, pack.num_rows(), [&](auto, std::span<const ChangedRows> changed) {
-    result = changed.front();
-  });
+  forward_changed(model, pack, record, {&pass, 1}, pack.num_rows(),
+                  [&](auto, std::span<const ChangedRows> changed) { result = changed.front(); });
   return result;
 }
 

@@ -139,7 +139,8 @@ TEST(ChangedRows, EditsOfSeveralLayersAndOfSomeRows) {
     const CaseFolder folder(golden_case(name));
     const auto model = Model::open(folder.path(), {});
     const std::vector<bool> edited(static_cast<size_t>(model->spec().num_layers), true);
-    const Edit mask{.op = Mask{.experts = {1}, .mode = Mask::Mode::kRefill}}, bias{.op = AddLogit{.experts = {2}, .values = {3}}};
+    const Edit mask{.op = Mask{.experts = {1}, .mode = Mask::Mode::kRefill}},
+        bias{.op = AddLogit{.experts = {2}, .values = {3}}};
     for (const size_t row : {size_t{0}, size_t{10}, size_t{16}, size_t{17}, size_t{22}}) {
       std::vector<uint8_t> one(23, 0), other(23, 0);
       one[row] = 1;
@@ -193,20 +194,22 @@ TEST(ChangedRows, PassesComputedTogetherEqualThoseComputedAlone) {
       for (size_t i = 0; i < edits.size(); ++i) passes.push_back({&edits[i], &receipts[i]});
       std::vector<int> seen(edits.size(), 0);
       size_t most = 0;
-      forward_changed(*model, pack, record, passes, max_rows, [&](std::span<const size_t> which, std::span<const ChangedRows> changed) {
-        most = std::max(most, which.size());
-        for (size_t i = 0; i < which.size(); ++i) {
-          const std::string what = name + " pass " + std::to_string(which[i]) + ", rows " + std::to_string(max_rows);
-          ++seen[which[i]];
-          Receipt receipt;
-          const ChangedRows alone = forward_changed(*model, pack, record, edits[which[i]], &receipt);
-          ASSERT_EQ(changed[i].rows, alone.rows) << what;
-          EXPECT_EQ(changed[i].row_layers, alone.row_layers) << what;
-          expect_equal(receipts[which[i]], receipt, what);
-          if (alone.rows.empty()) continue;
-          EXPECT_TRUE(near(changed[i].h_AD, alone.h_AD, 1e-5)) << what;
-        }
-      });
+      forward_changed(*model, pack, record, passes, max_rows,
+                      [&](std::span<const size_t> which, std::span<const ChangedRows> changed) {
+                        most = std::max(most, which.size());
+                        for (size_t i = 0; i < which.size(); ++i) {
+                          const std::string what =
+                              name + " pass " + std::to_string(which[i]) + ", rows " + std::to_string(max_rows);
+                          ++seen[which[i]];
+                          Receipt receipt;
+                          const ChangedRows alone = forward_changed(*model, pack, record, edits[which[i]], &receipt);
+                          ASSERT_EQ(changed[i].rows, alone.rows) << what;
+                          EXPECT_EQ(changed[i].row_layers, alone.row_layers) << what;
+                          expect_equal(receipts[which[i]], receipt, what);
+                          if (alone.rows.empty()) continue;
+                          EXPECT_TRUE(near(changed[i].h_AD, alone.h_AD, 1e-5)) << what;
+                        }
+                      });
       EXPECT_EQ(seen, std::vector<int>(edits.size(), 1)) << name;
       EXPECT_TRUE(max_rows < 10000 || most == edits.size()) << name << ": " << most;
     }

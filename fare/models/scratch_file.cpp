@@ -38,7 +38,8 @@ int reserve(int file, int64_t bytes) {
 
 }  // namespace
 
-ScratchFile::ScratchFile(const std::filesystem::path& folder, int64_t bytes) : bytes_(std::max<int64_t>(bytes, kAlignment)) {
+ScratchFile::ScratchFile(const std::filesystem::path& folder, int64_t bytes)
+    : bytes_(std::max<int64_t>(bytes, kAlignment)) {
   const int file = open_unnamed(folder);
   int failure = file < 0 ? errno : reserve(file, bytes_);
   if (failure == 0) {
@@ -48,8 +49,8 @@ ScratchFile::ScratchFile(const std::filesystem::path& folder, int64_t bytes) : b
   }
   if (file >= 0) ::close(file);  // the mapping keeps it
   if (failure != 0)
-    throw IoError(folder.string() + ": no room for a scratch file of " + std::to_string((bytes_ >> 20) + 1) + " MB: " +
-                  std::strerror(failure));
+    throw IoError(folder.string() + ": no room for a scratch file of " + std::to_string((bytes_ >> 20) + 1) +
+                  " MB: " + std::strerror(failure));
 }
 
 ScratchFile::~ScratchFile() { ::munmap(data_, static_cast<size_t>(bytes_)); }

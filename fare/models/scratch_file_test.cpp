@@ -34,7 +34,8 @@ TEST(ScratchFile, SaysWhereThereIsNoRoom) {
     }
     return "";
   };
-  EXPECT_NE(message_of(folder.path() / "missing", 100).find("missing: no room for a scratch file of 1 MB"), std::string::npos);
+  EXPECT_NE(message_of(folder.path() / "missing", 100).find("missing: no room for a scratch file of 1 MB"),
+            std::string::npos);
   rlimit usual;
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &usual), 0);
   rlimit small = usual;

@@ -39,7 +39,11 @@ TEST(SideBySide, AWideModelTakesItsPassesInTurn) {
 }
 
 TEST(SideBySide, HandsOnTheFirstException) {
-  EXPECT_THROW(side_by_side(of_width(64), 8, [](int64_t i) { if (i == 3) throw std::runtime_error("three"); }), std::runtime_error);
+  EXPECT_THROW(side_by_side(of_width(64), 8,
+                            [](int64_t i) {
+                              if (i == 3) throw std::runtime_error("three");
+                            }),
+               std::runtime_error);
   side_by_side(of_width(64), 0, [](int64_t) { FAIL(); });
 }
 

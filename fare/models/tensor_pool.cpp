@@ -16,8 +16,8 @@
 namespace fare {
 namespace {
 
-constexpr size_t kGrain = 4096;                  // places begin at its multiples
-constexpr size_t kGrowth = size_t{4} << 20;      // the region grows by multiples of this
+constexpr size_t kGrain = 4096;              // places begin at its multiples
+constexpr size_t kGrowth = size_t{4} << 20;  // the region grows by multiples of this
 constexpr size_t kHugePage = size_t{2} << 20;
 
 size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
@@ -28,7 +28,8 @@ class TensorPool final : public c10::Allocator {
   TensorPool() {
     const auto memory = static_cast<size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
     for (reserved_ = round_up(memory, kGrowth); reserved_ >= kGrowth; reserved_ = round_up(reserved_ / 2, kGrowth)) {
-      void* address = ::mmap(nullptr, reserved_ + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      void* address =
+          ::mmap(nullptr, reserved_ + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
       if (address != MAP_FAILED) {
         region_ = reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(address), kHugePage));
         ::madvise(region_, reserved_, MADV_HUGEPAGE);  // advice: a refusal changes nothing
@@ -85,7 +86,8 @@ class TensorPool final : public c10::Allocator {
     auto last = free_.empty() ? free_.end() : std::prev(free_.end());
     const size_t begin = last != free_.end() && last->first + last->second == top_ ? last->first : top_;
     const size_t top = round_up(begin + bytes, kGrowth);
-    TORCH_CHECK_WITH(OutOfMemoryError, top <= reserved_ && ::mprotect(region_ + top_, top - top_, PROT_READ | PROT_WRITE) == 0,
+    TORCH_CHECK_WITH(OutOfMemoryError,
+                     top <= reserved_ && ::mprotect(region_ + top_, top - top_, PROT_READ | PROT_WRITE) == 0,
                      "no memory for a tensor of ", asked, " bytes");
     top_ = top;
     return free_.insert_or_assign(begin, top - begin).first;
@@ -115,9 +117,9 @@ class TensorPool final : public c10::Allocator {
   std::mutex guard_;
   std::byte* region_ = nullptr;
   size_t reserved_ = 0;
-  size_t top_ = 0;                               // bytes of the region that may be touched
-  std::map<size_t, size_t> free_;                // begin -> bytes; no two touch
-  std::unordered_map<size_t, size_t> size_of_;   // of the places in use
+  size_t top_ = 0;                              // bytes of the region that may be touched
+  std::map<size_t, size_t> free_;               // begin -> bytes; no two touch
+  std::unordered_map<size_t, size_t> size_of_;  // of the places in use
   size_t used_ = 0, peak_ = 0;
 };
 

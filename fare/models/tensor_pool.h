@@ -1,5 +1,5 @@
-// Memory of large tensors on the CPU: one region that is used again and again instead of pages that are given back to the
-// system after every layer and cleared anew for the next one.
+// Memory of large tensors on the CPU: one region that is used again and again instead of pages that are given back to
+// the system after every layer and cleared anew for the next one.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,9 @@ namespace fare {
 // already, stay with the allocator they have. May be called again and from any thread; there is no way back.
 // Where the system refuses the address space for it (a limit on virtual memory), nothing changes.
 //
-// The lowest free place that is large enough is taken, and free neighbours are joined: the region grows to about the most
-// that is in use at once and stays that large. Running out of memory is a c10::OutOfMemoryError, as without the pool.
+// The lowest free place that is large enough is taken, and free neighbours are joined: the region grows to about the
+// most that is in use at once and stays that large. Running out of memory is a c10::OutOfMemoryError, as without the
+// pool.
 void use_tensor_pool();
 
 inline constexpr size_t kPooledBytes = size_t{128} << 10;

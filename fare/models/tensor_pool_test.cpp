@@ -53,7 +53,8 @@ TEST(TensorPool, TensorsOfManyThreadsNeverShareBytes) {
         const size_t which = random() % living.size();
         const float* data = living[which].first.const_data_ptr<float>();
         const int64_t n = living[which].first.numel();
-        if (std::any_of(data, data + n, [&](float x) { return x != living[which].second; })) ++wrong[static_cast<size_t>(t)];
+        if (std::any_of(data, data + n, [&](float x) { return x != living[which].second; }))
+          ++wrong[static_cast<size_t>(t)];
         living.erase(living.begin() + static_cast<int64_t>(which));
       }
     }

@@ -44,8 +44,10 @@ class StandInAllocator final : public c10::Allocator {
   static c10::DataPtr on(int8_t device, size_t bytes) {
     Memory& memory = memories[device];
     if (memory.limit > 0 && memory.used + bytes > memory.limit)
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "stand-in ", static_cast<int>(device), " has no room for ", bytes, " bytes");
-    char* start = static_cast<char*>(std::aligned_alloc(kHeaderBytes, kHeaderBytes + (bytes + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes));
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "stand-in ", static_cast<int>(device), " has no room for ", bytes,
+                       " bytes");
+    char* start = static_cast<char*>(
+        std::aligned_alloc(kHeaderBytes, kHeaderBytes + (bytes + kHeaderBytes - 1) / kHeaderBytes * kHeaderBytes));
     *reinterpret_cast<Header*>(start) = {bytes, device};
     const size_t used = memory.used += bytes;
     if (used > memory.peak) memory.peak = used;
@@ -69,7 +71,9 @@ struct Guard final : c10::impl::NoOpDeviceGuardImpl<kKind> {
   void uncheckedSetDevice(c10::Device device) const noexcept override {
     if (device.index() >= 0) current_device = device.index();
   }
-  c10::Stream getStream(c10::Device device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, device); }
+  c10::Stream getStream(c10::Device device) const noexcept override {
+    return c10::Stream(c10::Stream::DEFAULT, device);
+  }
   c10::Stream getDefaultStream(c10::Device device) const override { return c10::Stream(c10::Stream::DEFAULT, device); }
   c10::Stream exchangeStream(c10::Stream stream) const noexcept override { return stream; }
   c10::DeviceIndex deviceCount() const noexcept override { return kNumDevices; }
@@ -88,14 +92,15 @@ const bool registered = [] {
   return true;
 }();
 
-at::Tensor empty(c10::IntArrayRef size, std::optional<at::ScalarType> type, std::optional<at::Layout>, std::optional<at::Device> device,
-                 std::optional<bool>, std::optional<at::MemoryFormat> format) {
+at::Tensor empty(c10::IntArrayRef size, std::optional<at::ScalarType> type, std::optional<at::Layout>,
+                 std::optional<at::Device> device, std::optional<bool>, std::optional<at::MemoryFormat> format) {
   const c10::DeviceGuard guard(device.value_or(stand_in(current_device)));
-  return at::detail::empty_generic(size, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(type), format);
+  return at::detail::empty_generic(size, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
+                                   c10::dtype_or_default(type), format);
 }
 
-at::Tensor empty_strided(c10::IntArrayRef size, c10::IntArrayRef stride, std::optional<at::ScalarType> type, std::optional<at::Layout>,
-                         std::optional<at::Device> device, std::optional<bool>) {
+at::Tensor empty_strided(c10::IntArrayRef size, c10::IntArrayRef stride, std::optional<at::ScalarType> type,
+                         std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>) {
   const c10::DeviceGuard guard(device.value_or(stand_in(current_device)));
   return at::detail::empty_strided_generic(size, stride, &allocator, c10::DispatchKeySet(c10::DispatchKey::PrivateUse1),
                                            c10::dtype_or_default(type));
@@ -131,9 +136,12 @@ const at::Tensor& resize(const at::Tensor& self, c10::SymIntArrayRef sizes, std:
 
 at::Scalar local_scalar(const at::Tensor& self) { return on_host(self).item(); }
 
-at::Tensor view(const at::Tensor& self, c10::SymIntArrayRef size) { return at::native::view(self, C10_AS_INTARRAYREF_SLOW(size)); }
+at::Tensor view(const at::Tensor& self, c10::SymIntArrayRef size) {
+  return at::native::view(self, C10_AS_INTARRAYREF_SLOW(size));
+}
 
-at::Tensor as_strided(const at::Tensor& self, c10::SymIntArrayRef size, c10::SymIntArrayRef stride, std::optional<c10::SymInt> offset) {
+at::Tensor as_strided(const at::Tensor& self, c10::SymIntArrayRef size, c10::SymIntArrayRef stride,
+                      std::optional<c10::SymInt> offset) {
   return at::native::as_strided_tensorimpl(self, C10_AS_INTARRAYREF_SLOW(size), C10_AS_INTARRAYREF_SLOW(stride),
                                            offset ? std::optional(offset->expect_int()) : std::nullopt);
 }

@@ -1,5 +1,5 @@
-// Two devices for tests where there is no GPU: memory of the host under another name, every operation computed by the CPU. As on
-// a GPU, an operation on tensors of two devices is an error, and memory runs out at a limit.
+// Two devices for tests where there is no GPU: memory of the host under another name, every operation computed by the
+// CPU. As on a GPU, an operation on tensors of two devices is an error, and memory runs out at a limit.
 #pragma once
 
 #include <ATen/ATen.h>

@@ -24,14 +24,13 @@
 
 namespace fare::testing {
 
-inline std::filesystem::path golden_folder() {
-  return source_folder() / "tests" / "golden" / "models";
-}
+inline std::filesystem::path golden_folder() { return source_folder() / "tests" / "golden" / "models"; }
 
 // The cases of every family, families in alphabetical order.
 inline std::vector<Json> golden_cases() {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(golden_folder() / "cases")) files.push_back(entry.path());
+  for (const auto& entry : std::filesystem::directory_iterator(golden_folder() / "cases"))
+    files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   std::vector<Json> cases;
   for (const auto& file : files) {
@@ -52,7 +51,8 @@ inline std::vector<std::string> first_cases() {
   std::vector<std::string> names;
   std::string last;
   for (const Json& one : golden_cases())
-    if (const std::string family = one.at("config").at("model_type"); std::exchange(last, family) != family) names.push_back(one.at("name"));
+    if (const std::string family = one.at("config").at("model_type"); std::exchange(last, family) != family)
+      names.push_back(one.at("name"));
   return names;
 }
 
@@ -64,10 +64,12 @@ inline void write_text(const std::filesystem::path& path, const std::string& tex
 // `remove` names it).
 class CaseFolder {
  public:
-  explicit CaseFolder(const Json& one, const Json& changes = Json::object(), const std::vector<std::string>& remove = {}) {
+  explicit CaseFolder(const Json& one, const Json& changes = Json::object(),
+                      const std::vector<std::string>& remove = {}) {
     for (const auto& file : one.at("files"))
-      std::filesystem::copy(golden_folder() / "weights" / one.at("weights").get<std::string>() / file.get<std::string>(),
-                            folder_ / file.get<std::string>());
+      std::filesystem::copy(
+          golden_folder() / "weights" / one.at("weights").get<std::string>() / file.get<std::string>(),
+          folder_ / file.get<std::string>());
     Json config = one.at("config");
     config.update(changes);
     for (const std::string& key : remove) config.erase(key);
@@ -80,7 +82,8 @@ class CaseFolder {
 };
 
 // The tensors of a folder's one weight file, written again after `change`; what it adds must live until then.
-inline void rewrite_tensors(const std::filesystem::path& folder, const std::function<void(std::vector<TensorData>&)>& change) {
+inline void rewrite_tensors(const std::filesystem::path& folder,
+                            const std::function<void(std::vector<TensorData>&)>& change) {
   const std::filesystem::path path = folder / "model.safetensors", changed = folder / "changed";
   {
     const SafetensorsFile file(path);
@@ -131,8 +134,9 @@ inline ::testing::AssertionResult near(const at::Tensor& found, const at::Tensor
   const double limit = tolerance * expected.abs().max().item<double>();
   if (difference.max().item<double>() <= limit) return ::testing::AssertionSuccess();
   const int64_t first = (difference > limit).logical_or(difference.isnan()).nonzero()[0].item<int64_t>();
-  return ::testing::AssertionFailure() << "first at flat index " << first << ": " << found.flatten()[first].item<double>()
-                                       << ", expected " << expected.flatten()[first].item<double>() << "; largest difference "
+  return ::testing::AssertionFailure() << "first at flat index " << first << ": "
+                                       << found.flatten()[first].item<double>() << ", expected "
+                                       << expected.flatten()[first].item<double>() << "; largest difference "
                                        << difference.max().item<double>() << ", allowed " << limit;
 }
 
@@ -198,7 +202,9 @@ inline void write_random_model(const std::filesystem::path& folder, const Random
   std::vector<TensorData> data;
   for (auto& [name, tensor] : tensors) {
     tensor = tensor.to(s.bf16 ? at::kBFloat16 : at::kFloat).contiguous();
-    data.push_back({name, s.bf16 ? Dtype::kBF16 : Dtype::kF32, tensor.sizes().vec(),
+    data.push_back({name,
+                    s.bf16 ? Dtype::kBF16 : Dtype::kF32,
+                    tensor.sizes().vec(),
                     {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}});
   }
   write_safetensors(folder / "model.safetensors", data);

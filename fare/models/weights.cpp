@@ -17,14 +17,10 @@ constexpr size_t kSmallCopyBytes = size_t{1} << 18, kAllCopiesBytes = size_t{64}
 
 std::optional<at::ScalarType> torch_type(Dtype dtype) {
   switch (dtype) {
-    case Dtype::kF32:
-      return at::kFloat;
-    case Dtype::kBF16:
-      return at::kBFloat16;
-    case Dtype::kF16:
-      return at::kHalf;
-    default:
-      return std::nullopt;
+    case Dtype::kF32: return at::kFloat;
+    case Dtype::kBF16: return at::kBFloat16;
+    case Dtype::kF16: return at::kHalf;
+    default: return std::nullopt;
   }
 }
 
@@ -47,12 +43,14 @@ at::Device Weights::device_of(const std::string& name) const {
   static constexpr std::string_view kLayers = "model.layers.";
   if (!of_layer_) return at::kCPU;
   int64_t layer = 0;
-  if (!name.starts_with(kLayers) || std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer).ec != std::errc())
+  if (!name.starts_with(kLayers) ||
+      std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer).ec != std::errc())
     return outer_;
   return of_layer_(layer);
 }
 
-at::Tensor Weights::derived(const std::string& name, const std::string& key, const std::function<at::Tensor()>& make) const {
+at::Tensor Weights::derived(const std::string& name, const std::string& key,
+                            const std::function<at::Tensor()>& make) const {
   const at::Device device = device_of(name);
   if (device.is_cpu()) return make();
   {
@@ -88,7 +86,8 @@ at::Tensor Weights::kept(const std::string& key, at::ScalarType type, const std:
   const bool mapped = aligned && type == *stored;
   const std::unique_lock lock(guard_);
   scanned_.insert(key);
-  const bool keep = mapped || (tensor.nbytes() <= kSmallCopyBytes && copied_bytes_ + tensor.nbytes() <= kAllCopiesBytes);
+  const bool keep =
+      mapped || (tensor.nbytes() <= kSmallCopyBytes && copied_bytes_ + tensor.nbytes() <= kAllCopiesBytes);
   if (!keep) return tensor;
   const auto [place, inserted] = ready_.emplace(key, tensor);
   if (inserted && !mapped) copied_bytes_ += tensor.nbytes();
@@ -110,8 +109,8 @@ at::Tensor Weights::get_float(const std::string& name) const {
 }
 
 at::Tensor Weights::get_slice(const std::string& name, int64_t index, int64_t begin, int64_t count) const {
-  const std::string key = name + "[" + std::to_string(index) + ", " + std::to_string(begin) + ":" +
-                          std::to_string(begin + count) + "]";
+  const std::string key =
+      name + "[" + std::to_string(index) + ", " + std::to_string(begin) + ":" + std::to_string(begin + count) + "]";
   const auto view_of_slice = [&] {
     TensorView view = checkpoint_->tensor(name);
     FARE_CHECK(view.shape.size() >= 2 && index < view.shape[0] && begin + count <= view.shape[1], name);
@@ -126,10 +125,12 @@ at::Tensor Weights::get_slice(const std::string& name, int64_t index, int64_t be
   return derived(name, key, [&] { return kept(key, working_, view_of_slice); });
 }
 
-void Weights::check(const std::vector<TensorSlot>& expected, const std::function<bool(const std::string&)>& ignorable) const {
+void Weights::check(const std::vector<TensorSlot>& expected,
+                    const std::function<bool(const std::string&)>& ignorable) const {
   constexpr size_t kMostShown = 100;
   std::map<std::string, std::vector<std::string>> problems;  // by kind
-  const char *const missing = "missing", *const shape = "of another shape", *const dtype = "of another dtype", *const extra = "unexpected";
+  const char *const missing = "missing", *const shape = "of another shape", *const dtype = "of another dtype",
+                    *const extra = "unexpected";
   std::unordered_set<std::string> known;
   for (const TensorSlot& slot : expected) {
     known.insert(slot.name);
@@ -140,8 +141,8 @@ void Weights::check(const std::vector<TensorSlot>& expected, const std::function
     }
     const TensorView view = checkpoint_->raw_tensor(slot.name);
     if (slot.stored && view.dtype != *slot.stored)
-      problems[dtype].push_back("tensor '" + slot.name + "' is stored as " + std::string(dtype_name(view.dtype)) + ", expected " +
-                                std::string(dtype_name(*slot.stored)));
+      problems[dtype].push_back("tensor '" + slot.name + "' is stored as " + std::string(dtype_name(view.dtype)) +
+                                ", expected " + std::string(dtype_name(*slot.stored)));
     if (!slot.stored && !torch_type(view.dtype)) problems[dtype].push_back(dtype_problem(view));
     if (view.shape != slot.shape)
       problems[shape].push_back("tensor '" + slot.name + "' has shape " + shape_text(view.shape) + ", expected " +

@@ -20,8 +20,9 @@ std::string margins_table(const Node& bias) {
                        true};
   };
   return html_table("Size of the margin, nats: pairs of the train split and their nulls",
-                    {text_column("Pairs", "pairs"), number_column("n", "n"), quantile("25%", 0), quantile("median", 1), quantile("75%", 2),
-                     quantile("95%", 3), number_column("Mean, signed", "mean_nats", 2), number_column("SD", "sd_nats", 2)},
+                    {text_column("Pairs", "pairs"), number_column("n", "n"), quantile("25%", 0), quantile("median", 1),
+                     quantile("75%", 2), quantile("95%", 3), number_column("Mean, signed", "mean_nats", 2),
+                     number_column("SD", "sd_nats", 2)},
                     bias.rows("margins"));
 }
 
@@ -64,8 +65,10 @@ std::string bias_section(const Node& report) {
                       number_column("n", "n"), number_column("Clusters", "clusters")},
                      bias.rows("axes")) +
           margins_table(bias) +
-          "<p class=\"small\">N1 exchanges equally unmarked words, N2 words of one group, N3 phrases of one meaning. Where nulls are as large, "
-          "margins speak of words, not of groups.</p><p class=\"small\">median |margin| " + number_html(bias, "margin_median_nats", -1) +
+          "<p class=\"small\">N1 exchanges equally unmarked words, N2 words of one group, N3 phrases of one meaning. "
+          "Where nulls are as large, "
+          "margins speak of words, not of groups.</p><p class=\"small\">median |margin| " +
+          number_html(bias, "margin_median_nats", -1) +
           " nats; share of pairs whose preference the winning candidate changes: " +
           number_html(bias, "discordant_share", -1) + "</p></div></div>\n";
   return section("bias", "Preference of the base model", body);

@@ -48,22 +48,29 @@ std::string power_curve(const std::vector<Node>& cells) {
     const auto seen = std::find_if(points.begin(), points.end(), [](const auto& point) { return point.second >= 0.3; });
     const double label_y = y(0.62) + 16 * static_cast<double>(at);
     svg.text(right - 4, label_y, name, "end", "tick");
-    if (seen != points.end()) svg.line(x(seen->first) + 4, y(seen->second), right - 8 - text_width(name), label_y - 4, "zero");
+    if (seen != points.end())
+      svg.line(x(seen->first) + 4, y(seen->second), right - 8 - text_width(name), label_y - 4, "zero");
     ++at;
   }
-  return figure(svg.str(), "Samples of a model from which a fixed edit takes a known part of the preference. Solid and dotted: "
-                           "little and much noise between the pairs. The dashed line is 5%: what a test at that level may reject "
-                           "at a planted shift of 0.");
+  return figure(svg.str(),
+                "Samples of a model from which a fixed edit takes a known part of the preference. Solid and dotted: "
+                "little and much noise between the pairs. The dashed line is 5%: what a test at that level may reject "
+                "at a planted shift of 0.");
 }
 
 std::string coverage_forest(const std::vector<Node>& cells) {
   Forest forest{"Coverage of the 95% interval", "share that holds the true shift", {}, {{0.95, "95%"}}};
   for (const Node& cell : cells)
-    forest.rows.push_back({cell_name(cell) + ", " + fixed_text(cell.number("shift_pp"), 1) + " pp", cell.number("covered"),
-                           Range{cell.number("covered_low"), cell.number("covered_high")}, "", cell.number("shift_pp") == 0, {}});
+    forest.rows.push_back({cell_name(cell) + ", " + fixed_text(cell.number("shift_pp"), 1) + " pp",
+                           cell.number("covered"),
+                           Range{cell.number("covered_low"), cell.number("covered_high")},
+                           "",
+                           cell.number("shift_pp") == 0,
+                           {}});
   return "<details><summary>Coverage of the interval, cell by cell</summary>\n" +
-         figure(draw_forest(forest), "Bars: 95% Wilson intervals of the share. With few pairs and hardly any that change, exact bounds "
-                                     "stand in, which cover more than they promise.") +
+         figure(draw_forest(forest),
+                "Bars: 95% Wilson intervals of the share. With few pairs and hardly any that change, exact bounds "
+                "stand in, which cover more than they promise.") +
          "</details>\n";
 }
 
@@ -72,13 +79,15 @@ std::string confusion_table(const std::vector<Node>& rows) {
   std::map<std::string, std::map<std::string, const Node*>> table;
   std::vector<std::string> kinds;
   for (const Node& row : rows) {
-    std::string kind = row.text("kind") + (row.text("weights") == "raw" ? " raw" : "") + ", " + compact_text(row.number("pairs")) + " pairs";
+    std::string kind = row.text("kind") + (row.text("weights") == "raw" ? " raw" : "") + ", " +
+                       compact_text(row.number("pairs")) + " pairs";
     if (!table.contains(kind)) kinds.push_back(kind);
     verdicts.insert(row.text("verdict"));
     table[kind][row.text("verdict")] = &row;
   }
-  std::string html = "<p class=\"caption\">Verdicts given (columns) on models whose answer is known (rows), percent of the runs</p>\n"
-                     "<div class=\"scroll\"><table><thead><tr><th>Model</th>";
+  std::string html =
+      "<p class=\"caption\">Verdicts given (columns) on models whose answer is known (rows), percent of the runs</p>\n"
+      "<div class=\"scroll\"><table><thead><tr><th>Model</th>";
   for (const std::string& verdict : verdicts) html += "<th class=\"num\">" + escape_html(verdict) + "</th>";
   html += "<th class=\"num\">runs</th></tr></thead><tbody>\n";
   for (const std::string& kind : kinds) {
@@ -93,24 +102,30 @@ std::string confusion_table(const std::vector<Node>& rows) {
       const Node& cell = *found->second;
       of = cell.number("of");
       const std::string share = percent(cell.number("count") / of);
-      html += "<td class=\"num\">" + (cell.at("right").flag() ? "<strong>" + share + "</strong>" : share + " (wrong)") + "</td>";
+      html += "<td class=\"num\">" + (cell.at("right").flag() ? "<strong>" + share + "</strong>" : share + " (wrong)") +
+              "</td>";
     }
     html += "<td class=\"num\">" + compact_text(of) + "</td></tr>\n";
   }
-  return html + "</tbody></table></div>\n<p>Bold: a verdict that is right for this model at this number of pairs. No text is generated "
-                "here, so <em>unresolved at stage 5</em> is what a controllable model gets.</p>\n";
+  return html +
+         "</tbody></table></div>\n<p>Bold: a verdict that is right for this model at this number of pairs. No text is "
+         "generated "
+         "here, so <em>unresolved at stage 5</em> is what a controllable model gets.</p>\n";
 }
 
 // What the figures mean for the verdict on this page.
 std::string meaning(const Node& report, const Node& part) {
   std::string text = "<p>";
   if (!part.at("same_build").flag())
-    text += "<strong>These figures were measured with another build of the program than the one that made this page.</strong> ";
+    text +=
+        "<strong>These figures were measured with another build of the program than the one that made this "
+        "page.</strong> ";
   if (part.text("interval") != report.at("thresholds").text("interval"))
     text += "<strong>These figures were measured with another kind of interval (" + escape_html(part.text("interval")) +
             ") than the one this page decides by.</strong> ";
   if (part.at("quick").flag())
-    text += "This was the quick calibration: few samples, so the shares below are known to a few percentage points only. ";
+    text +=
+        "This was the quick calibration: few samples, so the shares below are known to a few percentage points only. ";
   int64_t missed = 0, judged = 0;
   for (const Node& mark : part.rows("marks")) {
     if (mark.at("passed").is_null()) continue;
@@ -126,10 +141,14 @@ std::string meaning(const Node& report, const Node& part) {
           " of the samples. ";
   const std::string code = report.at("headline").text("code");
   if (code == "unresolved" || code == "unachievable" || code == "insensitive" || code == "no_measurable_preference")
-    text += "The verdict above is about something that was not seen: the power curve says how large it would have had to be.";
+    text +=
+        "The verdict above is about something that was not seen: the power curve says how large it would have had to "
+        "be.";
   else
-    text += "The verdict above is about something that was seen: the first row of the marks says how often the same would be seen by "
-            "accident.";
+    text +=
+        "The verdict above is about something that was seen: the first row of the marks says how often the same would "
+        "be seen by "
+        "accident.";
   return text + "</p>\n";
 }
 
@@ -138,12 +157,14 @@ std::string meaning(const Node& report, const Node& part) {
 std::string calibration_section(const Node& report) {
   const Node part = report.at("calibration");
   const std::string title = "Error rates on control models";
-  if (part.is_null()) return section("calibration", title, "<p>" + undefined_html(report.reason("calibration")) + "</p>\n");
+  if (part.is_null())
+    return section("calibration", title, "<p>" + undefined_html(report.reason("calibration")) + "</p>\n");
   const std::vector<Node> fixed = part.rows("fixed"), confusion = part.rows("confusion");
   std::string body = meaning(report, part);
-  body += html_table("Pass marks", {text_column("Mark", "mark"), flag_column("Holds", "passed"), number_column("Worst value", "value"),
-                                    number_column("From", "low"), number_column("To", "high"), number_column("Cells", "cells", 0),
-                                    text_column("Worst cell", "where")},
+  body += html_table("Pass marks",
+                     {text_column("Mark", "mark"), flag_column("Holds", "passed"),
+                      number_column("Worst value", "value"), number_column("From", "low"), number_column("To", "high"),
+                      number_column("Cells", "cells", 0), text_column("Worst cell", "where")},
                      part.rows("marks"));
   if (const auto failed = part.rows("failed"); !failed.empty()) body += html_plain_table("Cells that failed", failed);
   if (!fixed.empty()) body += power_curve(fixed) + coverage_forest(fixed);

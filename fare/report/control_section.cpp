@@ -39,13 +39,14 @@ std::string axes_part(const Node& report) {
 }
 
 std::string baselines_part(const Node& report) {
-  return html_table("What an equally cheap control reaches: chosen on validation, measured on test; no stage depends on it",
-                    {text_column("Control", "baseline"), text_column("What", "detail"), number_column("Dose, nats", "dose_nats"),
-                     number_column("Candidate's dose", "target_dose_nats"), flag_column("Equal dose", "dose_matched"),
-                     number_column("Validation, pp", "validation_pp", 1),
-                     estimate_column("Shift, pp", "shift_pp", "shift_interval", 1), number_column("p", "p"),
-                     estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), number_column("n", "n")},
-                    report.rows("baselines"));
+  return html_table(
+      "What an equally cheap control reaches: chosen on validation, measured on test; no stage depends on it",
+      {text_column("Control", "baseline"), text_column("What", "detail"), number_column("Dose, nats", "dose_nats"),
+       number_column("Candidate's dose", "target_dose_nats"), flag_column("Equal dose", "dose_matched"),
+       number_column("Validation, pp", "validation_pp", 1),
+       estimate_column("Shift, pp", "shift_pp", "shift_interval", 1), number_column("p", "p"),
+       estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), number_column("n", "n")},
+      report.rows("baselines"));
 }
 
 std::string dose_part(const Node& report) {
@@ -67,10 +68,12 @@ std::string dose_part(const Node& report) {
   return figure(draw_forest(forest),
                 "Small dots: random directions outside the chosen experts, tuned to the candidate's dose; the larger "
                 "dot of that row is their 95th percentile, above which a shift must lie. In the table also for draws "
-                "from all experts (unrestricted).", true) +
+                "from all experts (unrestricted).",
+                true) +
          html_table("",
-                    {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"), text_column("Dose on", "dose_text"),
-                     number_column("Shift, pp", "shift_pp", 1), number_column("95% of draws", "percentile95_pp", 1),
+                    {code_column("Candidate", "candidate"), number_column("Dose, nats", "dose_nats"),
+                     text_column("Dose on", "dose_text"), number_column("Shift, pp", "shift_pp", 1),
+                     number_column("95% of draws", "percentile95_pp", 1),
                      number_column("unrestricted", "percentile95_unrestricted_pp", 1), flag_column("Above", "passed"),
                      number_column("Tried", "tried", -1), number_column("Missed the dose", "failed_to_match", -1),
                      number_column("Worst mismatch", "worst_mismatch", 3)},
@@ -80,35 +83,35 @@ std::string dose_part(const Node& report) {
 }  // namespace
 
 std::string control_section(const Node& report) {
-  std::string body =
-      html_table("Effects of each candidate",
-                 {code_column("Candidate", "candidate"),
-                  {"Effect",
-                   [](const Node& row) -> TableCell {
-                     return {"<span class=\"phrase\">" + effect_name(row) + "</span>", false};
-                   },
-                   false},
-                  {"Value",
-                   [](const Node& row) -> TableCell {
-                     if (row.at("value").is_null()) return {undefined_html(row.reason("value")), true};
-                     // The next cell says why there is none.
-                     if (row.at("interval").is_null() && !row.at("value").is_null() && row.at("bound_one_sided").is_null())
-                       return {number_html(row, "value", row.text("unit") == "pp" ? 2 : -1) + " " + escape_html(row.text("unit")) +
-                                   " <small>(no interval)</small>",
-                               false};
-                     return {value_with_range_html(row, "value", "interval", row.text("unit") == "pp" ? 2 : -1) + " " +
-                                 escape_html(row.text("unit")),
-                             false};
-                   },
-                   true},
-                  number_column("One-sided bound", "bound_one_sided"),
-                  number_column("Margin", "limit"),
-                  test_column(),
-                  number_column("Discordance", "discordance"),
-                  sample_column(),
-                  number_column("MDE", "mde"),
-                  flag_column("Equivalent", "equivalent")},
-                 report.rows("effects"));
+  std::string body = html_table(
+      "Effects of each candidate",
+      {code_column("Candidate", "candidate"),
+       {"Effect",
+        [](const Node& row) -> TableCell {
+          return {"<span class=\"phrase\">" + effect_name(row) + "</span>", false};
+        },
+        false},
+       {"Value",
+        [](const Node& row) -> TableCell {
+          if (row.at("value").is_null()) return {undefined_html(row.reason("value")), true};
+          // The next cell says why there is none.
+          if (row.at("interval").is_null() && !row.at("value").is_null() && row.at("bound_one_sided").is_null())
+            return {number_html(row, "value", row.text("unit") == "pp" ? 2 : -1) + " " + escape_html(row.text("unit")) +
+                        " <small>(no interval)</small>",
+                    false};
+          return {value_with_range_html(row, "value", "interval", row.text("unit") == "pp" ? 2 : -1) + " " +
+                      escape_html(row.text("unit")),
+                  false};
+        },
+        true},
+       number_column("One-sided bound", "bound_one_sided"),
+       number_column("Margin", "limit"),
+       test_column(),
+       number_column("Discordance", "discordance"),
+       sample_column(),
+       number_column("MDE", "mde"),
+       flag_column("Equivalent", "equivalent")},
+      report.rows("effects"));
   body += "<h3>Axis by axis</h3>\n" + axes_part(report);
   body +=
       "<h3>Robustness</h3>\n" + html_table("",

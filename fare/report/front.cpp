@@ -104,7 +104,8 @@ std::string draw_front(const Front& front) {
     const double begin = at_right ? cx - 9 - text_width(name) : cx + 9;
     double line = cy - 9;
     for (const auto& [other_begin, other_line] : names)
-      if (std::abs(other_begin - begin) < (right - left) / 2 && line < other_line + kLineHeight) line = other_line + kLineHeight;
+      if (std::abs(other_begin - begin) < (right - left) / 2 && line < other_line + kLineHeight)
+        line = other_line + kLineHeight;
     names.emplace_back(begin, line);
     svg.text(cx + (at_right ? -9 : 9), line, name, at_right ? "end" : "start", "strong halo");
   }

@@ -40,7 +40,8 @@ std::string facts(const Node& row) {
   if (const auto family = row.number_or_null("family_size"); family && row.number_or_null("p_bh"))
     parts.push_back("p<sub>BH</sub> " + compact_text(*row.number_or_null("p_bh")) + " (family of " +
                     compact_text(*family) + ")");
-  // A stage's detectable effect is in pp, whatever its statistic; that of stage 1 and of some texts in standard deviations.
+  // A stage's detectable effect is in pp, whatever its statistic; that of stage 1 and of some texts in standard
+  // deviations.
   const bool is_effect_size = (row.has("stage") && row.number("stage") == 1) || row.text("unit") == "SD";
   add("mde", "MDE ", is_effect_size ? " SD" : " pp");
   if (const auto n = row.number_or_null("n")) {
@@ -74,10 +75,12 @@ std::string number_card(const Node& numbers, const std::string& key, const std::
 
 // What a stage asks, for readers who do not know its statistic.
 std::string question_of(double stage) {
-  constexpr const char* kQuestions[] = {
-      "Does the model prefer stereotypes at all?",        "Does the router react to the demographic word?",
-      "Can an edit of the routing lower the preference?", "Is that more than chance and than random edits?",
-      "Is what the model can do kept?",                   "Is it seen in what the model writes?"};
+  constexpr const char* kQuestions[] = {"Does the model prefer stereotypes at all?",
+                                        "Does the router react to the demographic word?",
+                                        "Can an edit of the routing lower the preference?",
+                                        "Is that more than chance and than random edits?",
+                                        "Is what the model can do kept?",
+                                        "Is it seen in what the model writes?"};
   const auto index = static_cast<size_t>(stage);
   return index < std::size(kQuestions) ? kQuestions[index] : "";
 }
@@ -125,9 +128,11 @@ std::string headline_section(const Node& report) {
   out += "</p>\n";
   const Node numbers = headline.at("numbers");
   out += "<div class=\"cards\">\n" +
-         number_card(numbers, "shift", "Shift", "fewer stereotyped preferences than the base model; positive = less bias") +
+         number_card(numbers, "shift", "Shift",
+                     "fewer stereotyped preferences than the base model; positive = less bias") +
          number_card(numbers, "cost", "Cost", "loss of utility under the same edit; positive = worse") +
-         number_card(numbers, "transfer", "Transfer", "change in generated text under the same edit; positive = less bias") +
+         number_card(numbers, "transfer", "Transfer",
+                     "change in generated text under the same edit; positive = less bias") +
          "</div>\n";
   out += "<ol class=\"ladder\" start=\"0\">\n";
   for (const Node& stage : ladder_of(report)) {
@@ -177,17 +182,17 @@ std::string stages_section(const Node& report) {
       "<p>Every stage is computed for every candidate. The verdict is that of the candidate that gets furthest; an "
       "unresolved stage never becomes a no.</p>\n" +
       html_table("", columns, report.rows("stages"));
-  body += html_table("Verdict by kind of control",
-                     {text_column("Control", "control_class"), code_column("Code", "code"),
-                      code_column("Candidate", "candidate"), stop_column("Stops at stage", "stage"),
-                      number_column("MDE, pp", "mde_pp"), text_column("In words", "sentence")},
-                     report.rows("verdicts"));
-  body += html_table("Candidates, in the order fixed on validation",
-                     {number_column("", "order", 0), code_column("Candidate", "candidate"),
-                      text_column("Control", "control_class"), text_column("Role", "role"), text_column("Found by", "origin"),
-                      text_column("What it does", "description"),
-                      flag_column("Within tau on validation", "within_tau_on_validation"), code_column("File", "file")},
-                     report.rows("candidates"));
+  body += html_table(
+      "Verdict by kind of control",
+      {text_column("Control", "control_class"), code_column("Code", "code"), code_column("Candidate", "candidate"),
+       stop_column("Stops at stage", "stage"), number_column("MDE, pp", "mde_pp"), text_column("In words", "sentence")},
+      report.rows("verdicts"));
+  body += html_table(
+      "Candidates, in the order fixed on validation",
+      {number_column("", "order", 0), code_column("Candidate", "candidate"), text_column("Control", "control_class"),
+       text_column("Role", "role"), text_column("Found by", "origin"), text_column("What it does", "description"),
+       flag_column("Within tau on validation", "within_tau_on_validation"), code_column("File", "file")},
+      report.rows("candidates"));
   return section("stages", "Every stage of every candidate", body);
 }
 

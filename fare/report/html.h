@@ -14,8 +14,8 @@ std::string escape_html(std::string_view text);
 // "9.80" with `digits` decimals; a true minus sign, never "-0.0".
 std::string fixed_text(double value, int digits);
 
-// Three significant digits: "0.000312", "18.9"; whole numbers and those from 1000 on without places after the point, with
-// thin spaces between thousands.
+// Three significant digits: "0.000312", "18.9"; whole numbers and those from 1000 on without places after the point,
+// with thin spaces between thousands.
 std::string compact_text(double value);
 
 // "undefined: reason" (the reason is escaped here).

@@ -56,7 +56,8 @@ std::string masking_section(const Node& report) {
       figure(
           forest_of(masking, "shift", "Shift when the group is masked with refill", "shift, pp (positive = less bias)"),
           "Bars: 95% interval over clusters for a fixed group, central 95% of the draws (small dots) for drawn ones.") +
-      figure(forest_of(masking, "drop", "Loss of utility when the group is masked with refill", "drop, pp (positive = worse)"),
+      figure(forest_of(masking, "drop", "Loss of utility when the group is masked with refill",
+                       "drop, pp (positive = worse)"),
              "The same groups, on utility.") +
       "</div>\n";
   body += html_table("Groups",
@@ -83,39 +84,45 @@ std::string masking_section(const Node& report) {
   for (const Node& row : masking.rows("groups"))
     if (row.number_or_null("direct_shift_pp")) parts.push_back(row);
   if (!parts.empty())
-    body += html_table("The effect taken apart (refill). Direct: later layers keep their routes. Mediated: the rest. Routing only: the "
-                       "experts are back, the later routes stay disturbed",
-                       {text_column("Group", "group"), number_column("m", "m", 0), number_column("Direct drop, pp", "direct_pp", 1),
-                        number_column("Mediated drop, pp", "mediated_pp", 1), number_column("Routing-only drop, pp", "routing_only_pp", 1),
-                        number_column("Direct shift, pp", "direct_shift_pp", 1), number_column("Mediated shift, pp", "mediated_shift_pp", 1),
-                        number_column("Routing-only shift, pp", "routing_only_shift_pp", 1)},
-                       parts);
+    body += html_table(
+        "The effect taken apart (refill). Direct: later layers keep their routes. Mediated: the rest. Routing only: "
+        "the "
+        "experts are back, the later routes stay disturbed",
+        {text_column("Group", "group"), number_column("m", "m", 0), number_column("Direct drop, pp", "direct_pp", 1),
+         number_column("Mediated drop, pp", "mediated_pp", 1),
+         number_column("Routing-only drop, pp", "routing_only_pp", 1),
+         number_column("Direct shift, pp", "direct_shift_pp", 1),
+         number_column("Mediated shift, pp", "mediated_shift_pp", 1),
+         number_column("Routing-only shift, pp", "routing_only_shift_pp", 1)},
+        parts);
   if (const auto changes = masking.rows("routing_changes"); !changes.empty())
-    body += html_table("Routing of the layers above a mask",
-                       {text_column("Group", "group"), number_column("Layer", "layer", 0), number_column("JS, bit", "js"),
-                        number_column("Set distance", "set_distance", 3), number_column("Rows with another top k", "changed_share", 3),
-                        number_column("Load entropy before", "load_entropy_base", 3),
-                        number_column("Load entropy after", "load_entropy_masked", 3)},
-                       changes);
-  body += "<div class=\"pair\">" +
-          html_table("T among the matched draws",
-                     {text_column("Test", "name"), number_column("z", "z", 1), number_column("p", "p"),
-                      number_column("Distinct sets", "distinct_sets", 0)},
-                     masking.rows("tests")) +
-          html_table("Experts of T alone",
-                     {number_column("Layer", "layer", 0), number_column("Expert", "expert", 0),
-                      estimate_column("Shift, pp", "shift_pp", "shift_interval", 1),
-                      estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), flag_column("Separable", "separable")},
-                     masking.rows("singles")) +
-          "</div>\n" +
-          html_table("Smaller than T, or T only at some words: does any lower bias within the margin of cost?",
-                     {text_column("What is masked", "what"), estimate_column("Shift, pp", "shift_pp", "shift_interval", 1),
-                      estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), flag_column("Separable", "separable")},
-                     masking.rows("subsets")) +
-          "<p class=\"small\">Additivity gap (group minus sum of singles), pp: " +
-          number_html(masking, "additivity_gap_pp", 2) +
-          ". Partial rank correlation of shift and drop given routed mass and dose: " +
-          number_html(masking, "partial_correlation", 2) + ".</p>\n";
+    body += html_table(
+        "Routing of the layers above a mask",
+        {text_column("Group", "group"), number_column("Layer", "layer", 0), number_column("JS, bit", "js"),
+         number_column("Set distance", "set_distance", 3), number_column("Rows with another top k", "changed_share", 3),
+         number_column("Load entropy before", "load_entropy_base", 3),
+         number_column("Load entropy after", "load_entropy_masked", 3)},
+        changes);
+  body +=
+      "<div class=\"pair\">" +
+      html_table("T among the matched draws",
+                 {text_column("Test", "name"), number_column("z", "z", 1), number_column("p", "p"),
+                  number_column("Distinct sets", "distinct_sets", 0)},
+                 masking.rows("tests")) +
+      html_table("Experts of T alone",
+                 {number_column("Layer", "layer", 0), number_column("Expert", "expert", 0),
+                  estimate_column("Shift, pp", "shift_pp", "shift_interval", 1),
+                  estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), flag_column("Separable", "separable")},
+                 masking.rows("singles")) +
+      "</div>\n" +
+      html_table("Smaller than T, or T only at some words: does any lower bias within the margin of cost?",
+                 {text_column("What is masked", "what"), estimate_column("Shift, pp", "shift_pp", "shift_interval", 1),
+                  estimate_column("Drop, pp", "drop_pp", "drop_interval", 1), flag_column("Separable", "separable")},
+                 masking.rows("subsets")) +
+      "<p class=\"small\">Additivity gap (group minus sum of singles), pp: " +
+      number_html(masking, "additivity_gap_pp", 2) +
+      ". Partial rank correlation of shift and drop given routed mass and dose: " +
+      number_html(masking, "partial_correlation", 2) + ".</p>\n";
   return section("masking", "Masking groups of experts", body);
 }
 

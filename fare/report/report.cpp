@@ -10,7 +10,8 @@ namespace fare {
 namespace {
 
 // What fare probe and fare mask write: their sentence and their sections.
-ReportFiles render_part(const Node& root, const std::string& kind, const std::vector<std::string (*)(const Node&)>& sections) {
+ReportFiles render_part(const Node& root, const std::string& kind,
+                        const std::vector<std::string (*)(const Node&)>& sections) {
   const std::string title = kind + root.at("model").text("name");
   std::string body = "<header><h1>" + escape_html(title) + "</h1></header>\n<main>\n<p class=\"headline\">" +
                      escape_html(root.text("sentence")) + "</p>\n";
@@ -38,9 +39,9 @@ ReportFiles render_report(const OrderedJson& report) {
 <a href="#repeat">Repeat</a> <a href="#limits">Limits</a></nav>
 )";
   for (const auto part : {subject_section, rules_section, bias_section, sensitivity_section, router_section,
-                          experts_section, search_section, reach_section, control_section, masking_section, conditions_section,
-                          route_examples_section, transfer_section,
-                          positive_control_section, calibration_section, stages_section, absent_section, repeat_section, limits_section})
+                          experts_section, search_section, reach_section, control_section, masking_section,
+                          conditions_section, route_examples_section, transfer_section, positive_control_section,
+                          calibration_section, stages_section, absent_section, repeat_section, limits_section})
     body += part(root);
   return {html_page(title, body + "</main>\n"), csv_tables(root)};
 }

@@ -218,7 +218,8 @@ TEST(Report, EveryListOfTheReportIsATable) {
   std::set<std::string> tables;
   for (const auto& [name, bytes] : render_report(report).csv) tables.insert(bytes);
   int lists = 0;
-  const std::function<void(const OrderedJson&, const std::string&)> visit = [&](const OrderedJson& value, const std::string& place) {
+  const std::function<void(const OrderedJson&, const std::string&)> visit = [&](const OrderedJson& value,
+                                                                                const std::string& place) {
     if (value.is_object())
       for (const auto& [key, item] : value.items()) visit(item, place + "/" + key);
     if (!value.is_array() || value.empty() || !value.front().is_object()) return;
@@ -233,7 +234,12 @@ TEST(Report, RoutesOfSinglePairsStandTokenByToken) {
   const std::string html = render_report(example()).html;
   const size_t at = html.find("id=\"routes\"");
   ASSERT_NE(at, std::string::npos);
-  EXPECT_NE(html.find("14&#160;<small>0.61</small>, 3&#160;<small>0.39</small><br/><strong>→&#160;3&#160;<small>0.55</small>, 7&#160;<small>0.45</small></strong>", at), std::string::npos);
+  EXPECT_NE(
+      html.find(
+          "14&#160;<small>0.61</small>, 3&#160;<small>0.39</small><br/><strong>→&#160;3&#160;<small>0.55</small>, "
+          "7&#160;<small>0.45</small></strong>",
+          at),
+      std::string::npos);
   EXPECT_NE(html.find("<strong><code> she</code></strong> (differs)", at), std::string::npos);
   OrderedJson old = example();
   old.erase("route_examples");  // a report of an earlier version

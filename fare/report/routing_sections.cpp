@@ -99,25 +99,33 @@ std::string sensitivity_section(const Node& report) {
                      primary) +
           "</div></div>\n<details><summary>All " + std::to_string(all.size()) +
           " rows: layer, axis, span, null</summary>\n" + html_table("", columns, all) + "</details>\n";
-  const auto statistics = rows_where(part.rows("statistics"), [](const Node& row) { return row.text("axis") == "all"; });
-  body += "<details><summary>Every statistic on every span, axes pooled: before the change (Q), the change (D), after it (P)</summary>\n" +
-          html_table("", {number_column("Layer", "layer", 0), text_column("Span", "span"), text_column("Pairs", "kind"),
-                          number_column("n", "n", 0), number_column("JS, bit", "js"), number_column("Total variation", "total_variation"),
-                          number_column("Symmetric KL, bit", "symmetric_kl"), number_column("Set distance", "set_distance"),
-                          number_column("Weighted distance", "weighted_distance"), number_column("Logit shift, SD", "logit_shift")},
-                     statistics) +
-          "</details>\n";
+  const auto statistics =
+      rows_where(part.rows("statistics"), [](const Node& row) { return row.text("axis") == "all"; });
+  body +=
+      "<details><summary>Every statistic on every span, axes pooled: before the change (Q), the change (D), after it "
+      "(P)</summary>\n" +
+      html_table(
+          "",
+          {number_column("Layer", "layer", 0), text_column("Span", "span"), text_column("Pairs", "kind"),
+           number_column("n", "n", 0), number_column("JS, bit", "js"),
+           number_column("Total variation", "total_variation"), number_column("Symmetric KL, bit", "symmetric_kl"),
+           number_column("Set distance", "set_distance"), number_column("Weighted distance", "weighted_distance"),
+           number_column("Logit shift, SD", "logit_shift")},
+          statistics) +
+      "</details>\n";
   if (part.at("adjusted").is_null())
     body += "<p class=\"small\">Adjusted for word distance, frequency and span length: " +
             undefined_html(part.reason("adjusted")) + "</p>\n";
   else
-    body += html_table("Divergence after the change, bit, regressed on the changed words' distance, log frequency and length (per SD) and on "
-                       "being demographic: is it more than such words explain?",
-                       {number_column("Layer", "layer", 0), number_column("Distance", "distance"),
-                        number_column("Log frequency", "log_frequency"), number_column("Length", "length"),
-                        estimate_column("Demographic", "demographic", "demographic_interval", 4), number_column("n", "n", 0),
-                        number_column("Clusters", "clusters", 0)},
-                       part.at("adjusted").rows("rows"));
+    body += html_table(
+        "Divergence after the change, bit, regressed on the changed words' distance, log frequency and length (per SD) "
+        "and on "
+        "being demographic: is it more than such words explain?",
+        {number_column("Layer", "layer", 0), number_column("Distance", "distance"),
+         number_column("Log frequency", "log_frequency"), number_column("Length", "length"),
+         estimate_column("Demographic", "demographic", "demographic_interval", 4), number_column("n", "n", 0),
+         number_column("Clusters", "clusters", 0)},
+        part.at("adjusted").rows("rows"));
   return section("sensitivity", "Does the router react?", body);
 }
 
@@ -186,15 +194,20 @@ std::string experts_section(const Node& report) {
                    scores.rows("honesty"));
     std::string stable;
     for (const Node& row : scores.rows("stable_experts"))
-      stable += (stable.empty() ? "" : ", ") + compact_text(row.number("layer")) + "/" + compact_text(row.number("expert"));
-    body += "<p>In the top " + number_html(scores, "top_m", 0) + " in at least 80% of half-samples (layer/expert): " +
-            (stable.empty() ? std::string("none") : stable) + ".</p>\n";
+      stable +=
+          (stable.empty() ? "" : ", ") + compact_text(row.number("layer")) + "/" + compact_text(row.number("expert"));
+    body += "<p>In the top " + number_html(scores, "top_m", 0) +
+            " in at least 80% of half-samples (layer/expert): " + (stable.empty() ? std::string("none") : stable) +
+            ".</p>\n";
     const auto gaps = scores.rows("group_gaps");
     if (!gaps.empty())
       body += "<details><summary>Selection by group, for the top experts</summary>\n" +
-              html_table("", {number_column("Layer", "layer", 0), number_column("Expert", "expert", 0), text_column("Axis", "axis"),
-                              text_column("Side", "side"), number_column("Share of tokens", "share", 3), number_column("Gap to the mean", "gap", 3)},
-                         gaps) + "</details>\n";
+              html_table("",
+                         {number_column("Layer", "layer", 0), number_column("Expert", "expert", 0),
+                          text_column("Axis", "axis"), text_column("Side", "side"),
+                          number_column("Share of tokens", "share", 3), number_column("Gap to the mean", "gap", 3)},
+                         gaps) +
+              "</details>\n";
   }
   return section("experts", "Expert by expert", body);
 }

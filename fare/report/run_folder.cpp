@@ -24,8 +24,8 @@ void write_report(const std::filesystem::path& folder, const OrderedJson& report
 OrderedJson read_report(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "report.json";
   if (!std::filesystem::exists(path) && std::filesystem::exists(folder / "rows.sqlite"))
-    throw IoError(path.string() + ": no such file; `fare diagnose --config " + (folder / "config.toml").string() + " --out " +
-                  folder.string() + "` makes it from the rows that are there");
+    throw IoError(path.string() + ": no such file; `fare diagnose --config " + (folder / "config.toml").string() +
+                  " --out " + folder.string() + "` makes it from the rows that are there");
   const std::string text = read_file(path);
   parse_json(text, path.string());  // refuses duplicate keys, broken UTF-8 and deep nesting, with the place
   return OrderedJson::parse(text);

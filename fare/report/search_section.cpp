@@ -60,13 +60,17 @@ Front front_of(const Node& report, const Node& search) {
 std::string solution_axes(const Node& search) {
   if (!search.has("solution_axes") || search.rows("solution_axes").empty()) return "";
   return html_table("What a solution leaves on each axis, on validation",
-                    {text_column("Solution", "solution"), text_column("Axis", "axis"), number_column("Pairs", "pairs", -1),
-                     number_column("Preference before, pp", "base_pp", 2), number_column("After, pp (below 0: beyond 50%)", "left_pp", 2),
+                    {text_column("Solution", "solution"), text_column("Axis", "axis"),
+                     number_column("Pairs", "pairs", -1), number_column("Preference before, pp", "base_pp", 2),
+                     number_column("After, pp (below 0: beyond 50%)", "left_pp", 2),
                      number_column("Left (1 = unedited)", "remaining", 2)},
                     search.rows("solution_axes")) +
-         "<p class=\"small\">Left is the size of what remains of an axis's preference, whichever side of 50% it lies on, over what "
-         "there was, at most 2. Where validation shows little preference on an axis, a few pairs beyond 50% make it larger than 1: "
-         "then the axis was nearly even before and is nearly even after, and the search has no finer measure of it. Overshoot on "
+         "<p class=\"small\">Left is the size of what remains of an axis's preference, whichever side of 50% it lies "
+         "on, over what "
+         "there was, at most 2. Where validation shows little preference on an axis, a few pairs beyond 50% make it "
+         "larger than 1: "
+         "then the axis was nearly even before and is nearly even after, and the search has no finer measure of it. "
+         "Overshoot on "
          "the test split is judged by its own bound, in Control.</p>\n";
 }
 
@@ -107,7 +111,8 @@ std::string search_section(const Node& report) {
                      {text_column("Solution", "solution"),
                       {"Configuration",
                        [](const Node& row) -> TableCell {
-                         if (row.at("configuration").is_null()) return {escape_html(row.reason("configuration")), false};
+                         if (row.at("configuration").is_null())
+                           return {escape_html(row.reason("configuration")), false};
                          return {"<code>" + escape_html(row.text("configuration")) + "</code>", false};
                        },
                        false},
@@ -118,8 +123,9 @@ std::string search_section(const Node& report) {
   body += "<p>Searching alone finds something: if no configuration had any effect, the best of " +
           number_html(chance, "configurations", -1) + " would show " + number_html(chance, "independent_pp", 1) +
           " pp on these " + number_html(chance, "pairs", -1) + " pairs if they were independent, and " +
-          number_html(chance, "correlated_pp", 1) + " pp with the correlation of " + number_html(chance, "correlation", 2) +
-          " that they have (discordance " + number_html(chance, "discordance", 3) + ").</p>\n";
+          number_html(chance, "correlated_pp", 1) + " pp with the correlation of " +
+          number_html(chance, "correlation", 2) + " that they have (discordance " +
+          number_html(chance, "discordance", 3) + ").</p>\n";
   if (!search.rows("mixtures").empty())
     body += html_table("Randomised routers: how often each configuration is played",
                        {text_column("Solution", "solution"), code_column("Configuration", "configuration"),
@@ -130,11 +136,13 @@ std::string search_section(const Node& report) {
     body += "<p>Equilibrium certificate: " + undefined_html(search.reason("certificate")) + "</p>\n";
   } else {
     body += std::string("<p>Equilibrium certificate: ") +
-            (certificate.at("equilibrium").json() == true ? "this is an equilibrium" : "no equilibrium") + ". Dual ascent leaves a gap of " +
-            number_html(certificate, "gap", 4) + " between " + number_html(certificate, "value", 3) + " and the bound " +
-            number_html(certificate, "dual_value", 3) + " (limit " + number_html(certificate, "limit", 2) + ", " +
-            number_html(certificate, "steps", -1) + " steps); the best change of one setting of the pure solution lowers the "
-            "worst axis by " + number_html(certificate, "best_one_step", 3) + ".</p>\n";
+            (certificate.at("equilibrium").json() == true ? "this is an equilibrium" : "no equilibrium") +
+            ". Dual ascent leaves a gap of " + number_html(certificate, "gap", 4) + " between " +
+            number_html(certificate, "value", 3) + " and the bound " + number_html(certificate, "dual_value", 3) +
+            " (limit " + number_html(certificate, "limit", 2) + ", " + number_html(certificate, "steps", -1) +
+            " steps); the best change of one setting of the pure solution lowers the "
+            "worst axis by " +
+            number_html(certificate, "best_one_step", 3) + ".</p>\n";
     if (!certificate.rows("one_steps").empty())
       body += html_table("One step away from the pure solution, on all of validation",
                          {text_column("Change", "change"), code_column("Configuration", "configuration"),

@@ -27,13 +27,13 @@ std::string search_section(const Node& report);       // front, random controls,
 std::string reach_section(const Node& report);        // upper bounds on control
 std::string control_section(const Node& report);      // effects on the test split, axes, robustness, dose control
 std::string masking_section(const Node& report);
-std::string conditions_section(const Node& report);  // buffering by shared experts, breadth
-std::string route_examples_section(const Node& report);  // single pairs, token by token
+std::string conditions_section(const Node& report);        // buffering by shared experts, breadth
+std::string route_examples_section(const Node& report);    // single pairs, token by token
 std::string positive_control_section(const Node& report);  // what was planted and found; "" when it was not run
-std::string calibration_section(const Node& report); // how often the diagnosis errs
-std::string transfer_section(const Node& report);    // what reaches written text; "" when it was not run
-std::string absent_section(const Node& report);      // what was not run, with the reasons
-std::string repeat_section(const Node& report);      // command, versions, time
-std::string limits_section(const Node& report);      // what the page cannot say
+std::string calibration_section(const Node& report);       // how often the diagnosis errs
+std::string transfer_section(const Node& report);          // what reaches written text; "" when it was not run
+std::string absent_section(const Node& report);            // what was not run, with the reasons
+std::string repeat_section(const Node& report);            // command, versions, time
+std::string limits_section(const Node& report);            // what the page cannot say
 
 }  // namespace fare

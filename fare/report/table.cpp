@@ -99,10 +99,12 @@ TableColumn flag_column(std::string title, const std::string& key) {
 }
 
 TableColumn stop_column(std::string title, const std::string& key) {
-  return {std::move(title), [key](const Node& row) -> TableCell {
+  return {std::move(title),
+          [key](const Node& row) -> TableCell {
             if (row.at(key).is_null()) return {"<small>" + escape_html(row.reason(key)) + "</small>", false};
             return {number_html(row, key, 0), false};
-          }, false};
+          },
+          false};
 }
 
 TableColumn test_column() {

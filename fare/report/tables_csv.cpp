@@ -149,7 +149,8 @@ std::map<std::string, std::string> csv_tables(const Node& report) {
   std::map<std::string, std::string> files;
   const bool whole = report.text("format") == "fare-report/1";  // else a report of some parts
   for (const auto& table : kTables) {
-    // The list at part/list, or nothing where some step of the way is null or not there (a part alone, an earlier version).
+    // The list at part/list, or nothing where some step of the way is null or not there (a part alone, an earlier
+    // version).
     std::optional<Node> list = report;
     for (const auto& step : std::filesystem::path(std::string(table.part) + "/" + table.list + "/rows")) {
       if (!list || step.empty()) continue;

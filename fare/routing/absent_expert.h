@@ -3,7 +3,8 @@
 
 namespace fare {
 
-// Far below any logit of a real expert: its probability is 0 in float32 and float64, and finite arithmetic stays finite.
+// Far below any logit of a real expert: its probability is 0 in float32 and float64, and finite arithmetic stays
+// finite.
 inline constexpr float kAbsentLogit = -1e4f;
 
 }  // namespace fare

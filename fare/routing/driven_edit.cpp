@@ -9,7 +9,8 @@ namespace {
 
 at::Tensor vector_of(const std::vector<double>& values) {
   at::Tensor result = at::empty({static_cast<int64_t>(values.size())}, at::kFloat);
-  std::transform(values.begin(), values.end(), result.mutable_data_ptr<float>(), [](double v) { return static_cast<float>(v); });
+  std::transform(values.begin(), values.end(), result.mutable_data_ptr<float>(),
+                 [](double v) { return static_cast<float>(v); });
   return result;
 }
 
@@ -24,7 +25,8 @@ at::Tensor drive_of(const EditOp& op, const at::Tensor& x_TD) {
   if (const auto* add = std::get_if<AddLogit>(&op); add != nullptr && add->gate)
     return (at::mv(x_TD.cpu().to(at::kFloat), vector_of(add->gate->vector)) + add->gate->offset).sigmoid();
   if (const auto* delta = std::get_if<RouterDelta>(&op))
-    return at::mm(at::mm(x_TD.cpu().to(at::kFloat), matrix_of(delta->inputs).t()) + vector_of(delta->offsets), matrix_of(delta->outputs));
+    return at::mm(at::mm(x_TD.cpu().to(at::kFloat), matrix_of(delta->inputs).t()) + vector_of(delta->offsets),
+                  matrix_of(delta->outputs));
   return {};
 }
 
@@ -52,7 +54,8 @@ at::Tensor logit_shift(std::span<const ScopedEdit> edits, const at::Tensor& x_TD
     at::Tensor shift;
     const at::Tensor drive = drive_of(scoped.edit->op, x_TD);
     if (const auto* add = std::get_if<AddLogit>(&scoped.edit->op)) {
-      FARE_CHECK(add->affects == AddLogit::Affects::kSelectionAndWeight, "a shift of the selection alone has no logits");
+      FARE_CHECK(add->affects == AddLogit::Affects::kSelectionAndWeight,
+                 "a shift of the selection alone has no logits");
       at::Tensor values_E = at::zeros({num_experts}, at::kFloat);
       float* values = values_E.mutable_data_ptr<float>();
       for (size_t i = 0; i < add->experts.size(); ++i) values[add->experts[i]] += static_cast<float>(add->values[i]);

@@ -41,7 +41,9 @@ TEST(DrivenEdit, AGateScalesTheValueByASigmoidOfTheInput) {
       const Decision expected = route(kLogits.narrow(0, t, 1), spec_of(4, 2, mode), scoped({edit}), 0);
       for (int64_t slot = 0; slot < 2; ++slot) {
         EXPECT_EQ(found.after.ids_TK[t][slot].item<int32_t>(), expected.after.ids_TK[0][slot].item<int32_t>()) << t;
-        EXPECT_NEAR(found.after.weights_TK[t][slot].item<double>(), expected.after.weights_TK[0][slot].item<double>(), 1e-6) << t;
+        EXPECT_NEAR(found.after.weights_TK[t][slot].item<double>(), expected.after.weights_TK[0][slot].item<double>(),
+                    1e-6)
+            << t;
       }
     }
   }
@@ -68,7 +70,8 @@ TEST(DrivenEdit, KeepSumHoldsForBoth) {
   RouterDelta delta{{{1.0, 0.5}}, {{-3.0, 0.0, 1.0, 2.0}}, {0.25}, true};
   for (const Edit& edit : {edit_of(delta), edit_of(gated(6.0, true))}) {
     const Decision found = driven_route({edit}, WeightMode::kRaw);
-    EXPECT_TRUE(at::allclose(found.after.weights_TK.sum(1), found.before.weights_TK.sum(1), 1e-5, 1e-6)) << op_name(edit.op);
+    EXPECT_TRUE(at::allclose(found.after.weights_TK.sum(1), found.before.weights_TK.sum(1), 1e-5, 1e-6))
+        << op_name(edit.op);
     EXPECT_FALSE(at::equal(found.after.ids_TK, found.before.ids_TK));
   }
 }
@@ -110,7 +113,8 @@ TEST(DrivenEdit, RoutingWithoutWhatItReadsFails) {
   EXPECT_ANY_THROW(route(kLogits, spec_of(4, 2, WeightMode::kRaw), scoped(edits)));
 }
 
-// --- files --------------------------------------------------------------------------------------------------------------
+// --- files
+// --------------------------------------------------------------------------------------------------------------
 
 Intervention parse(const std::string& edit) {
   return Intervention::parse(Json::parse(R"({"format": "fare-intervention/1", "edits": [)" + edit + "]}"), "edit.json");
@@ -153,9 +157,11 @@ TEST(DrivenEdit, WrongFilesAreRefusedWithThePlace) {
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
     }
   };
-  refused(R"({"op": "add_logit", "layers": [1], "experts": [2], "values": [1], "gate": {"vector": [0.5, -1, 3]}})", "input has 2");
+  refused(R"({"op": "add_logit", "layers": [1], "experts": [2], "values": [1], "gate": {"vector": [0.5, -1, 3]}})",
+          "input has 2");
   refused(R"({"op": "add_logit", "layers": [1], "experts": [2], "values": [1], "gate": {"vector": []}})", "vector");
-  refused(R"({"op": "add_logit", "layers": [1], "experts": [2], "values": [1], "gate": {"vector": [1, 2], "bias": 1}})", "bias");
+  refused(R"({"op": "add_logit", "layers": [1], "experts": [2], "values": [1], "gate": {"vector": [1, 2], "bias": 1}})",
+          "bias");
   refused(R"({"op": "add_logit", "layers": [1], "experts": [2], "values": [1], "gate": 3})", "object");
   refused(R"({"op": "router_delta", "layers": [0], "inputs": [[1]], "outputs": [[1, 0, 0, -1]]})", "input has 2");
   refused(R"({"op": "router_delta", "layers": [0], "inputs": [[1, 2]], "outputs": [[1, 0, 0]]})", "4 experts");
@@ -163,10 +169,12 @@ TEST(DrivenEdit, WrongFilesAreRefusedWithThePlace) {
   refused(R"({"op": "router_delta", "layers": [0], "inputs": [[1, 2], [3, 4]], "outputs": [[1, 0, 0, 0]]})", "outputs");
   refused(R"({"op": "router_delta", "layers": [0], "inputs": [], "outputs": []})", "inputs");
   refused(R"({"op": "router_delta", "layers": [0], "inputs": [[1, 1e31]], "outputs": [[1, 0, 0, 0]]})", "too large");
-  refused(R"({"op": "router_delta", "layers": [0], "inputs": [[1, 2]], "outputs": [[1, 0, 0, 0]], "offsets": [1, 2]})", "offsets");
+  refused(R"({"op": "router_delta", "layers": [0], "inputs": [[1, 2]], "outputs": [[1, 0, 0, 0]], "offsets": [1, 2]})",
+          "offsets");
   refused(R"({"op": "router_delta", "layers": [5], "inputs": [[1, 2]], "outputs": [[1, 0, 0, 0]]})", "layer 5");
   refused(R"({"op": "activate", "layers": [0], "experts": [1], "where": {"following": 2}})", "token_ids");
-  refused(R"({"op": "activate", "layers": [0], "experts": [1], "where": {"token_ids": [1], "following": -1}})", "following");
+  refused(R"({"op": "activate", "layers": [0], "experts": [1], "where": {"token_ids": [1], "following": -1}})",
+          "following");
 }
 
 TEST(DrivenEdit, FollowingTakesTheRowsAfterANamedToken) {

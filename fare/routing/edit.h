@@ -102,8 +102,8 @@ struct SharedScale {  // output of the shared experts times factor
   double factor = 1;
 };
 
-using EditOp = std::variant<AddLogit, RouterDelta, Temperature, Mask, Activate, Deactivate, SetTopK, TopP, ForceRoutes, Reweight,
-                            ScaleWeight, SharedScale>;
+using EditOp = std::variant<AddLogit, RouterDelta, Temperature, Mask, Activate, Deactivate, SetTopK, TopP, ForceRoutes,
+                            Reweight, ScaleWeight, SharedScale>;
 
 struct Edit {
   EditOp op;

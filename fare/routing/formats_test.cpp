@@ -28,27 +28,31 @@ std::set<std::string> words(const Json& list) { return list.get<std::set<std::st
 
 // An edit with every field that the schema names for its operation, or only the required ones.
 Json edit_from_schema(const Json& schema, const std::string& op, bool all_fields) {
-  const Json values = {
-      {"op", op},
-      {"layers", "all"},
-      {"experts", {1}},
-      {"values", {0.5}},
-      {"scores", {0.5}},
-      {"lambda", 1.0},
-      {"factor", 2.0},
-      {"k", 2},
-      {"p", 0.5},
-      {"value", 2.0},
-      {"mode", "refill"},
-      {"affects", "selection"},
-      {"keep_sum", true},
-      {"file", "routes.safetensors"},
-      {"gate", {{"vector", {0.5, 1.0}}, {"offset", 1.0}}},
-      {"inputs", Json::array({{0.5, 1.0}})},
-      {"outputs", Json::array({{0.5, 1.0}})},
-      {"offsets", {0.5}},
-      {"where",
-       {{"phase", "all"}, {"spans", {"a"}}, {"token_ids", {1}}, {"following", 2}, {"positions", {{0, 1}}}, {"requests", {"r"}}}}};
+  const Json values = {{"op", op},
+                       {"layers", "all"},
+                       {"experts", {1}},
+                       {"values", {0.5}},
+                       {"scores", {0.5}},
+                       {"lambda", 1.0},
+                       {"factor", 2.0},
+                       {"k", 2},
+                       {"p", 0.5},
+                       {"value", 2.0},
+                       {"mode", "refill"},
+                       {"affects", "selection"},
+                       {"keep_sum", true},
+                       {"file", "routes.safetensors"},
+                       {"gate", {{"vector", {0.5, 1.0}}, {"offset", 1.0}}},
+                       {"inputs", Json::array({{0.5, 1.0}})},
+                       {"outputs", Json::array({{0.5, 1.0}})},
+                       {"offsets", {0.5}},
+                       {"where",
+                        {{"phase", "all"},
+                         {"spans", {"a"}},
+                         {"token_ids", {1}},
+                         {"following", 2},
+                         {"positions", {{0, 1}}},
+                         {"requests", {"r"}}}}};
   const Json& definition = schema["$defs"][op];
   Json edit;
   for (const std::string& field : all_fields ? keys(definition["properties"]) : words(definition["required"]))
@@ -90,8 +94,9 @@ TEST(Formats, TheSchemaOfInterventionsNamesTheFieldsThatAreRead) {
       without.erase(field);
       EXPECT_THROW(parse_edit(without), FormatError) << op << " without " << field;
     }
-    for (const std::string field : {"experts", "values", "scores", "lambda", "factor", "k", "p", "value", "mode",
-                                    "affects", "keep_sum", "file", "gate", "inputs", "outputs", "offsets", "calibration", "comment"}) {
+    for (const std::string field :
+         {"experts", "values", "scores", "lambda", "factor", "k", "p", "value", "mode", "affects", "keep_sum", "file",
+          "gate", "inputs", "outputs", "offsets", "calibration", "comment"}) {
       if (full.contains(field)) continue;
       Json more = least;
       more[field] = 1;

@@ -27,8 +27,9 @@ struct Intervention {
   std::string name;
   std::vector<Edit> edits;
   Json model = nullptr;  // the file's "model" block, or null
-  std::string sha256;    // of the file's bytes, the hashes of its calibration files behind them; empty when built in memory
-  std::string path;      // of that file, for errors; empty when built in memory
+  std::string
+      sha256;        // of the file's bytes, the hashes of its calibration files behind them; empty when built in memory
+  std::string path;  // of that file, for errors; empty when built in memory
 
   // First decoder layer with an edit; -1 without edits.
   int64_t first_layer(const RoutedModel& model) const;
@@ -42,8 +43,9 @@ struct Intervention {
   static Intervention parse(const Json& json, const std::string& path);
   OrderedJson to_json() const;
 
-  // Throws ModelMismatch, the file's path before it, with both values (model block) or the edit's index and the reason (unknown layer or expert,
-  // fewer than k experts left in mode refill, shared_scale without a shared expert, an edit of a dense layer, ..).
+  // Throws ModelMismatch, the file's path before it, with both values (model block) or the edit's index and the reason
+  // (unknown layer or expert, fewer than k experts left in mode refill, shared_scale without a shared expert, an edit
+  // of a dense layer, ..).
   void check(const RoutedModel& model) const;
 };
 

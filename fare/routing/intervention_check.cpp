@@ -119,7 +119,8 @@ class EditChecker {
   static bool share_rows(const Edit& a, const Edit& b) {
     if (a.where.everywhere() || b.where.everywhere()) return true;
     return a.where.phase == b.where.phase && a.where.spans == b.where.spans && a.where.token_ids == b.where.token_ids &&
-           a.where.following == b.where.following && a.where.positions == b.where.positions && a.where.requests == b.where.requests;
+           a.where.following == b.where.following && a.where.positions == b.where.positions &&
+           a.where.requests == b.where.requests;
   }
 
   std::vector<int64_t> touched_layers() const {

@@ -16,8 +16,8 @@ constexpr const char* kFormat = "fare-intervention/1";
 constexpr double kLargest = 1e30;               // of any number in a file: products with it stay finite in float32
 constexpr double kSmallestTemperature = 1e-20;  // as a divisor of logits
 
-const std::vector<std::string> kOperations = {"mask",        "add_logit",    "reweight",    "scale_weight",
-                                              "activate",    "deactivate",   "set_top_k",   "top_p",
+const std::vector<std::string> kOperations = {"mask",        "add_logit",    "reweight",     "scale_weight",
+                                              "activate",    "deactivate",   "set_top_k",    "top_p",
                                               "temperature", "shared_scale", "force_routes", "router_delta"};
 
 std::string joined(const std::vector<std::string>& words) {
@@ -122,7 +122,8 @@ class Fields {
   // A list of finite numbers, at least one.
   std::vector<double> numbers(const std::string& field) { return to_numbers(field, list(field)); }
   std::vector<double> to_numbers(const std::string& field, const Json& value) const {
-    if (!value.is_array() || value.empty()) fail_field(field, "must be a list of at least one number, found " + brief(value));
+    if (!value.is_array() || value.empty())
+      fail_field(field, "must be a list of at least one number, found " + brief(value));
     std::vector<double> values;
     for (const Json& entry : value) values.push_back(to_number(field, entry));
     return values;
@@ -183,7 +184,8 @@ Selector parse_where(const Json& json, const std::string& path, const std::strin
   }
   if (fields.find("following") != nullptr) {
     selector.following = fields.integer("following", 0);
-    if (selector.token_ids.empty()) fields.fail_field("following", "counts tokens after those of 'token_ids', which is missing");
+    if (selector.token_ids.empty())
+      fields.fail_field("following", "counts tokens after those of 'token_ids', which is missing");
   }
   if (fields.find("requests") != nullptr) {
     selector.requests = fields.texts("requests");
@@ -216,7 +218,8 @@ EditOp parse_mask(Fields& fields, const std::string& path) {
   else fields.fail_field("mode", "is '" + mode + "'; accepted: refill, renormalize, zero, mean, resample");
   if (mask.mode == Mask::Mode::kRefill) mask.keep_sum = fields.flag("keep_sum");
   else if (fields.find("keep_sum") != nullptr)
-    fields.fail_field("keep_sum", "belongs to mode refill only; renormalize, mean and resample keep the sum, zero does not");
+    fields.fail_field("keep_sum",
+                      "belongs to mode refill only; renormalize, mean and resample keep the sum, zero does not");
   const Json* calibration = fields.find("calibration");
   if (!mask.replaces_outputs()) {
     if (calibration != nullptr) fields.fail_field("calibration", "belongs to the modes mean and resample only");

@@ -95,7 +95,8 @@ void Receipt::add(int64_t layer, const Decision& decision, std::span<const Scope
     if (difference.set_changed) receipt.topk_changed += times;
     if (after.empty() && !replaced_T[static_cast<size_t>(t)]) receipt.tokens_without_experts += times;
     receipt.gate_mass_moved_sum += difference.gate_mass_moved * static_cast<double>(times);
-    receipt.changed |= replaced_T[static_cast<size_t>(t)] != 0 || difference.set_changed || difference.largest_change > 1e-6 * difference.largest_weight;
+    receipt.changed |= replaced_T[static_cast<size_t>(t)] != 0 || difference.set_changed ||
+                       difference.largest_change > 1e-6 * difference.largest_weight;
     if (shared_T != nullptr)
       receipt.changed |= std::abs(shared_T[t] - 1.0) > 1e-6 * std::max(1.0f, std::abs(shared_T[t]));
   }

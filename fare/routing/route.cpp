@@ -1,6 +1,5 @@
 #include "fare/routing/route.h"
 
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -151,8 +150,8 @@ class EditedRows {
         }
         const uint8_t* forced_E = forced_any(r) ? forced_RE_.data() + r * num_experts : nullptr;
         select_row(spec_,
-                   RowScores{logits_data + r * num_experts, scores_data + r * num_experts, select_data + r * num_experts,
-                             shifted_data + r * num_experts, forced_E},
+                   RowScores{logits_data + r * num_experts, scores_data + r * num_experts,
+                             select_data + r * num_experts, shifted_data + r * num_experts, forced_E},
                    size_R_[r], num_slots_, scratch, ids_K, weights_K);
       }
     });
@@ -371,8 +370,8 @@ const Mask* replacing_mask(const ScopedEdit& scoped) {
   return mask != nullptr && mask->replaces_outputs() ? mask : nullptr;
 }
 
-// Takes the experts whose output is replaced out of the route, with the weight that the edits left them. The last mask that
-// names an expert of a row decides.
+// Takes the experts whose output is replaced out of the route, with the weight that the edits left them. The last mask
+// that names an expert of a row decides.
 void replace_outputs(const std::vector<const ScopedEdit*>& masks, int64_t layer, std::span<const int32_t> position_T,
                      Decision& decision) {
   const int64_t num_slots = decision.after.ids_TK.size(1);
@@ -395,7 +394,8 @@ void replace_outputs(const std::vector<const ScopedEdit*>& masks, int64_t layer,
         continue;
       }
       const int64_t position = position_T.empty() ? 0 : position_T[static_cast<size_t>(t)];
-      decision.replaced.push_back({t, expert, weights_K[i], replacing_mask(**last)->stand_ins->drawn(layer, expert, position)});
+      decision.replaced.push_back(
+          {t, expert, weights_K[i], replacing_mask(**last)->stand_ins->drawn(layer, expert, position)});
     }
     std::fill(ids_K + kept, ids_K + num_slots, -1);
     std::fill(weights_K + kept, weights_K + num_slots, 0.0f);
@@ -444,7 +444,8 @@ void check_call(const at::Tensor& logits_TE, const RouterSpec& spec, std::span<c
         FARE_CHECK(e >= 0 && e < spec.num_experts, "an edit names an expert that the router does not have");
     }
     if (reads_input(scoped.edit->op)) {
-      const int64_t numbers = logits_TE.size(0) * (std::holds_alternative<RouterDelta>(scoped.edit->op) ? spec.num_experts : 1);
+      const int64_t numbers =
+          logits_TE.size(0) * (std::holds_alternative<RouterDelta>(scoped.edit->op) ? spec.num_experts : 1);
       FARE_CHECK(scoped.drive.defined() && scoped.drive.numel() == numbers && scoped.drive.is_contiguous(),
                  "an edit that reads the router's input needs what it reads there");
     }

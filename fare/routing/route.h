@@ -34,7 +34,7 @@ struct ScopedEdit {
 struct Decision {
   Route before;
   Route after;
-  at::Tensor shared_scale_T;  // float32 factor on the shared experts' output; undefined = 1 everywhere
+  at::Tensor shared_scale_T;       // float32 factor on the shared experts' output; undefined = 1 everywhere
   std::vector<Replaced> replaced;  // experts that masks took out of `after` for a stand-in, by ascending row
 };
 

@@ -20,8 +20,8 @@ struct RouterSpec {
   std::vector<float> selection_bias;  // added to the scores for selection only; empty = none
   // The top k are taken on the logits (GPT-OSS): the same order, but for scores that are equal or 0 in float32.
   bool select_by_logit = false;
-  int64_t num_groups = 0;             // group-limited selection: E splits into this many contiguous groups; 0 = off
-  int64_t top_groups = 0;             // groups kept (by their best member); scores of the others count as 0
+  int64_t num_groups = 0;  // group-limited selection: E splits into this many contiguous groups; 0 = off
+  int64_t top_groups = 0;  // groups kept (by their best member); scores of the others count as 0
   bool has_shared_expert = false;
 };
 

@@ -12,11 +12,11 @@ namespace fare {
 
 // What the experts of one row are chosen by.
 struct RowScores {
-  const float* logits_E = nullptr;    // after logit edits; -inf = cannot be chosen
-  const float* scores_E = nullptr;    // their softmax: what weights are made of
-  const float* select_E = nullptr;    // scores that decide the selection (equal to scores_E without selection edits)
+  const float* logits_E = nullptr;  // after logit edits; -inf = cannot be chosen
+  const float* scores_E = nullptr;  // their softmax: what weights are made of
+  const float* select_E = nullptr;  // scores that decide the selection (equal to scores_E without selection edits)
   const float* select_logits_E = nullptr;  // and the logits they come from
-  const uint8_t* forced_E = nullptr;  // kForcedOn, kForcedOff or 0; null = no expert is forced
+  const uint8_t* forced_E = nullptr;       // kForcedOn, kForcedOff or 0; null = no expert is forced
 };
 inline constexpr uint8_t kForcedOn = 1;
 inline constexpr uint8_t kForcedOff = 2;

@@ -13,7 +13,7 @@ std::vector<Request> encode_requests(const std::vector<RequestLine>& lines, cons
                                      int64_t max_length, std::optional<int32_t> prefix_token) {
   if (prefix_token && (*prefix_token < 0 || *prefix_token >= model.spec().vocab_size))
     throw ModelMismatch("--prefix-token " + std::to_string(*prefix_token) + " lies outside the vocabulary of " +
-                     std::to_string(model.spec().vocab_size));
+                        std::to_string(model.spec().vocab_size));
   std::unique_ptr<Tokenizer> tokenizer;
   std::optional<TextEncoder> encoder;
   if (std::any_of(lines.begin(), lines.end(), [](const RequestLine& line) { return !line.has_ids; })) {

@@ -1,6 +1,5 @@
 #include "fare/scoring/generate.h"
 
-
 #include <algorithm>
 #include <limits>
 
@@ -42,7 +41,8 @@ std::vector<FedPrompt> fed_prompts(std::span<const Prompt> prompts, int64_t room
   std::vector<FedPrompt> result;
   for (const Prompt& prompt : prompts) {
     const std::string name = "prompt '" + prompt.id + "'";
-    if (prompt.ids.empty()) throw UsageError(name + " has no tokens; give a prefix token (--prefix-token ID) to begin with");
+    if (prompt.ids.empty())
+      throw UsageError(name + " has no tokens; give a prefix token (--prefix-token ID) to begin with");
     for (const int32_t id : prompt.ids)
       if (id < 0 || id >= vocab_size)
         throw ModelMismatch(name + ": token id " + std::to_string(id) + " lies outside the vocabulary of " +
@@ -60,7 +60,7 @@ std::vector<FedPrompt> fed_prompts(std::span<const Prompt> prompts, int64_t room
 
 // A text that still grows.
 struct LiveText {
-  size_t text = 0;       // index into the result
+  size_t text = 0;  // index into the result
   const FedPrompt* prompt = nullptr;
   int32_t segment = -1;  // its last segment in the cache
 };
@@ -71,17 +71,23 @@ int64_t rows_of(const FedPrompt& prompt, const GenerateOptions& options) {
 }
 
 // Continues prompts with one cache of keys and values after another, each of `unit_rows` rows. Prompts enter as long as
-// there is room for all tokens their texts may get; when texts end early and half of them are gone, the next prompts enter
-// together, so that they share their beginnings and each pass over the weights serves many rows.
+// there is room for all tokens their texts may get; when texts end early and half of them are gone, the next prompts
+// enter together, so that they share their beginnings and each pass over the weights serves many rows.
 class Continuation {
  public:
   Continuation(const Model& model, const Tokenizer* tokenizer, const GenerateOptions& options,
                const Intervention* intervention, Receipt& receipt)
-      : model_(model), tokenizer_(tokenizer), options_(options), intervention_(intervention), receipt_(receipt),
-        looks_back_(intervention == nullptr ? 0 : looks_back(*intervention)), routed_(model.routed()),
+      : model_(model),
+        tokenizer_(tokenizer),
+        options_(options),
+        intervention_(intervention),
+        receipt_(receipt),
+        looks_back_(intervention == nullptr ? 0 : looks_back(*intervention)),
+        routed_(model.routed()),
         cache_(model.spec().num_layers) {}
 
-  // texts[prompt * samples + sample] is filled for each of `waiting`: indices of prompts, neighbours sharing beginnings.
+  // texts[prompt * samples + sample] is filled for each of `waiting`: indices of prompts, neighbours sharing
+  // beginnings.
   void run(std::span<const FedPrompt> all, std::span<const int64_t> waiting, std::vector<GeneratedText>& texts,
            const Progress& progress, int64_t& tokens_done, int64_t tokens_total) {
     std::vector<LiveText> live;
@@ -119,11 +125,13 @@ class Continuation {
 
  private:
   // Tokens that a text may still get.
-  int64_t left(const GeneratedText& text) const { return options_.max_new_tokens - static_cast<int64_t>(text.token_ids.size()); }
+  int64_t left(const GeneratedText& text) const {
+    return options_.max_new_tokens - static_cast<int64_t>(text.token_ids.size());
+  }
 
   // How many of the waiting prompts there is room for; at least one in an empty cache.
-  size_t entering(std::span<const FedPrompt> all, std::span<const int64_t> waiting, const std::vector<GeneratedText>& texts,
-                  const std::vector<LiveText>& live) const {
+  size_t entering(std::span<const FedPrompt> all, std::span<const int64_t> waiting,
+                  const std::vector<GeneratedText>& texts, const std::vector<LiveText>& live) const {
     int64_t rows = cache_.num_rows();
     for (const LiveText& one : live) rows += left(texts[one.text]);
     size_t count = 0;
@@ -136,8 +144,8 @@ class Continuation {
   }
 
   // Prompts, beginnings that these share once. Gives logits of one row for each of their texts, which become live.
-  at::Tensor feed_prompts(std::span<const FedPrompt> all, std::span<const int64_t> entered, std::vector<GeneratedText>& texts,
-                          std::vector<LiveText>& live) {
+  at::Tensor feed_prompts(std::span<const FedPrompt> all, std::span<const int64_t> entered,
+                          std::vector<GeneratedText>& texts, std::vector<LiveText>& live) {
     std::vector<std::vector<uint32_t>> marks(entered.size());
     std::vector<Sequence> sequences;
     for (size_t i = 0; i < entered.size(); ++i) {
@@ -161,9 +169,11 @@ class Continuation {
     for (const auto& rows : packed.rows) last_rows.push_back(rows.back());
     std::vector<int32_t> segment_of = cut_after(packed.pack.segments, last_rows);
     // They stand after what the cache holds.
-    const int32_t rows_before = static_cast<int32_t>(cache_.num_rows()), segments_before = static_cast<int32_t>(segments_.size());
+    const int32_t rows_before = static_cast<int32_t>(cache_.num_rows()),
+                  segments_before = static_cast<int32_t>(segments_.size());
     for (const Segment& own : packed.pack.segments)
-      segments_.push_back({own.first_row + rows_before, own.num_rows, own.parent < 0 ? -1 : own.parent + segments_before});
+      segments_.push_back(
+          {own.first_row + rows_before, own.num_rows, own.parent < 0 ? -1 : own.parent + segments_before});
     for (int32_t& segment : segment_of) segment += segments_before;
     packed.pack.segments = segments_;
 
@@ -192,7 +202,8 @@ class Continuation {
         rows.push_back(static_cast<int64_t>(i));
       }
     }
-    const at::Tensor logits_PV = model_.head(h_TD.index_select(0, at::tensor(at::ArrayRef<int32_t>(last_rows), at::kInt)));
+    const at::Tensor logits_PV =
+        model_.head(h_TD.index_select(0, at::tensor(at::ArrayRef<int32_t>(last_rows), at::kInt)));
     return logits_PV.index_select(0, at::tensor(at::ArrayRef<int64_t>(rows), at::kLong)).contiguous();
   }
 
@@ -212,7 +223,8 @@ class Continuation {
       if (const int32_t length = rope_length(position + 1); length > 0) pack.length.push_back(length);
       segments_.push_back({row++, 1, one.segment});
       one.segment = static_cast<int32_t>(segments_.size()) - 1;
-      rows.push_back({&prompt.request.id, last_fed(prompt, texts[one.text].token_ids, step), prompt.fed.truncated + position});
+      rows.push_back(
+          {&prompt.request.id, last_fed(prompt, texts[one.text].token_ids, step), prompt.fed.truncated + position});
     }
     pack.segments = segments_;
     receipt_.tokens += pack.num_rows();
@@ -221,8 +233,8 @@ class Continuation {
     return model_.head(run_pack(pack, edits, receipt_)).contiguous();
   }
 
-  // The last fed tokens of a growing text, as far as the edits look back: its first `step` + 1 own tokens, before them the
-  // prompt.
+  // The last fed tokens of a growing text, as far as the edits look back: its first `step` + 1 own tokens, before them
+  // the prompt.
   std::vector<int32_t> last_fed(const FedPrompt& prompt, const std::vector<int32_t>& own, int64_t step) const {
     const int64_t total = static_cast<int64_t>(prompt.fed.ids.size()) + step + 1;
     std::vector<int32_t> fed;
@@ -252,8 +264,8 @@ class Continuation {
         const std::string& id = live[static_cast<size_t>(i)].prompt->request.id;
         const RandomStream noise(options_.seed, "generate/" + id, static_cast<uint32_t>(text.sample),
                                  static_cast<uint32_t>(text.token_ids.size()));
-        const ChosenToken chosen = choose_token({data + i * vocab_size, static_cast<size_t>(vocab_size)},
-                                                options_.sampling, noise);
+        const ChosenToken chosen =
+            choose_token({data + i * vocab_size, static_cast<size_t>(vocab_size)}, options_.sampling, noise);
         text.token_ids.push_back(chosen.token);
         text.token_logprobs_nats.push_back(chosen.logprob_nats);
       }
@@ -317,7 +329,8 @@ GeneratedText text_from(const Json& json) {
   return text;
 }
 
-// Prompts cut into parts that are continued each on its own: neighbours share beginnings, and a part fills a few caches.
+// Prompts cut into parts that are continued each on its own: neighbours share beginnings, and a part fills a few
+// caches.
 constexpr int64_t kCachesOfPart = 4;
 std::vector<std::vector<int64_t>> parts_of(std::span<const FedPrompt> prompts, const GenerateOptions& options) {
   std::vector<Sequence> sequences;
@@ -357,13 +370,16 @@ GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, 
     intervention->check(model.routed());
     for (size_t i = 0; i < intervention->edits.size(); ++i)
       if (std::holds_alternative<ForceRoutes>(intervention->edits[i].op))
-        throw ModelMismatch("edit " + std::to_string(i) + " (force_routes): stored routes cannot be replayed while text is "
+        throw ModelMismatch("edit " + std::to_string(i) +
+                            " (force_routes): stored routes cannot be replayed while text is "
                             "generated; use fare score");
   }
   const int64_t length = options.max_length > 0 ? options.max_length : model.spec().max_positions;
   if (options.max_new_tokens >= length)
-    throw ModelMismatch("--max-new-tokens " + std::to_string(options.max_new_tokens) + " leaves no room for a prompt in the "
-                        "context length " + std::to_string(length) + "; ask for fewer or raise --max-length");
+    throw ModelMismatch("--max-new-tokens " + std::to_string(options.max_new_tokens) +
+                        " leaves no room for a prompt in the "
+                        "context length " +
+                        std::to_string(length) + "; ask for fewer or raise --max-length");
   const std::vector<FedPrompt> fed = fed_prompts(prompts, length - options.max_new_tokens, model.spec().vocab_size);
 
   GenerateResult result;
@@ -393,7 +409,8 @@ GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, 
     for (;;) {
       Receipt receipt;
       try {
-        Continuation(model, tokenizer, fitting, intervention, receipt).run(fed, part, result.texts, ranks.size() == 1 ? progress : quiet, done, total);
+        Continuation(model, tokenizer, fitting, intervention, receipt)
+            .run(fed, part, result.texts, ranks.size() == 1 ? progress : quiet, done, total);
         return receipt;
       } catch (const c10::OutOfMemoryError&) {
         if (model.execution().devices.front().is_cpu()) throw;
@@ -401,10 +418,13 @@ GenerateResult generate_divided(const Model& model, const Tokenizer* tokenizer, 
         for (const int64_t p : part) least = std::min(least, rows_of(fed[static_cast<size_t>(p)], options));
         const std::string device = devices_text(model.execution().devices);
         if (fitting.unit_rows <= least)
-          throw Error(fmt::format("{} has no memory for the {} rows of one prompt and its texts beside the weights; take a larger device, "
-                                  "more of them, fewer --samples or --dtype bf16", device, least));
+          throw Error(fmt::format(
+              "{} has no memory for the {} rows of one prompt and its texts beside the weights; take a larger device, "
+              "more of them, fewer --samples or --dtype bf16",
+              device, least));
         if (memory_problem.empty())
-          memory_problem = fmt::format("{} has no memory for a cache of {} rows: smaller ones were taken", device, fitting.unit_rows);
+          memory_problem = fmt::format("{} has no memory for a cache of {} rows: smaller ones were taken", device,
+                                       fitting.unit_rows);
         fitting.unit_rows = std::max(least, fitting.unit_rows / 2);
       }
       done = done_before;

@@ -19,14 +19,16 @@ std::vector<int32_t> cut_after(std::vector<Segment>& segments, std::span<const i
 // A row that is fed a generated token.
 struct GeneratedRow {
   const std::string* prompt_id = nullptr;
-  std::vector<int32_t> fed;  // the last fed tokens, as many as some edit looks back and one more; ends with the row's own
-  int64_t position = 0;      // of the row, counted before truncation
+  std::vector<int32_t>
+      fed;               // the last fed tokens, as many as some edit looks back and one more; ends with the row's own
+  int64_t position = 0;  // of the row, counted before truncation
 };
 
 // How many tokens back the edits of an intervention look (`following`).
 int64_t looks_back(const Intervention& intervention);
 
 // Edits of each MoE layer resolved to such rows. They are of phase `generated` and in no span.
-LayerEdits generated_edits(const Intervention& intervention, const RoutedModel& model, std::span<const GeneratedRow> rows);
+LayerEdits generated_edits(const Intervention& intervention, const RoutedModel& model,
+                           std::span<const GeneratedRow> rows);
 
 }  // namespace fare

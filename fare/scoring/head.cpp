@@ -1,6 +1,5 @@
 #include "fare/scoring/head.h"
 
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -37,16 +36,17 @@ void take(const Value* logits, int64_t first, int64_t count, RowSoftmax& row) {
 
 // Targets sorted by row.
 struct ByRow {
-  std::vector<size_t> order;    // of the targets
-  std::vector<int32_t> rows;    // distinct rows that are read
-  std::vector<size_t> first;    // into order, one per row, plus the end
+  std::vector<size_t> order;  // of the targets
+  std::vector<int32_t> rows;  // distinct rows that are read
+  std::vector<size_t> first;  // into order, one per row, plus the end
 };
 
 ByRow by_row(std::span<const Target> targets) {
   ByRow sorted;
   sorted.order.resize(targets.size());
   std::iota(sorted.order.begin(), sorted.order.end(), size_t{0});
-  std::stable_sort(sorted.order.begin(), sorted.order.end(), [&](size_t a, size_t b) { return targets[a].row < targets[b].row; });
+  std::stable_sort(sorted.order.begin(), sorted.order.end(),
+                   [&](size_t a, size_t b) { return targets[a].row < targets[b].row; });
   for (size_t i = 0; i < sorted.order.size(); ++i) {
     const int32_t row = targets[sorted.order[i]].row;
     if (!sorted.rows.empty() && sorted.rows.back() == row) continue;

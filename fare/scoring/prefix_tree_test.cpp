@@ -31,7 +31,8 @@ void expect_sound(const std::vector<Sequence>& sequences, const PackedSequences&
   for (size_t s = 0; s < pack.segments.size(); ++s) {
     EXPECT_EQ(pack.segments[s].first_row, next);
     EXPECT_LT(pack.segments[s].parent, static_cast<int32_t>(s));
-    for (int32_t i = 0; i < pack.segments[s].num_rows; ++i) segment_of[static_cast<size_t>(next++)] = static_cast<int>(s);
+    for (int32_t i = 0; i < pack.segments[s].num_rows; ++i)
+      segment_of[static_cast<size_t>(next++)] = static_cast<int>(s);
   }
   EXPECT_EQ(next, pack.num_rows());
   std::vector<int32_t> uses(pack.token_ids.size(), 0);

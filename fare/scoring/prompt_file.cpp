@@ -23,7 +23,8 @@ std::vector<PromptLine> read_prompts(const std::filesystem::path& path) {
     if (!ids.insert(prompt.id).second) throw FormatError(file, where, "the id '" + prompt.id + "' stands twice");
     prompt.has_ids = object.contains("prompt_ids");
     if (object.contains("prompt") + prompt.has_ids + object.contains("messages") != 1)
-      throw FormatError(file, where, "give either 'prompt' (text) or 'prompt_ids' (token ids) or 'messages' (a conversation)");
+      throw FormatError(file, where,
+                        "give either 'prompt' (text) or 'prompt_ids' (token ids) or 'messages' (a conversation)");
     // The order of a conversation's keys counts: tools are written out as they came.
     if (object.contains("messages")) prompt.chat = read_chat(OrderedJson::parse(bytes), file, where);
     else if (prompt.has_ids) prompt.prompt_ids = read_token_ids(object, "prompt_ids", file, where);

@@ -22,7 +22,8 @@ struct PromptLine {
 };
 
 // Throws FormatError with the line: broken JSON, a missing or duplicate id, not just one of 'prompt', 'prompt_ids' and
-// 'messages', something that is no token id or no conversation (read_chat); and for a file without prompts. Other fields are left to their owners.
+// 'messages', something that is no token id or no conversation (read_chat); and for a file without prompts. Other
+// fields are left to their owners.
 std::vector<PromptLine> read_prompts(const std::filesystem::path& path);
 
 }  // namespace fare

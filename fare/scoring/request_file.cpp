@@ -23,8 +23,9 @@ void read_spans(const Json& object, const std::string& path, const std::string& 
       const int64_t begin = range[0].get<int64_t>(), end = range[1].get<int64_t>();
       if (begin == end) throw FormatError(path, where, "span '" + name + "': " + range.dump() + " is empty");
       if (begin < 0 || begin > end || end > end_of_text)
-        throw FormatError(path, where, "span '" + name + "': " + range.dump() + " is out of range; the continuation has " +
-                                           std::to_string(end_of_text) + (request.has_ids ? " tokens" : " bytes"));
+        throw FormatError(path, where,
+                          "span '" + name + "': " + range.dump() + " is out of range; the continuation has " +
+                              std::to_string(end_of_text) + (request.has_ids ? " tokens" : " bytes"));
       list.emplace_back(begin, end);
     }
   }
@@ -45,7 +46,8 @@ std::vector<RequestLine> read_requests(const std::filesystem::path& path) {
     const bool text = object.contains("context") || object.contains("continuation");
     request.has_ids = object.contains("context_ids") || object.contains("continuation_ids");
     if (text == request.has_ids)
-      throw FormatError(file, where, "give either 'context' and 'continuation' or 'context_ids' and 'continuation_ids'");
+      throw FormatError(file, where,
+                        "give either 'context' and 'continuation' or 'context_ids' and 'continuation_ids'");
     if (request.has_ids) {
       for (const char* key : {"context_ids", "continuation_ids"})
         if (!object.contains(key)) throw FormatError(file, where, std::string("field '") + key + "' is missing");

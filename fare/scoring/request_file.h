@@ -15,8 +15,8 @@ struct RequestLine {
   size_t line = 0;
   std::string id, cluster;
   bool has_ids = false;
-  std::string context, continuation;                    // text
-  std::vector<int32_t> context_ids, continuation_ids;   // ids
+  std::string context, continuation;                   // text
+  std::vector<int32_t> context_ids, continuation_ids;  // ids
   // Byte ranges of `continuation`, or token ranges of `continuation_ids`.
   std::map<std::string, std::vector<std::pair<int64_t, int64_t>>> spans;
 };

@@ -85,10 +85,12 @@ class RequestFile : public ::testing::Test {
 };
 
 TEST_F(RequestFile, ReadsBothKinds) {
-  write_file(path_, R"({"id": "a", "context": "x", "continuation": "äb", "spans": {"s": [[0, 2], [2, 3]]}, "cluster": "c"})"
-                    "\n\n"
-                    R"({"id": "b", "context_ids": [], "continuation_ids": [7], "spans": {"t": [[0, 1]]}, "cluster": null, "more": 1})"
-                    "\n");
+  write_file(
+      path_,
+      R"({"id": "a", "context": "x", "continuation": "äb", "spans": {"s": [[0, 2], [2, 3]]}, "cluster": "c"})"
+      "\n\n"
+      R"({"id": "b", "context_ids": [], "continuation_ids": [7], "spans": {"t": [[0, 1]]}, "cluster": null, "more": 1})"
+      "\n");
   const auto lines = read_requests(path_);
   ASSERT_EQ(lines.size(), 2u);
   EXPECT_EQ(lines[0].continuation, "äb");
@@ -100,7 +102,8 @@ TEST_F(RequestFile, ReadsBothKinds) {
 }
 
 TEST_F(RequestFile, EveryRefusalNamesTheLine) {
-  const std::string good = R"({"id": "a", "context_ids": [1], "continuation_ids": [2]})" "\n";
+  const std::string good = R"({"id": "a", "context_ids": [1], "continuation_ids": [2]})"
+                           "\n";
   const auto second = [&](const std::string& line, const std::string& reason) {
     const std::string message = refusal(good + line + "\n");
     EXPECT_NE(message.find("requests.jsonl"), std::string::npos) << line << message;
@@ -142,14 +145,19 @@ TEST_F(RequestFile, EveryRefusalNamesTheLine) {
 }
 
 TEST_F(RequestFile, PromptsAreReadAndRefusedAlike) {
-  write_file(path_, R"({"id": "a", "prompt": ""})" "\n" R"({"id": "b", "prompt_ids": [4, 5], "axis": "x"})" "\n");
+  write_file(path_, R"({"id": "a", "prompt": ""})"
+                    "\n"
+                    R"({"id": "b", "prompt_ids": [4, 5], "axis": "x"})"
+                    "\n");
   const auto prompts = read_prompts(path_);
   ASSERT_EQ(prompts.size(), 2u);
   EXPECT_FALSE(prompts[0].has_ids);
   EXPECT_EQ(prompts[1].prompt_ids, (std::vector<int32_t>{4, 5}));
   const auto refused = [&](const std::string& line, const std::string& reason) {
-    const std::string message =
-        refusal(R"({"id": "a", "prompt": "x"})" "\n" + line + "\n", [](const auto& path) { read_prompts(path); });
+    const std::string message = refusal(R"({"id": "a", "prompt": "x"})"
+                                        "\n" +
+                                            line + "\n",
+                                        [](const auto& path) { read_prompts(path); });
     EXPECT_NE(message.find("line 2"), std::string::npos) << line << message;
     EXPECT_NE(message.find(reason), std::string::npos) << line << message;
   };
@@ -175,12 +183,14 @@ TEST(Documents, ExamplesAndSchemasAreOfTheLinesWeReadAndWrite) {
   Score score;
   score.token_logprobs_nats = {-1};
   GeneratedText text;
-  for (const auto& [example, schema, line] :
-       {std::tuple{"scores", "score", score_line(request_of(1, 1), score)}, {"texts", "generated", generated_line("p", text, true)}}) {
+  for (const auto& [example, schema, line] : {std::tuple{"scores", "score", score_line(request_of(1, 1), score)},
+                                              {"texts", "generated", generated_line("p", text, true)}}) {
     const auto written = keys_of(OrderedJson::parse(line));
     const std::string file = read_file(docs / "examples" / (std::string(example) + ".jsonl"));
     EXPECT_EQ(keys_of(OrderedJson::parse(file)), written);
-    EXPECT_EQ(read_json_file(docs / "schemas" / (std::string(schema) + ".schema.json")).at("required").get<std::vector<std::string>>(),
+    EXPECT_EQ(read_json_file(docs / "schemas" / (std::string(schema) + ".schema.json"))
+                  .at("required")
+                  .get<std::vector<std::string>>(),
               written);
   }
   EXPECT_EQ(OrderedJson::parse(generated_line("p", text, false)).at("text"), nullptr);

@@ -47,9 +47,11 @@ ScorerResult run_divided(const Scorer& scorer, std::span<const Request> requests
     for (const int64_t r : units[u]) own.push_back(requests[static_cast<size_t>(r)]);
     const ScorerResult scored = scorer.run(own, interventions, {}, {nullptr, nullptr, progress.cancelled});
     progress("scoring", started, static_cast<int64_t>(units.size()));
-    Json json = {{"base", run_json(scored.base)}, {"edited", Json::array()},
+    Json json = {{"base", run_json(scored.base)},
+                 {"edited", Json::array()},
                  {"rows", {scored.rows_computed, scored.rows_fed, scored.cache_mb_needed, scored.cache_mb_least}},
-                 {"scratch", scored.scratch_problem}, {"memory", scored.memory_problem}};
+                 {"scratch", scored.scratch_problem},
+                 {"memory", scored.memory_problem}};
     for (const RunResult& run : scored.edited) json["edited"].push_back(run_json(run));
     return json.dump();
   });

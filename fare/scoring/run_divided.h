@@ -12,6 +12,7 @@ namespace fare {
 // Not for interventions with force_routes, which name rows of the whole run. Throws what Scorer::run throws, and
 // NumericError when a log-likelihood is not finite.
 ScorerResult run_divided(const Scorer& scorer, std::span<const Request> requests,
-                         std::span<const Intervention* const> interventions, Ranks& ranks, const Progress& progress = {});
+                         std::span<const Intervention* const> interventions, Ranks& ranks,
+                         const Progress& progress = {});
 
 }  // namespace fare

@@ -30,12 +30,12 @@ std::vector<int32_t> nucleus(const std::vector<double>& log_p, double top_p) {
   for (size_t i = 0; i < log_p.size(); ++i)
     if (log_p[i] >= floor) ids.push_back(static_cast<int32_t>(i));
   if (top_p >= 1) return ids;
-  std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
-    return log_p[static_cast<size_t>(a)] > log_p[static_cast<size_t>(b)];
-  });
+  std::stable_sort(ids.begin(), ids.end(),
+                   [&](int32_t a, int32_t b) { return log_p[static_cast<size_t>(a)] > log_p[static_cast<size_t>(b)]; });
   double before = 0;
   size_t kept = 0;
-  while (kept < ids.size() && (kept == 0 || before < top_p)) before += std::exp(log_p[static_cast<size_t>(ids[kept++])]);
+  while (kept < ids.size() && (kept == 0 || before < top_p))
+    before += std::exp(log_p[static_cast<size_t>(ids[kept++])]);
   ids.resize(kept);
   return ids;
 }

@@ -31,9 +31,7 @@ std::vector<uint32_t> sharing_marks(const Intervention& intervention, const Requ
   std::vector<uint32_t> marks;
   TokenSpans spans;
   uint32_t bit = 0;
-  const auto own_rows = [&] {
-    return std::vector<uint32_t>(fed.ids.size(), static_cast<uint32_t>(request_index) + 1);
-  };
+  const auto own_rows = [&] { return std::vector<uint32_t>(fed.ids.size(), static_cast<uint32_t>(request_index) + 1); };
   for (const Edit& edit : intervention.edits) {
     if (is_replay(edit)) return own_rows();
     if (edit.is_identity() || !edit.where.depends_on_request()) continue;
@@ -105,11 +103,13 @@ void recount_scope(const Intervention& intervention, std::span<const Request> re
   TokenSpans spans;
   for (size_t i = 0; i < requests.size(); ++i) {
     std::vector<std::vector<uint8_t>> scopes;  // of each edit
-    for (const Edit& edit : intervention.edits) scopes.push_back(resolve(edit.where, view_of(requests[i], fed[i], spans)));
+    for (const Edit& edit : intervention.edits)
+      scopes.push_back(resolve(edit.where, view_of(requests[i], fed[i], spans)));
     for (auto& [layer, counted] : receipt.layers) {
       for (size_t p = 0; p < fed[i].ids.size(); ++p) {
         int64_t edits = 0;
-        for (size_t e = 0; e < scopes.size(); ++e) edits += intervention.edits[e].touches(layer) && scopes[e][p] ? 1 : 0;
+        for (size_t e = 0; e < scopes.size(); ++e)
+          edits += intervention.edits[e].touches(layer) && scopes[e][p] ? 1 : 0;
         counted.edits_applied += edits * times;
         counted.tokens_in_scope += edits > 0 ? times : 0;
       }

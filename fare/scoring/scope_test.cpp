@@ -8,8 +8,8 @@
 namespace fare {
 namespace {
 
-// Two requests that feed the same five tokens: 3 + 3 (context, continuation) and 4 + 2. The second lost two tokens of its
-// context.
+// Two requests that feed the same five tokens: 3 + 3 (context, continuation) and 4 + 2. The second lost two tokens of
+// its context.
 class Scope : public ::testing::Test {
  protected:
   Scope() {
@@ -27,7 +27,8 @@ class Scope : public ::testing::Test {
 
   Intervention parse(const std::string& where, const std::string& op = R"("op": "temperature", "value": 2)") {
     return Intervention::parse(Json::parse(R"({"format": "fare-intervention/1", "edits": [{"layers": "all", )" + op +
-                                           (where.empty() ? "" : R"(, "where": )" + where) + "}]}"), "edit.json");
+                                           (where.empty() ? "" : R"(, "where": )" + where) + "}]}"),
+                               "edit.json");
   }
 
   PackedSequences pack(const Intervention& intervention) {

@@ -19,8 +19,8 @@ namespace {
 
 // A unit's sequences under one intervention, laid out as a pack.
 struct Layout {
-  std::vector<int64_t> requests;   // indices into the run's requests, in prefix order
-  std::vector<Request> copies;     // of them
+  std::vector<int64_t> requests;  // indices into the run's requests, in prefix order
+  std::vector<Request> copies;    // of them
   std::vector<FedRequest> fed;
   PackedSequences packed;
 };
@@ -66,7 +66,8 @@ std::vector<Target> targets_of(std::span<const Request> all, const Layout& layou
   return targets;
 }
 
-std::vector<Score> scores_of(std::span<const Request> all, const Layout& layout, std::span<const TargetResult> results) {
+std::vector<Score> scores_of(std::span<const Request> all, const Layout& layout,
+                             std::span<const TargetResult> results) {
   std::vector<Score> scores(layout.requests.size());
   size_t next = 0;
   for (size_t i = 0; i < layout.requests.size(); ++i) {
@@ -85,7 +86,8 @@ std::vector<Score> scores_of(std::span<const Request> all, const Layout& layout,
 }
 
 // For each of `changed`: `base` with the targets on its changed rows read anew, those of all together.
-std::vector<std::vector<TargetResult>> reread(const Model& model, std::span<const Target> targets, const std::vector<TargetResult>& base,
+std::vector<std::vector<TargetResult>> reread(const Model& model, std::span<const Target> targets,
+                                              const std::vector<TargetResult>& base,
                                               std::span<const ChangedRows> changed) {
   std::vector<std::vector<TargetResult>> results(changed.size(), base);
   std::vector<Target> again;
@@ -132,21 +134,24 @@ std::vector<bool> edited_layers(const Model& model, std::span<const Intervention
 
 // What of a unit's record stays in memory. The lowest layers go first, since the fewest interventions start there.
 struct RecordPlan {
-  int64_t mb_needed = 0;      // 2^20 bytes of all of it
-  int64_t mb_least = 0;       // of the highest edited layer's part
-  std::vector<bool> within;   // edited layers that can be recorded in memory alone, without those below
-  std::vector<bool> beyond;   // layers whose part must lie elsewhere if all edited layers are recorded
-  int64_t beyond_bytes = 0;   // of their part, in a scratch file
+  int64_t mb_needed = 0;     // 2^20 bytes of all of it
+  int64_t mb_least = 0;      // of the highest edited layer's part
+  std::vector<bool> within;  // edited layers that can be recorded in memory alone, without those below
+  std::vector<bool> beyond;  // layers whose part must lie elsewhere if all edited layers are recorded
+  int64_t beyond_bytes = 0;  // of their part, in a scratch file
 };
 
 RecordPlan plan_record(const DecoderSpec& spec, const std::vector<bool>& edited, int64_t num_rows, int64_t cache_mb) {
   const int64_t allowed = cache_mb << 20;
-  const auto megabytes = [&](const std::vector<bool>& layers) { return (RunRecord::bytes(spec, layers, num_rows) + (1 << 20) - 1) >> 20; };
+  const auto megabytes = [&](const std::vector<bool>& layers) {
+    return (RunRecord::bytes(spec, layers, num_rows) + (1 << 20) - 1) >> 20;
+  };
   std::vector<bool> highest(edited.size(), false);
   if (const auto last = std::find(edited.rbegin(), edited.rend(), true); last != edited.rend())
     highest[static_cast<size_t>(edited.rend() - last) - 1] = true;
   RecordPlan plan{megabytes(edited), megabytes(highest), edited, std::vector<bool>(edited.size(), false)};
-  for (size_t l = 0; l < edited.size() && RunRecord::bytes(spec, plan.within, num_rows) > allowed; ++l) plan.within[l] = false;
+  for (size_t l = 0; l < edited.size() && RunRecord::bytes(spec, plan.within, num_rows) > allowed; ++l)
+    plan.within[l] = false;
   if (plan.within == edited) return plan;
   int64_t in_memory = RunRecord::bytes(spec, edited, num_rows);
   for (int64_t l = 0; l < spec.num_layers && in_memory > allowed; ++l) {
@@ -162,8 +167,8 @@ RecordPlan plan_record(const DecoderSpec& spec, const std::vector<bool>& edited,
 // Edited passes that enter forward_changed together: the larger number where such groups run in turn.
 constexpr size_t kEditsTogether = 32, kEditsSideBySide = 8;
 
-// What an observer is shown of a pass, held back until the pass came to its end where it may be broken off for lack of memory
-// and made again in parts.
+// What an observer is shown of a pass, held back until the pass came to its end where it may be broken off for lack of
+// memory and made again in parts.
 class Shown {
  public:
   Shown(const UnitObserver& observer, bool held) : observer_(observer), held_(held) {}
@@ -174,11 +179,14 @@ class Shown {
   void watch(ForwardOptions& options) {
     if (observer_.on_decision)
       options.on_decision = [this](int64_t layer, const at::Tensor& logits_TE, const Decision& decision) {
-        if (held_) events_.push_back([this, layer, logits_TE, decision] { observer_.on_decision(layer, logits_TE, decision); });
+        if (held_)
+          events_.push_back([this, layer, logits_TE, decision] { observer_.on_decision(layer, logits_TE, decision); });
         else observer_.on_decision(layer, logits_TE, decision);
       };
     if (observer_.tap)
-      options.tap = [this](Site site, int64_t layer, const at::Tensor& value) { show([this, site, layer, value] { observer_.tap(site, layer, value); }); };
+      options.tap = [this](Site site, int64_t layer, const at::Tensor& value) {
+        show([this, site, layer, value] { observer_.tap(site, layer, value); });
+      };
   }
   void release() {
     for (const auto& event : events_) event();
@@ -243,8 +251,8 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
   for (RunResult& run : result.edited) run.scores.resize(requests.size());
 
   const bool observed = observer.on_decision || observer.tap;  // such an observer expects to see every row and layer
-  const bool recording = options_.resume && !observed &&
-                         (options_.base_run ? !interventions.empty() : interventions.size() > 1);
+  const bool recording =
+      options_.resume && !observed && (options_.base_run ? !interventions.empty() : interventions.size() > 1);
   const std::vector<bool> edited = recording ? edited_layers(model_, interventions)
                                              : std::vector<bool>(static_cast<size_t>(model_.spec().num_layers), false);
   const auto all_units = units(requests);
@@ -256,12 +264,15 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
   const auto note = [&](const Layout& layout) {
     const int64_t rows = layout.packed.pack.num_rows();
     if (layout.requests.size() < 2)
-      throw Error(fmt::format("{} has no memory for request '{}' of {} tokens beside the weights; take a larger device, more of them, "
-                              "or --dtype bf16", devices_text(model_.execution().devices), layout.copies.front().id, rows));
+      throw Error(fmt::format(
+          "{} has no memory for request '{}' of {} tokens beside the weights; take a larger device, more of them, "
+          "or --dtype bf16",
+          devices_text(model_.execution().devices), layout.copies.front().id, rows));
     most_rows = std::min(most_rows, rows - 1);
     if (result.memory_problem.empty())
-      result.memory_problem = fmt::format("{} has no memory for a unit of {} rows: computed in parts (--unit-rows {} would not try)",
-                                          devices_text(model_.execution().devices), rows, std::max<int64_t>(1, rows / 2));
+      result.memory_problem =
+          fmt::format("{} has no memory for a unit of {} rows: computed in parts (--unit-rows {} would not try)",
+                      devices_text(model_.execution().devices), rows, std::max<int64_t>(1, rows / 2));
   };
   const auto halves = [](const std::vector<int64_t>& whole) {
     const auto middle = whole.begin() + static_cast<int64_t>(whole.size() / 2);
@@ -307,11 +318,14 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       return UnitRun{index, layout.requests, &layout.fed, &layout.packed, {}};
     };
     const auto edits_of = [&](int64_t index, const Layout& layout) {
-      return scoped_edits(*interventions[static_cast<size_t>(index)], routed, layout.copies, layout.requests, layout.fed, layout.packed);
+      return scoped_edits(*interventions[static_cast<size_t>(index)], routed, layout.copies, layout.requests,
+                          layout.fed, layout.packed);
     };
-    const auto finish = [&](int64_t index, const Layout& layout, Receipt& unit_receipt, std::span<const TargetResult> results) {
+    const auto finish = [&](int64_t index, const Layout& layout, Receipt& unit_receipt,
+                            std::span<const TargetResult> results) {
       RunResult& run = *run_result(index);
-      if (index >= 0) recount_scope(*interventions[static_cast<size_t>(index)], layout.copies, layout.fed, 1, unit_receipt);
+      if (index >= 0)
+        recount_scope(*interventions[static_cast<size_t>(index)], layout.copies, layout.fed, 1, unit_receipt);
       run.receipt += unit_receipt;
       const std::vector<Score> scores = scores_of(requests, layout, results);
       for (size_t i = 0; i < layout.requests.size(); ++i) {
@@ -345,13 +359,15 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       }
       const at::Tensor h_TD = forward(model_, layout.packed.pack, options);
       result.rows_computed += layout.packed.pack.num_rows() * model_.spec().num_layers;
-      const std::vector<TargetResult> results = read_targets(model_, h_TD, &layout == &shared ? targets : targets_of(requests, layout));
+      const std::vector<TargetResult> results =
+          read_targets(model_, h_TD, &layout == &shared ? targets : targets_of(requests, layout));
       shown.release();
       if (index < 0) base_results = results;
       if (wanted) finish(index, layout, unit_receipt, results);
     };
     // False where the device has no memory for the base run.
-    const std::function<bool(int64_t, const Layout&, bool)> run_whole = [&](int64_t index, const Layout& layout, bool skipped) {
+    const std::function<bool(int64_t, const Layout&, bool)> run_whole = [&](int64_t index, const Layout& layout,
+                                                                            bool skipped) {
       try {
         run_at_once(index, layout, skipped);
         return true;
@@ -363,7 +379,9 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       const auto [first, second] = halves(layout.requests);
       const Intervention& intervention = *interventions[static_cast<size_t>(index)];
       for (const auto& half : {first, second})
-        run_whole(index, lay_out(model_, requests, half, fed, needs_own_layout(intervention) ? &intervention : nullptr, options_.share_prefixes),
+        run_whole(index,
+                  lay_out(model_, requests, half, fed, needs_own_layout(intervention) ? &intervention : nullptr,
+                          options_.share_prefixes),
                   skipped);
       ++total;
       return true;
@@ -411,7 +429,8 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
     for (size_t i = 0; i < interventions.size(); ++i) {
       const bool own = needs_own_layout(*interventions[i]);
       if (!own && skip(static_cast<int64_t>(i), shared)) continue;
-      (!own && recording && first_layer[i] >= record.first_layer ? from_record : from_bottom).push_back(static_cast<int64_t>(i));
+      (!own && recording && first_layer[i] >= record.first_layer ? from_record : from_bottom)
+          .push_back(static_cast<int64_t>(i));
     }
     if (((options_.base_run && !base_skipped) || !from_record.empty()) && !run_whole(-1, shared, base_skipped)) {
       divide_unit();
@@ -421,14 +440,18 @@ ScorerResult Scorer::run(std::span<const Request> requests, std::span<const Inte
       return first_layer[static_cast<size_t>(a)] < first_layer[static_cast<size_t>(b)];
     });
     const bool at_once = !observer.begin && !observer.done && !may_lack_memory;
-    const size_t together = !options_.batch_edits ? 1 : runs_side_by_side(model_.spec()) ? kEditsSideBySide : kEditsTogether;
+    const size_t together = !options_.batch_edits              ? 1
+                            : runs_side_by_side(model_.spec()) ? kEditsSideBySide
+                                                               : kEditsTogether;
     std::vector<std::vector<int64_t>> left((from_record.size() + together - 1) / together);
     const auto run_group = [&](int64_t g) {
       const size_t begin = static_cast<size_t>(g) * together;
-      left[static_cast<size_t>(g)] = run_changes(std::span(from_record).subspan(begin, std::min(together, from_record.size() - begin)));
+      left[static_cast<size_t>(g)] =
+          run_changes(std::span(from_record).subspan(begin, std::min(together, from_record.size() - begin)));
     };
     if (at_once) side_by_side(model_.spec(), static_cast<int64_t>(left.size()), run_group);
-    else for (size_t g = 0; g < left.size(); ++g) run_group(static_cast<int64_t>(g));
+    else
+      for (size_t g = 0; g < left.size(); ++g) run_group(static_cast<int64_t>(g));
     for (const std::vector<int64_t>& group : left)
       for (const int64_t i : group)
         if (together == 1 || !run_changes(std::span(&i, 1)).empty()) from_bottom.push_back(i);

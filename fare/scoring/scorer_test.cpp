@@ -103,9 +103,11 @@ TEST_P(ScorerTest, ScoresEqualOneForwardPassPerRequest) {
 }
 
 TEST_P(ScorerTest, PackingResumingAndUnitsDoNotShow) {
-  const Intervention late = edit(R"({"op": "add_logit", "layers": [2], "experts": [1], "values": [2]})"),
-                     middle = edit(R"({"op": "mask", "layers": [1], "experts": [0], "mode": "refill", "where": {"phase": "generated"}})"),
-                     none = edit("");
+  const Intervention
+      late = edit(R"({"op": "add_logit", "layers": [2], "experts": [1], "values": [2]})"),
+      middle =
+          edit(R"({"op": "mask", "layers": [1], "experts": [0], "mode": "refill", "where": {"phase": "generated"}})"),
+      none = edit("");
   const std::vector<const Intervention*> all = {&late, &middle, &none};
   const ScorerResult usual = run({}, all);
   EXPECT_EQ(largest_gap(usual.base.scores, usual.edited[2].scores), 0);
@@ -135,9 +137,11 @@ TEST_P(ScorerTest, InterventionsComputedTogetherEqualThoseComputedAlone) {
   std::vector<Intervention> edits;
   for (const int layer : {2, 0, 1})
     for (int expert = 0; expert < 4; ++expert) {
-      const std::string where = R"("layers": [)" + std::to_string(layer) + R"(], "experts": [)" + std::to_string(expert) + "]";
+      const std::string where =
+          R"("layers": [)" + std::to_string(layer) + R"(], "experts": [)" + std::to_string(expert) + "]";
       edits.push_back(edit(R"({"op": "mask", "mode": "refill", )" + where + "}"));
-      edits.push_back(edit(R"({"op": "add_logit", "values": [1.5], )" + where + R"(, "where": {"phase": "generated"}})"));
+      edits.push_back(
+          edit(R"({"op": "add_logit", "values": [1.5], )" + where + R"(, "where": {"phase": "generated"}})"));
     }
   edits.push_back(edit(R"({"op": "set_top_k", "k": 3, "layers": [1]})"));
   edits.push_back(edit(""));
@@ -148,7 +152,8 @@ TEST_P(ScorerTest, InterventionsComputedTogetherEqualThoseComputedAlone) {
     ScorerOptions together, alone;
     together.unit_rows = alone.unit_rows = unit_rows;
     together.batch_edits = true;
-    const ScorerResult usual = run(together, all), again = run(together, all), single = run(alone, all), fewer = run(alone, part);
+    const ScorerResult usual = run(together, all), again = run(together, all), single = run(alone, all),
+                       fewer = run(alone, part);
     EXPECT_EQ(usual.rows_computed, single.rows_computed);
     for (size_t i = 0; i < all.size(); ++i) {
       EXPECT_LE(largest_gap(usual.edited[i].scores, single.edited[i].scores), 1e-5) << i;
@@ -190,7 +195,8 @@ TEST_P(ScorerTest, ARecordInAScratchFileGivesTheSameBytes) {
 TEST_P(ScorerTest, ADeviceWithLittleMemoryGivesTheSameScores) {
   const Intervention early = edit(R"({"op": "mask", "layers": [0], "experts": [1]})");
   const Intervention late = edit(R"({"op": "add_logit", "layers": [2], "experts": [1], "values": [2]})");
-  const Intervention own = edit(R"({"op": "add_logit", "layers": [1], "experts": [1], "values": [2], "where": {"phase": "generated"}})");
+  const Intervention own =
+      edit(R"({"op": "add_logit", "layers": [1], "experts": [1], "values": [2], "where": {"phase": "generated"}})");
   const std::vector<const Intervention*> all = {&early, &late, &own};
   const auto scored_on = [&](const Devices& devices, size_t limit, const UnitObserver& observer, size_t* peak) {
     Execution execution{at::kFloat, MatmulBackend::kOneDnn};
@@ -209,7 +215,8 @@ TEST_P(ScorerTest, ADeviceWithLittleMemoryGivesTheSameScores) {
   };
   const Devices two = {testing::stand_in(0), testing::stand_in(1)};
   size_t needed = 0;
-  const ScorerResult on_cpu = scored_on({at::kCPU}, 0, {}, nullptr), roomy = scored_on(two, size_t{1} << 30, {}, &needed);
+  const ScorerResult on_cpu = scored_on({at::kCPU}, 0, {}, nullptr),
+                     roomy = scored_on(two, size_t{1} << 30, {}, &needed);
   EXPECT_EQ(roomy.memory_problem, "");
   for (const size_t limit : {needed / 2, needed / 6}) {
     std::vector<int64_t> rows_seen(all.size() + 1), done(all.size() + 1);
@@ -269,7 +276,8 @@ TEST_P(ScorerTest, ADeviceWithLittleMemoryGeneratesTheSameTexts) {
   EXPECT_HAS(refused, "beside the weights");
   for (const GenerateResult& other : {roomy, little}) {
     EXPECT_EQ(other.receipt.tokens, on_cpu.receipt.tokens);
-    for (size_t i = 0; i < on_cpu.texts.size(); ++i) EXPECT_EQ(other.texts[i].token_ids, on_cpu.texts[i].token_ids) << i;
+    for (size_t i = 0; i < on_cpu.texts.size(); ++i)
+      EXPECT_EQ(other.texts[i].token_ids, on_cpu.texts[i].token_ids) << i;
   }
 }
 
@@ -377,7 +385,8 @@ TEST(Head, TheChosenOneOfTwoIsRead) {
     Execution execution;
     execution.head = head;
     const auto model = Model::open(folder.path(), execution);
-    const at::Tensor h_TD = forward(*model, testing::pack_of({{1, 2, 3}}, false)), log_p = log_probabilities(*model, h_TD, rows);
+    const at::Tensor h_TD = forward(*model, testing::pack_of({{1, 2, 3}}, false)),
+                     log_p = log_probabilities(*model, h_TD, rows);
     const std::vector<Target> targets = {{0, 5}, {1, 6}, {2, 7}};
     const auto results = read_targets(*model, h_TD, targets);
     for (size_t i = 0; i < targets.size(); ++i)
@@ -393,7 +402,8 @@ TEST_P(ScorerTest, GeneratedTokensScoreAsTheyWereDrawn) {
   options.max_new_tokens = 9;
   options.samples = 2;
   options.sampling = {1.0, 0.9};
-  const Intervention push = edit(R"({"op": "add_logit", "layers": [1], "experts": [1], "values": [3], "where": {"phase": "generated"}})");
+  const Intervention push =
+      edit(R"({"op": "add_logit", "layers": [1], "experts": [1], "values": [3], "where": {"phase": "generated"}})");
   for (const Intervention* intervention : {static_cast<const Intervention*>(nullptr), &push}) {
     const GenerateResult result = generate(*model_, nullptr, prompts, options, intervention);
     requests_.clear();
@@ -411,7 +421,8 @@ TEST_P(ScorerTest, GeneratedTokensScoreAsTheyWereDrawn) {
     const RunResult& scores = intervention == nullptr ? scored.base : scored.edited[0];
     for (size_t i = 0; i < requests_.size(); ++i)
       for (size_t j = 0; j < 9; ++j)
-        EXPECT_NEAR(result.texts[i].token_logprobs_nats[j], scores.scores[i].token_logprobs_nats[j], 1e-5) << i << " " << j;
+        EXPECT_NEAR(result.texts[i].token_logprobs_nats[j], scores.scores[i].token_logprobs_nats[j], 1e-5)
+            << i << " " << j;
     EXPECT_EQ(result.receipt.tokens, scores.receipt.tokens);
   }
 }

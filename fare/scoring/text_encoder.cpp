@@ -45,7 +45,8 @@ std::vector<int32_t> TextEncoder::prompt(const std::string& id, std::string_view
   std::vector<int32_t> ids = tokenizer_.ids(text, adds_special_tokens(text));
   if (!ids.empty()) return ids;
   if (!prefix_token_)
-    throw UsageError("prompt '" + id + "' is empty and the tokenizer has neither a BOS nor an EOS token; give one with "
+    throw UsageError("prompt '" + id +
+                     "' is empty and the tokenizer has neither a BOS nor an EOS token; give one with "
                      "--prefix-token ID");
   return {*prefix_token_};
 }
@@ -57,7 +58,8 @@ Request TextEncoder::encode(const std::string& id, std::string_view context, std
   const TextRequest split = split_context(context, continuation);
   if (split.context.empty()) {
     if (!prefix_token_)
-      throw UsageError("request '" + id + "': the context is empty and the tokenizer has neither a BOS nor an EOS token; "
+      throw UsageError("request '" + id +
+                       "': the context is empty and the tokenizer has neither a BOS nor an EOS token; "
                        "give one with --prefix-token ID");
     Encoding encoding = tokenizer_.encode(split.continuation, false);
     size_t first = 0;
@@ -72,7 +74,8 @@ Request TextEncoder::encode(const std::string& id, std::string_view context, std
     request.context = tokenizer_.ids(split.context, special);
     const size_t cut = std::min(request.context.size(), encoding.ids.size());
     request.boundary_merge = !std::equal(request.context.begin(), request.context.begin() + static_cast<int64_t>(cut),
-                                         encoding.ids.begin()) || cut < request.context.size();
+                                         encoding.ids.begin()) ||
+                             cut < request.context.size();
     request.continuation.assign(encoding.ids.begin() + static_cast<int64_t>(cut), encoding.ids.end());
     request.spans = token_spans(spans, encoding, cut, context.size());
   }

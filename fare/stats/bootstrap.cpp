@@ -13,9 +13,9 @@
 namespace fare::stats {
 namespace {
 
-constexpr double kTie = 1e-12;               // The same multiset summed in another order differs in the last bits.
-constexpr double kMostUndefined = 0.01;      // Share of undefined replicates above which no interval is given.
-constexpr int64_t kReplicatesPerTask = 64;   // Work handed to a thread at once; no influence on results.
+constexpr double kTie = 1e-12;              // The same multiset summed in another order differs in the last bits.
+constexpr double kMostUndefined = 0.01;     // Share of undefined replicates above which no interval is given.
+constexpr int64_t kReplicatesPerTask = 64;  // Work handed to a thread at once; no influence on results.
 
 void check_options(const ResampleOptions& options) {
   if (options.replicates < 1 || options.replicates > int64_t{1} << 32) {
@@ -47,7 +47,8 @@ std::vector<std::vector<uint32_t>> members_of(const UnitTable& table) {
   return members;
 }
 
-// Adds the rows of the drawn units, column by column left to right. Fixed widths let the compiler keep sums in registers.
+// Adds the rows of the drawn units, column by column left to right. Fixed widths let the compiler keep sums in
+// registers.
 template <int kColumns>
 void add_rows(const double* cells, std::span<const uint32_t> drawn, double* totals) {
   double sums[kColumns] = {};

@@ -19,8 +19,8 @@ namespace fare::stats {
 // What is resampled: one row per unit, holding the unit's sum of every column.
 struct UnitTable {
   int64_t num_columns = 0;
-  std::vector<double> cells;      // Unit u, column k at u * num_columns + k.
-  std::vector<int32_t> stratum;   // Stratum of each unit; empty = one stratum. Units are drawn within their stratum.
+  std::vector<double> cells;     // Unit u, column k at u * num_columns + k.
+  std::vector<int32_t> stratum;  // Stratum of each unit; empty = one stratum. Units are drawn within their stratum.
   int64_t num_strata = 1;
 
   int64_t num_units() const { return num_columns == 0 ? 0 : static_cast<int64_t>(cells.size()) / num_columns; }
@@ -58,14 +58,16 @@ struct LabelledInterval {
   IntervalKind method = IntervalKind::kPercentile;
   std::string note;  // Why the percentile interval stands in for BCa; empty otherwise.
 
-  std::string name() const { return std::string("cluster bootstrap, ") + (method == IntervalKind::kBca ? "BCa" : "percentile"); }
+  std::string name() const {
+    return std::string("cluster bootstrap, ") + (method == IntervalKind::kBca ? "BCa" : "percentile");
+  }
 };
 
 // The bootstrap distribution of one statistic.
 struct Distribution {
   Outcome<double> estimate = Outcome<double>::undefined("not computed");  // On the data as they are.
-  std::vector<double> replicates;     // Defined ones, in replicate order.
-  std::vector<double> sorted;         // The same, ascending.
+  std::vector<double> replicates;                                         // Defined ones, in replicate order.
+  std::vector<double> sorted;                                             // The same, ascending.
   int64_t num_undefined = 0;          // Replicates without a value: dropped and counted.
   std::vector<double> leave_one_out;  // The statistic without unit 0, 1, .. (undefined ones left out).
 
@@ -83,21 +85,23 @@ struct Distribution {
   Outcome<LabelledInterval> interval(IntervalKind kind, double confidence) const;
 };
 
-// Runs `num_statistics` statistics over the same resamples. Sums run left to right in draw order in binary64. Strata use
-// substream = stratum index. Throws UsageError on an empty or ragged table or fewer than 1 replicate; NumericError on NaN
-// or Inf in the table or from a statistic.
+// Runs `num_statistics` statistics over the same resamples. Sums run left to right in draw order in binary64. Strata
+// use substream = stratum index. Throws UsageError on an empty or ragged table or fewer than 1 replicate; NumericError
+// on NaN or Inf in the table or from a statistic.
 std::vector<Distribution> bootstrap(const UnitTable& table, int64_t num_statistics, const Statistics& statistics,
                                     const ResampleOptions& options);
 
 // One term of a weighted sum of ratios: factor * weight * (total of one column / total of another).
 struct RatioTerm {
-  int64_t numerator = 0;         // Index into the totals.
-  int64_t denominator = 0;       // Index into the totals; usually a count.
-  double factor = 1;             // For example 100 * sigma_a.
-  std::optional<double> weight;  // Fixed weight; empty = the denominator's share of all denominators, in each replicate.
+  int64_t numerator = 0;    // Index into the totals.
+  int64_t denominator = 0;  // Index into the totals; usually a count.
+  double factor = 1;        // For example 100 * sigma_a.
+  std::optional<double>
+      weight;  // Fixed weight; empty = the denominator's share of all denominators, in each replicate.
 };
 // sum of the terms; with shares as weights a term whose denominator is 0 weighs 0, with a fixed weight it makes the sum
-// undefined. Empty `terms`, or all denominators 0: undefined. Example: Delta_B = sum_a w_a sigma_a (pct_base - pct_int).
+// undefined. Empty `terms`, or all denominators 0: undefined. Example: Delta_B = sum_a w_a sigma_a (pct_base -
+// pct_int).
 std::optional<double> weighted_ratio_sum(std::span<const double> totals, std::span<const RatioTerm> terms);
 
 // Mean of `d` over items drawn one by one (label "bootstrap/paired").

@@ -7,14 +7,14 @@
 
 #include "fare/core/philox.h"
 #include "fare/stats/distributions.h"
+#include "fare/stats/divergence.h"
 #include "fare/stats/draws.h"
 #include "fare/stats/effect_size.h"
 #include "fare/stats/harness_stderr.h"
 #include "fare/stats/mcnemar.h"
-#include "fare/stats/permutation.h"
-#include "fare/stats/divergence.h"
-#include "fare/stats/ranks.h"
 #include "fare/stats/moments.h"
+#include "fare/stats/permutation.h"
+#include "fare/stats/ranks.h"
 
 namespace fare::stats {
 namespace {
@@ -77,11 +77,14 @@ TEST(Bootstrap, OneResampleServesAllColumns) {
   // The difference of two bootstrapped means equals the bootstrapped mean of the differences only with shared draws.
   const auto a = normals(60, 1), b = normals(60, 2);
   const auto clusters = thirds(60);
-  const auto both = bootstrap(cluster_table({a, b}, clusters), 3, [](auto totals, auto values) {
-    values[0] = totals[0] / totals[2];
-    values[1] = totals[1] / totals[2];
-    values[2] = (totals[0] - totals[1]) / totals[2];
-  }, few());
+  const auto both = bootstrap(
+      cluster_table({a, b}, clusters), 3,
+      [](auto totals, auto values) {
+        values[0] = totals[0] / totals[2];
+        values[1] = totals[1] / totals[2];
+        values[2] = (totals[0] - totals[1]) / totals[2];
+      },
+      few());
   for (size_t r = 0; r < both[0].replicates.size(); ++r) {
     EXPECT_NEAR(both[0].replicates[r] - both[1].replicates[r], both[2].replicates[r], 1e-12);
   }
@@ -93,11 +96,12 @@ TEST(Bootstrap, ManyColumnsGiveWhatOneColumnGives) {
   for (const size_t width : {1, 2, 3, 4, 5, 9}) {
     std::vector<std::vector<double>> columns;
     for (uint32_t k = 0; k < width; ++k) columns.push_back(normals(60, 10 + k));
-    const auto all = bootstrap(cluster_table({columns.begin(), columns.end()}, clusters), static_cast<int64_t>(width),
-                               [](auto totals, auto values) {
-                                 for (size_t k = 0; k < values.size(); ++k) values[k] = totals[k] / totals.back();
-                               },
-                               few(50));
+    const auto all = bootstrap(
+        cluster_table({columns.begin(), columns.end()}, clusters), static_cast<int64_t>(width),
+        [](auto totals, auto values) {
+          for (size_t k = 0; k < values.size(); ++k) values[k] = totals[k] / totals.back();
+        },
+        few(50));
     for (size_t k = 0; k < width; ++k) {
       const auto alone = bootstrap_cluster_mean(columns[k], clusters, few(50));
       EXPECT_EQ(all[k].replicates, alone.replicates) << width << " " << k;
@@ -125,9 +129,12 @@ TEST(Determinism, EveryResamplingGivesTheSameBytesForOneTwoAndSixteenThreads) {
     return out;
   }();
   expect_same_bytes_for_all_thread_counts([&](int t) { return bootstrap_mean(d, few(1000, t)).replicates; });
-  expect_same_bytes_for_all_thread_counts([&](int t) { return bootstrap_cluster_mean(d, clusters, few(1000, t)).replicates; });
-  expect_same_bytes_for_all_thread_counts([&](int t) { return bootstrap_stratified(d, names, few(1000, t)).macro.replicates; });
-  expect_same_bytes_for_all_thread_counts([&](int t) { return bootstrap_spearman(d, e, clusters, few(1000, t)).replicates; });
+  expect_same_bytes_for_all_thread_counts(
+      [&](int t) { return bootstrap_cluster_mean(d, clusters, few(1000, t)).replicates; });
+  expect_same_bytes_for_all_thread_counts(
+      [&](int t) { return bootstrap_stratified(d, names, few(1000, t)).macro.replicates; });
+  expect_same_bytes_for_all_thread_counts(
+      [&](int t) { return bootstrap_spearman(d, e, clusters, few(1000, t)).replicates; });
   expect_same_bytes_for_all_thread_counts([&](int t) { return bootstrap_dz(d, clusters, few(1000, t)).replicates; });
   expect_same_bytes_for_all_thread_counts([&](int t) {
     return bootstrap_two_stage({{1, 2, 3}, {0, 5}, {4}, {2, 2, 7, 1}}, few(1000, t)).replicates;
@@ -154,7 +161,8 @@ TEST(Determinism, EveryResamplingGivesTheSameBytesForOneTwoAndSixteenThreads) {
     return std::vector<double>{simulate_mcnemar_power(100, 0.15, 0.05, 0.05, options).power};
   });
   expect_same_bytes_for_all_thread_counts([&](int t) {
-    return std::vector<double>{*harness_bootstrap_stderr(d, [](auto x) { return *mean(x); }, 3000, t)};
+    return std::vector<double>{*harness_bootstrap_stderr(
+        d, [](auto x) { return *mean(x); }, 3000, t)};
   });
 }
 
@@ -163,9 +171,12 @@ TEST(Bootstrap, UndefinedReplicatesAreCountedAndAboveOnePercentThereIsNoInterval
   UnitTable table;
   table.num_columns = 2;
   table.cells = {1, 1, 1, 0, 1, 0};
-  const auto got = bootstrap(table, 1, [](auto totals, auto values) {
-    if (totals[1] > 0) values[0] = totals[0] / totals[1];
-  }, few(2000))[0];
+  const auto got = bootstrap(
+      table, 1,
+      [](auto totals, auto values) {
+        if (totals[1] > 0) values[0] = totals[0] / totals[1];
+      },
+      few(2000))[0];
   EXPECT_NEAR(static_cast<double>(got.num_undefined) / 2000, 8.0 / 27, 0.04);
   EXPECT_EQ(got.replicates.size() + got.num_undefined, 2000u);
   EXPECT_FALSE(got.percentile(0.95));
@@ -188,8 +199,8 @@ TEST(Bootstrap, BcaSaysWhyItGivesWay) {
 }
 
 TEST(Bootstrap, TiesWithTheEstimateCountHalf) {
-  // Symmetric; 7 of the 27 resamples have the estimate's multiset or sum, but 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ
-  // in the last bit: compared exactly, ties would fall on one side.
+  // Symmetric; 7 of the 27 resamples have the estimate's multiset or sum, but 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1
+  // differ in the last bit: compared exactly, ties would fall on one side.
   const auto bca = *bootstrap_mean(std::vector<double>{0.1, 0.2, 0.3}, few(4000)).bca(0.95);
   EXPECT_NEAR(bca.p0, 0.5, 0.03);
 }
@@ -264,9 +275,13 @@ TEST(Bootstrap, RefusesBadInput) {
   EXPECT_THROW(bootstrap_mean(std::vector<double>{1, 2}, few(0)), UsageError);
   EXPECT_THROW(bootstrap_cluster_mean(std::vector<double>{1, 2}, one_cluster_per_item(3), few()), UsageError);
   UnitTable table{1, {1, 2, 3}, {0, 1, 2}, 2};
-  EXPECT_THROW(bootstrap(table, 1, [](auto, auto) {}, few()), UsageError);
+  EXPECT_THROW(bootstrap(
+                   table, 1, [](auto, auto) {}, few()),
+               UsageError);
   UnitTable plain{1, {1, 2, 3}, {}, 1};
-  EXPECT_THROW(bootstrap(plain, 1, [](auto, auto values) { values[0] = NAN; }, few()), NumericError);
+  EXPECT_THROW(bootstrap(
+                   plain, 1, [](auto, auto values) { values[0] = NAN; }, few()),
+               NumericError);
   EXPECT_THROW(bootstrap_two_stage({{1}, {}}, few()), UsageError);
 }
 
@@ -277,7 +292,8 @@ TEST(WeightedRatios, GiveTheBiasShift) {
     return RatioTerm{column, items, factor, weight};
   };
   // Axis 1 above 50% (sigma +), axis 2 below (sigma -); shift = w1 (60 - 50) - w2 (30 - 36).
-  std::vector<RatioTerm> terms = {term(0, 2, 100, 2.0 / 3), term(1, 2, -100, 2.0 / 3), term(3, 5, -100, 1.0 / 3), term(4, 5, 100, 1.0 / 3)};
+  std::vector<RatioTerm> terms = {term(0, 2, 100, 2.0 / 3), term(1, 2, -100, 2.0 / 3), term(3, 5, -100, 1.0 / 3),
+                                  term(4, 5, 100, 1.0 / 3)};
   EXPECT_NEAR(*weighted_ratio_sum(totals, terms), 2.0 / 3 * 10 + 1.0 / 3 * 6, 1e-12);
   // Shares as weights: hits are counted over all denominators named; each axis appears twice here, so weights halve.
   const std::vector<RatioTerm> shares = {term(0, 2, 100, {}), term(3, 5, -100, {})};

@@ -29,10 +29,12 @@ Clusters one_cluster_per_item(int64_t num_items);
 std::vector<double> cluster_sums(std::span<const double> values, const Clusters& clusters);
 
 struct AnovaTerms {
-  double ms_between = 0;          // G - 1 degrees of freedom.
-  Outcome<double> ms_within = Outcome<double>::undefined("not computed");  // n - G df; undefined when every cluster has one item.
-  double n0 = 0;                  // (n - sum n_c^2 / n) / (G - 1): the cluster size the ICC refers to.
-  Outcome<double> icc = Outcome<double>::undefined("not computed");  // (MSB - MSW) / (MSB + (n0 - 1) MSW); may be negative.
+  double ms_between = 0;  // G - 1 degrees of freedom.
+  Outcome<double> ms_within =
+      Outcome<double>::undefined("not computed");  // n - G df; undefined when every cluster has one item.
+  double n0 = 0;                                   // (n - sum n_c^2 / n) / (G - 1): the cluster size the ICC refers to.
+  Outcome<double> icc =
+      Outcome<double>::undefined("not computed");  // (MSB - MSW) / (MSB + (n0 - 1) MSW); may be negative.
 };
 // Undefined for fewer than 2 clusters.
 Outcome<AnovaTerms> one_way_anova(std::span<const double> values, const Clusters& clusters);

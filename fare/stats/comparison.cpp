@@ -26,10 +26,12 @@ bool same_mean_everywhere(std::span<const double> sums, std::span<const double> 
   return true;
 }
 
-std::vector<ExactLayer> exact_layers(std::span<const double> sums, std::span<const double> sizes, double largest, double tolerance) {
+std::vector<ExactLayer> exact_layers(std::span<const double> sums, std::span<const double> sizes, double largest,
+                                     double tolerance) {
   std::vector<double> heights{largest};
   for (size_t c = 0; c < sums.size(); ++c)
-    if (const double height = std::abs(sums[c] / sizes[c]); height > tolerance && height < largest - tolerance) heights.push_back(height);
+    if (const double height = std::abs(sums[c] / sizes[c]); height > tolerance && height < largest - tolerance)
+      heights.push_back(height);
   std::ranges::sort(heights);
   std::vector<ExactLayer> layers;
   double below = 0;
@@ -53,8 +55,8 @@ Outcome<Interval> Comparison::interval(double confidence) const {
     const auto drawn = bootstrap.interval(interval_kind, confidence);
     return drawn ? drawn->interval : Outcome<Interval>::undefined(drawn.reason);
   }
-  // Every layer's limits hold together at this confidence (Bonferroni); clusters of unequal size move the mean of items away from
-  // that of clusters, and the bounds with it.
+  // Every layer's limits hold together at this confidence (Bonferroni); clusters of unequal size move the mean of items
+  // away from that of clusters, and the bounds with it.
   const double level = 1 - (1 - confidence) / 2 / static_cast<double>(layers.size());
   Interval sum{0, 0};
   double centre = 0;
@@ -84,7 +86,8 @@ void check(std::span<const double> d, const Clusters& clusters, const Comparison
 }
 
 // `drawn`: the bootstrap of `d`.
-Comparison compare(std::span<const double> d, const Clusters& clusters, const ComparisonOptions& options, bool tested, Distribution drawn) {
+Comparison compare(std::span<const double> d, const Clusters& clusters, const ComparisonOptions& options, bool tested,
+                   Distribution drawn) {
   const bool has_bound = !std::isinf(options.largest);
   Comparison out;
   out.num_items = static_cast<int64_t>(d.size());
@@ -138,10 +141,15 @@ Comparison compare(std::span<const double> d, const Clusters& clusters, const Co
     out.discordance = share;
     out.mde = minimum_detectable_shift(share, out.num_effective, options.levels);
     if (out.mde) out.mde = options.largest * *out.mde;
-    if (share > 0) out.equivalence_margin = smallest_equivalence_margin(options.largest * std::sqrt(share), out.num_effective, options.levels);
-    else out.equivalence_margin = Outcome<double>::undefined("no item changed: the discordance is unknown; use exact bounds");
+    if (share > 0)
+      out.equivalence_margin =
+          smallest_equivalence_margin(options.largest * std::sqrt(share), out.num_effective, options.levels);
+    else
+      out.equivalence_margin =
+          Outcome<double>::undefined("no item changed: the discordance is unknown; use exact bounds");
   } else if (out.sd && *out.sd == 0) {
-    out.mde = out.equivalence_margin = Outcome<double>::undefined("the differences do not vary: their spread is unknown");
+    out.mde = out.equivalence_margin =
+        Outcome<double>::undefined("the differences do not vary: their spread is unknown");
   } else if (out.sd) {
     out.mde = minimum_detectable_effect(*out.sd, out.num_effective, options.levels);
     out.equivalence_margin = smallest_equivalence_margin(*out.sd, out.num_effective, options.levels);
@@ -154,12 +162,13 @@ Comparison compare(std::span<const double> d, const Clusters& clusters, const Co
 
 }  // namespace
 
-Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& clusters, const ComparisonOptions& options) {
+Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& clusters,
+                                   const ComparisonOptions& options) {
   return compare_columns({d}, clusters, options).front();
 }
 
-std::vector<Outcome<Comparison>> compare_columns(const std::vector<std::span<const double>>& columns, const Clusters& clusters,
-                                                const ComparisonOptions& options) {
+std::vector<Outcome<Comparison>> compare_columns(const std::vector<std::span<const double>>& columns,
+                                                 const Clusters& clusters, const ComparisonOptions& options) {
   for (const auto& d : columns) check(d, clusters, options);
   if (clusters.of_item.empty())
     return std::vector(columns.size(), Outcome<Comparison>::undefined("there are no items to compare"));
@@ -170,7 +179,8 @@ std::vector<Outcome<Comparison>> compare_columns(const std::vector<std::span<con
   resample.num_threads = options.num_threads;
   std::vector<Distribution> drawn = bootstrap_cluster_means(columns, clusters, resample);
   std::vector<Outcome<Comparison>> compared;
-  for (size_t k = 0; k < columns.size(); ++k) compared.emplace_back(compare(columns[k], clusters, options, k == 0, std::move(drawn[k])));
+  for (size_t k = 0; k < columns.size(); ++k)
+    compared.emplace_back(compare(columns[k], clusters, options, k == 0, std::move(drawn[k])));
   return compared;
 }
 

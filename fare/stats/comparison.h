@@ -23,7 +23,8 @@ struct ComparisonOptions {
   int64_t replicates = 10000;
   int64_t draws = 10000;
   Alternative alternative = Alternative::kTwoSided;  // Of the sign-flip p.
-  double largest = 1;   // Largest possible |difference| of an item: 1 for shares, 100 for points. Exact bounds need it; infinity: there is no known bound.
+  double largest = 1;  // Largest possible |difference| of an item: 1 for shares, 100 for points. Exact bounds need it;
+                       // infinity: there is no known bound.
   IntervalKind interval = IntervalKind::kPercentile;
   PowerLevels levels;
   int num_threads = 1;
@@ -60,25 +61,28 @@ struct Comparison {
 
   Distribution bootstrap;
   IntervalKind interval_kind = IntervalKind::kPercentile;  // Asked for.
-  std::vector<ExactLayer> layers;  // Where `exact`.
-  bool exact = false;       // Fewer than 10 clusters changed, or nothing varies: exact bounds stand in for the bootstrap.
-  std::string interval_method;  // "cluster bootstrap, percentile", the same with "BCa", or "exact bounds of paired differences"
+  std::vector<ExactLayer> layers;                          // Where `exact`.
+  bool exact = false;  // Fewer than 10 clusters changed, or nothing varies: exact bounds stand in for the bootstrap.
+  std::string
+      interval_method;  // "cluster bootstrap, percentile", the same with "BCa", or "exact bounds of paired differences"
   double largest = 1;
 
-  // Two-sided interval at `confidence`: 0.95, or 0.90 whose ends are the one-sided 95% bounds. Undefined with the reason
-  // where neither form applies (no variance and differences larger than `largest`).
+  // Two-sided interval at `confidence`: 0.95, or 0.90 whose ends are the one-sided 95% bounds. Undefined with the
+  // reason where neither form applies (no variance and differences larger than `largest`).
   Outcome<Interval> interval(double confidence) const;
 
-  // `mde`, or where nothing changed, whose discordance is not 0 but unknown, the effect that could have been seen at the
-  // exact 95% upper bound of the discordance over clusters: so that a null still says how blind it is.
+  // `mde`, or where nothing changed, whose discordance is not 0 but unknown, the effect that could have been seen at
+  // the exact 95% upper bound of the discordance over clusters: so that a null still says how blind it is.
   Outcome<double> detectable_effect() const;
 };
 
 // `d`: intervention minus baseline (or signed as the question asks), one per item. Undefined for no items. Throws
 // UsageError on unequal lengths, NumericError on NaN or Inf.
-Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& clusters, const ComparisonOptions& options);
-// Several differences of the same items over the same draws of clusters; those after the first are not tested (p stays 1).
-std::vector<Outcome<Comparison>> compare_columns(const std::vector<std::span<const double>>& columns, const Clusters& clusters,
-                                                 const ComparisonOptions& options);
+Outcome<Comparison> compare_paired(std::span<const double> d, const Clusters& clusters,
+                                   const ComparisonOptions& options);
+// Several differences of the same items over the same draws of clusters; those after the first are not tested (p stays
+// 1).
+std::vector<Outcome<Comparison>> compare_columns(const std::vector<std::span<const double>>& columns,
+                                                 const Clusters& clusters, const ComparisonOptions& options);
 
 }  // namespace fare::stats

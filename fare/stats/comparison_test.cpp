@@ -68,9 +68,10 @@ TEST(ComparePaired, FewDiscordantClustersGetExactBounds) {
   EXPECT_EQ(none.test.p, 1);
 }
 
-// 14 of 754 items changed, all one way: the number of changes of a replicate is binomial, so its limits are known: of 90%,
-// quantiles 8 and 20 of Binomial(754, 14/754) by percentiles; at the levels that BCa's formula gives for these data (bias
-// correction from the distribution function, acceleration from the leave-one-out means) 9 and 21 (scipy.stats.binom).
+// 14 of 754 items changed, all one way: the number of changes of a replicate is binomial, so its limits are known: of
+// 90%, quantiles 8 and 20 of Binomial(754, 14/754) by percentiles; at the levels that BCa's formula gives for these
+// data (bias correction from the distribution function, acceleration from the leave-one-out means) 9 and 21
+// (scipy.stats.binom).
 TEST(ComparePaired, BcaIntervalsFollowTheSkewOfFewChanges) {
   auto options = few();
   options.replicates = 50000;
@@ -201,7 +202,8 @@ TEST(ComparePaired, ClustersLowerTheEffectiveNumber) {
   EXPECT_NEAR(*got.icc, 1, 1e-12);
   EXPECT_NEAR(got.num_effective, 60, 1e-9);
   const auto naive = *compare_paired(d, one_cluster_per_item(240), few());
-  EXPECT_GT(got.interval(0.95)->high - got.interval(0.95)->low, 1.6 * (naive.interval(0.95)->high - naive.interval(0.95)->low));
+  EXPECT_GT(got.interval(0.95)->high - got.interval(0.95)->low,
+            1.6 * (naive.interval(0.95)->high - naive.interval(0.95)->low));
 }
 
 TEST(ComparePaired, RealValuedDifferencesUseTheirSpread) {

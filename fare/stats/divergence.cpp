@@ -29,7 +29,8 @@ void require_histogram(std::span<const double> values, std::string_view what) {
 void require_distribution(std::span<const double> values, std::string_view what) {
   require_histogram(values, what);
   const double total = sum(values);
-  if (std::abs(total - 1) > 1e-6) throw NumericError(std::string(what) + " sums to " + std::to_string(total) + ", not 1");
+  if (std::abs(total - 1) > 1e-6)
+    throw NumericError(std::string(what) + " sums to " + std::to_string(total) + ", not 1");
 }
 
 // Sum over cells of p log(p/m)/2 + q log(q/m)/2, which keeps its digits when p and q are close. `scale_*` turn counts

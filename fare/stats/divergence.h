@@ -43,11 +43,11 @@ struct DivergencePermutationOptions {
 };
 struct DivergencePermutation {
   double observed_nats = 0;
-  double null_mean_nats = 0;    // Mean over the label swaps: what JSD is when the sides do not differ.
-  double excess_nats = 0;       // observed - null mean
-  double p = 1;                 // Exact: extreme / total; Monte Carlo: (1 + extreme) / (1 + total).
+  double null_mean_nats = 0;  // Mean over the label swaps: what JSD is when the sides do not differ.
+  double excess_nats = 0;     // observed - null mean
+  double p = 1;               // Exact: extreme / total; Monte Carlo: (1 + extreme) / (1 + total).
   bool exact = false;
-  int64_t extreme = 0;          // Swaps with a divergence at least as large (tolerance 1e-12).
+  int64_t extreme = 0;  // Swaps with a divergence at least as large (tolerance 1e-12).
   int64_t total = 0;
 };
 // `a`, `b`: per prompt the histogram over K experts of side A and of side B; labels are swapped per prompt, histograms

@@ -15,8 +15,8 @@ struct Blocks {
   uint32_t c0[kLanes], c1[kLanes], c2[kLanes], c3[kLanes];
 };
 
-FARE_CLONES void philox_blocks(uint32_t first_block, uint32_t replicate, uint32_t substream, const StreamAddress& address,
-                   Blocks& b) {
+FARE_CLONES void philox_blocks(uint32_t first_block, uint32_t replicate, uint32_t substream,
+                               const StreamAddress& address, Blocks& b) {
   for (int i = 0; i < kLanes; ++i) {
     b.c0[i] = first_block + static_cast<uint32_t>(i);
     b.c1[i] = replicate;

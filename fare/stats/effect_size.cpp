@@ -84,7 +84,8 @@ Outcome<double> ratio_of_means(std::span<const double> a, std::span<const double
   if (a.empty() || b.empty()) return Outcome<double>::undefined("one side has no values");
   const double top = *mean(a);
   const double bottom = *mean(b);
-  if (bottom == 0) return Outcome<double>::undefined(top == 0 ? "0/0: both means are 0" : "the denominator's mean is 0");
+  if (bottom == 0)
+    return Outcome<double>::undefined(top == 0 ? "0/0: both means are 0" : "the denominator's mean is 0");
   return top / bottom;
 }
 

@@ -9,8 +9,8 @@
 
 namespace fare::stats {
 
-// Paired d_z = mean / SD of the differences. SD 0: 0 when the mean is 0 too, else undefined ("no variance"). Undefined for
-// fewer than 2 differences. Depends on the correlation of the two sides: do not compare it across benchmarks.
+// Paired d_z = mean / SD of the differences. SD 0: 0 when the mean is 0 too, else undefined ("no variance"). Undefined
+// for fewer than 2 differences. Depends on the correlation of the two sides: do not compare it across benchmarks.
 Outcome<double> paired_dz(std::span<const double> d);
 double hedges_factor(double n);  // 1 - 3 / (4 (n - 1) - 1), multiplies d_z of n differences; n >= 3 else UsageError
 // Its cluster-bootstrap distribution; replicates follow the same rule for SD 0.

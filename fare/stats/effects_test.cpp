@@ -1,6 +1,6 @@
 // Hand-computed cases: clusters, effects, equivalence, power, divergence, search effort, harness errors.
-#include <numbers>
 #include <gtest/gtest.h>
+#include <numbers>
 
 #include <cmath>
 
@@ -189,7 +189,8 @@ TEST(Divergence, SmallDifferencesKeepTheirDigits) {
 }
 
 TEST(DivergencePermutation, EnumeratesByHand) {
-  // Two prompts, disjoint sides: no swap or both leave ln 2; one swap makes the sides equal. p = 2/4, null mean ln 2 / 2.
+  // Two prompts, disjoint sides: no swap or both leave ln 2; one swap makes the sides equal. p = 2/4, null mean ln 2
+  // / 2.
   const auto got = *permute_divergence({{3, 0}, {3, 0}}, {{0, 3}, {0, 3}}, {});
   EXPECT_EQ(got.extreme, 2);
   EXPECT_EQ(got.total, 4);
@@ -236,7 +237,8 @@ TEST(SearchEffort, ExpectedMaximumOfNormals) {
   EXPECT_NEAR(expected_max_of_normals(10), 1.5387527308, 1e-9);
   EXPECT_NEAR(expected_max_of_normals(20), 1.8674750598, 1e-9);
   EXPECT_THROW(expected_max_of_normals(0), UsageError);
-  // Best of 300 independent and 100 correlated (0.7) configurations without effect at a discordance of 10% (methods F7).
+  // Best of 300 independent and 100 correlated (0.7) configurations without effect at a discordance of 10% (methods
+  // F7).
   const double se_400 = 100 * std::sqrt(0.1 / 400), se_1508 = 100 * std::sqrt(0.1 / 1508);
   EXPECT_NEAR(se_400 * expected_max_of_normals(300), 4.6, 0.08);
   EXPECT_NEAR(se_1508 * expected_max_of_normals(300), 2.3, 0.08);

@@ -172,9 +172,9 @@ TEST(BinomialTest, MidPHalvesTheOutcomesAsLikelyAsTheData) {
 TEST(Multiplicity, UndefinedTestsAreNoMembersOfTheFamily) {
   const PValues p = {0.01, std::nullopt, 0.04, NAN, 0.03};
   const auto bh = benjamini_hochberg(p), by = benjamini_yekutieli(p), holm_p = holm(p);
-  EXPECT_DOUBLE_EQ(*bh[0], 0.03);   // m = 3
+  EXPECT_DOUBLE_EQ(*bh[0], 0.03);  // m = 3
   EXPECT_DOUBLE_EQ(*bh[2], 0.04);
-  EXPECT_DOUBLE_EQ(*bh[4], 0.04);   // 3 * 0.03 / 2 = 0.045, capped by the next one
+  EXPECT_DOUBLE_EQ(*bh[4], 0.04);  // 3 * 0.03 / 2 = 0.045, capped by the next one
   EXPECT_NEAR(*by[0], 0.03 * (1 + 0.5 + 1.0 / 3), 1e-15);
   EXPECT_DOUBLE_EQ(*holm_p[0], 0.03);
   EXPECT_DOUBLE_EQ(*holm_p[4], 0.06);
@@ -194,7 +194,8 @@ TEST(Distributions, UpperTailsKeepTheirDigits) {
   EXPECT_LT(student_t_two_sided_p(50, 200), 1e-110);
   EXPECT_EQ(student_t_quantile(0.5, 3), 0);
   EXPECT_NEAR(student_t_quantile(0.025, 5), -2.5705818356363146, 1e-12);
-  for (const double p : {1e-10, 0.001, 0.3, 0.7, 0.9999}) EXPECT_NEAR(normal_cdf(normal_quantile(p)), p, 1e-12 * p + 1e-16);
+  for (const double p : {1e-10, 0.001, 0.3, 0.7, 0.9999})
+    EXPECT_NEAR(normal_cdf(normal_quantile(p)), p, 1e-12 * p + 1e-16);
   EXPECT_THROW(normal_quantile(0), UsageError);
   EXPECT_THROW(normal_quantile(NAN), UsageError);
   EXPECT_THROW(student_t_sf(1, 0), UsageError);

@@ -23,8 +23,8 @@ Outcome<double> harness_pooled_stderr(std::span<const double> stderrs, std::span
 // Group of tasks that weigh the same: sqrt(sum se^2) / S. Undefined for no tasks.
 Outcome<double> harness_unweighted_stderr(std::span<const double> stderrs);
 
-// Sample SD of `statistic` over `iterations` resamples, in chunks of 1,000 (a last incomplete chunk is not run); chunk c
-// uses Python's generator seeded with c. Undefined for n < 2 or fewer than 2 replicates.
+// Sample SD of `statistic` over `iterations` resamples, in chunks of 1,000 (a last incomplete chunk is not run); chunk
+// c uses Python's generator seeded with c. Undefined for n < 2 or fewer than 2 replicates.
 Outcome<double> harness_bootstrap_stderr(std::span<const double> values,
                                          const std::function<double(std::span<const double>)>& statistic,
                                          int64_t iterations, int num_threads);

@@ -81,8 +81,9 @@ double mcnemar_power(int64_t n, double p10, double p01, double alpha, McNemarVar
     const double weight = binomial_pmf(changed, n, discordance);
     if (weight == 0) continue;
     const bool always = 2 * critical >= changed;
-    power += weight * (always ? 1.0
-                              : binomial_cdf(critical, changed, share) + binomial_sf(changed - critical - 1, changed, share));
+    power +=
+        weight *
+        (always ? 1.0 : binomial_cdf(critical, changed, share) + binomial_sf(changed - critical - 1, changed, share));
   }
   return std::min(1.0, power);
 }

@@ -9,8 +9,8 @@
 namespace fare::stats {
 
 struct McNemar {
-  int64_t b = 0;  // Items that changed one way.
-  int64_t c = 0;  // Items that changed the other way.
+  int64_t b = 0;       // Items that changed one way.
+  int64_t c = 0;       // Items that changed the other way.
   double exact_p = 1;  // The headline.
   double mid_p = 1;    // Printed beside it: the exact test is conservative.
   Outcome<double> chi2 = Outcome<double>::undefined("no item changed");     // (b - c)^2 / (b + c), no correction.
@@ -26,7 +26,7 @@ struct MatchedOddsRatio {
   double haldane = 1;                                                 // (b + 1/2) / (c + 1/2)
   double low = 0;                                                     // Exact limits x / (1 - x), x of Clopper-Pearson.
   Outcome<double> high = Outcome<double>::undefined("no finite upper limit: c is 0");
-  double cohens_g = 0;                                                // b / (b + c) - 1/2
+  double cohens_g = 0;  // b / (b + c) - 1/2
 };
 // Undefined when b + c = 0.
 Outcome<MatchedOddsRatio> matched_odds_ratio(int64_t b, int64_t c, double confidence);

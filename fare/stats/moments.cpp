@@ -38,7 +38,9 @@ Outcome<double> correlation(std::span<const double> x, std::span<const double> y
     yy += (y[i] - my) * (y[i] - my);
     xy += (x[i] - mx) * (y[i] - my);
   }
-  const auto constant = [](std::span<const double> v) { return std::ranges::all_of(v, [&](double e) { return e == v[0]; }); };
+  const auto constant = [](std::span<const double> v) {
+    return std::ranges::all_of(v, [&](double e) { return e == v[0]; });
+  };
   if (constant(x) || constant(y) || xx == 0 || yy == 0) {
     return Outcome<double>::undefined("correlation with a constant");
   }

@@ -128,7 +128,8 @@ Outcome<SignFlip> sign_flip(std::span<const double> d, const SignFlipOptions& op
   return out;
 }
 
-Outcome<SignFlip> sign_flip_clusters(std::span<const double> d, const Clusters& clusters, const SignFlipOptions& options) {
+Outcome<SignFlip> sign_flip_clusters(std::span<const double> d, const Clusters& clusters,
+                                     const SignFlipOptions& options) {
   require_finite(d, "sign flip: differences");
   return sign_flip(cluster_sums(d, clusters), options);
 }

@@ -31,7 +31,8 @@ Outcome<double> minimum_detectable_effect(double sd, double n, const PowerLevels
 
 Outcome<double> minimum_detectable_shift(double discordance, double n, const PowerLevels& levels) {
   require_closed_unit(discordance, "discordance");
-  if (discordance == 0) return Outcome<double>::undefined("no item changed: the discordance is unknown; use exact bounds");
+  if (discordance == 0)
+    return Outcome<double>::undefined("no item changed: the discordance is unknown; use exact bounds");
   const auto effect = minimum_detectable_effect(std::sqrt(discordance), n, levels);
   if (effect && *effect > discordance) {
     return Outcome<double>::undefined("unattainable: it would exceed the share of items that change");

@@ -1,6 +1,6 @@
 // What a sample could have seen: minimum detectable effects, reachable equivalence margins, items needed (methods F5,
-// F6). Normal approximation; `sd` is the SD of paired differences, sqrt(p_d) for yes/no outcomes (variance at the null).
-// `n` is the effective number of items (clusters.h). Printed next to every null result.
+// F6). Normal approximation; `sd` is the SD of paired differences, sqrt(p_d) for yes/no outcomes (variance at the
+// null). `n` is the effective number of items (clusters.h). Printed next to every null result.
 #pragma once
 
 #include <cstdint>

@@ -58,8 +58,8 @@ Outcome<BinomialTest> binomial_test(int64_t k, int64_t n, double p0) {
     return out;
   }
   // On the other side of the mode the probabilities fall outwards: find the innermost outcome not more likely than k.
-  double other = 0;       // Probability of the far tail.
-  double equal = here;    // Outcomes exactly as likely as k.
+  double other = 0;     // Probability of the far tail.
+  double equal = here;  // Outcomes exactly as likely as k.
   if (static_cast<double>(k) < mode) {
     int64_t low = static_cast<int64_t>(std::ceil(mode)), high = n + 1;
     while (low < high) {

@@ -22,17 +22,18 @@ struct BinomialTest {
 // Undefined for n = 0. `p0` in [0, 1].
 Outcome<BinomialTest> binomial_test(int64_t k, int64_t n, double p0);
 
-// Methods F1: bounds of mean paired difference (improved minus worsened share, in shares of the clusters) when fewer than
-// 10 clusters changed or nothing varies and the percentile interval would be [0, 0] whatever n.
-// Upper bound of a drop = Clopper-Pearson upper bound of the worsened share minus the lower bound of the improved share;
-// mirrored for the other side.
+// Methods F1: bounds of mean paired difference (improved minus worsened share, in shares of the clusters) when fewer
+// than 10 clusters changed or nothing varies and the percentile interval would be [0, 0] whatever n. Upper bound of a
+// drop = Clopper-Pearson upper bound of the worsened share minus the lower bound of the improved share; mirrored for
+// the other side.
 struct PairedExactBounds {
   double lower = 0;  // improved lower - worsened upper
   double upper = 0;  // improved upper - worsened lower
 };
-// `confidence`: of each Clopper-Pearson limit, one-sided (0.95 bounds each side at 5%; use 0.975 for an interval at 95%).
-// Undefined for no clusters. Throws UsageError if improved + worsened exceeds the clusters.
-Outcome<PairedExactBounds> paired_exact_bounds(int64_t improved, int64_t worsened, int64_t num_clusters, double confidence);
+// `confidence`: of each Clopper-Pearson limit, one-sided (0.95 bounds each side at 5%; use 0.975 for an interval at
+// 95%). Undefined for no clusters. Throws UsageError if improved + worsened exceeds the clusters.
+Outcome<PairedExactBounds> paired_exact_bounds(int64_t improved, int64_t worsened, int64_t num_clusters,
+                                               double confidence);
 
 // Least number of clusters at which no change at all still bounds a drop by `margin`: 299 at 1 pp and 95%.
 int64_t clusters_for_zero_discordance(double margin, double confidence);

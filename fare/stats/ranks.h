@@ -16,8 +16,8 @@ std::vector<double> average_ranks(std::span<const double> values);
 // Pearson correlation of the ranks. Undefined for fewer than 2 pairs or when a side is constant.
 Outcome<double> spearman(std::span<const double> x, std::span<const double> y);
 
-// Rank correlation of x and y after taking off what the ranks of `given` explain (one column or more), by least squares.
-// Undefined when nothing is left to correlate.
+// Rank correlation of x and y after taking off what the ranks of `given` explain (one column or more), by least
+// squares. Undefined when nothing is left to correlate.
 Outcome<double> partial_spearman(std::span<const double> x, std::span<const double> y,
                                  const std::vector<std::span<const double>>& given);
 

@@ -12,8 +12,8 @@ namespace fare::stats {
 // Undefined unless 1 <= budget <= N.
 Outcome<double> expected_best(std::span<const double> values, int64_t budget);
 
-// Expected largest of `n` independent standard normal values, to 1e-9: what a search among n tries without any effect finds,
-// in standard errors (methods F7). Throws UsageError for n < 1.
+// Expected largest of `n` independent standard normal values, to 1e-9: what a search among n tries without any effect
+// finds, in standard errors (methods F7). Throws UsageError for n < 1.
 double expected_max_of_normals(int64_t n);
 
 // Chance that at least one of k samples is correct, estimated from n samples of which c are: 1 - C(n-c, k) / C(n, k)

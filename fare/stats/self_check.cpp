@@ -35,7 +35,9 @@ SelfCheck check_generator() {
   const Answer answers[] = {
       {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
       {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-      {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}, {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+      {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+       {0xa4093822, 0x299f31d0},
+       {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
   };
   int met = 0;
   for (const auto& answer : answers) met += philox4x32(answer.counter, answer.key) == answer.block;
@@ -113,9 +115,8 @@ struct NullTest {
 std::vector<NullTest> null_tests() {
   std::vector<NullTest> tests;
   // 12 units: p is a multiple of 2 / 2^12.
-  tests.push_back({"sign flip, exact", std::floor(kAlpha * 2048) / 2048, [](const RandomStream& s, uint64_t) {
-                     return sign_flip(normals(s, 12), {})->p <= kAlpha;
-                   }});
+  tests.push_back({"sign flip, exact", std::floor(kAlpha * 2048) / 2048,
+                   [](const RandomStream& s, uint64_t) { return sign_flip(normals(s, 12), {})->p <= kAlpha; }});
   tests.push_back({"sign flip, Monte Carlo, one-sided", kAlpha, [](const RandomStream& s, uint64_t seed) {
                      SignFlipOptions options;
                      options.seed = seed;
@@ -148,7 +149,8 @@ std::vector<NullTest> null_tests() {
                      for (int i = 0; i < 60; ++i) k += s.uniform(i) < 0.3;
                      return binomial_test(k, 60, 0.3)->exact_p <= kAlpha;
                    }});
-  tests.push_back({"paired t", kAlpha, [](const RandomStream& s, uint64_t) { return paired_t(normals(s, 15), 0.95)->p <= kAlpha; }});
+  tests.push_back({"paired t", kAlpha,
+                   [](const RandomStream& s, uint64_t) { return paired_t(normals(s, 15), 0.95)->p <= kAlpha; }});
   tests.push_back({"t with clustered errors", kAlpha, [](const RandomStream& s, uint64_t) {
                      const auto data = clustered_null(s, 20);
                      const auto error = *clustered_error(data.d, data.clusters);
@@ -157,23 +159,28 @@ std::vector<NullTest> null_tests() {
   tests.push_back({"equivalence at the margin", kAlpha, [](const RandomStream& s, uint64_t) {
                      return tost_paired(normals(s, 20, 3), 3, kAlpha)->equivalent;
                    }});
-  tests.push_back({"cluster bootstrap interval", kAlpha, [](const RandomStream& s, uint64_t seed) {
+  tests.push_back({"cluster bootstrap interval", kAlpha,
+                   [](const RandomStream& s, uint64_t seed) {
                      const auto data = clustered_null(s, 60);
                      ResampleOptions options;
                      options.seed = seed;
                      options.replicates = 999;
-                     const auto interval = *bootstrap_cluster_mean(data.d, data.clusters, options).percentile(1 - kAlpha);
+                     const auto interval =
+                         *bootstrap_cluster_mean(data.d, data.clusters, options).percentile(1 - kAlpha);
                      return interval.low > 0 || interval.high < 0;
-                   }, 4, 0.02});
+                   },
+                   4, 0.02});
   // 8 prompts: swapping all leaves the divergence as it is, so p is a multiple of 2 / 2^8.
-  tests.push_back({"label swaps of divergence", std::floor(kAlpha * 128) / 128, [](const RandomStream& s, uint64_t) {
+  tests.push_back({"label swaps of divergence", std::floor(kAlpha * 128) / 128,
+                   [](const RandomStream& s, uint64_t) {
                      std::vector<std::vector<double>> a, b;
                      for (int g = 0; g < 8; ++g) {
                        a.push_back(random_histogram(s, 80 * g, 40));
                        b.push_back(random_histogram(s, 80 * g + 40, 40));
                      }
                      return permute_divergence(a, b, {})->p <= kAlpha;
-                   }, 2});
+                   },
+                   2});
   double harmonic = 0;
   for (int i = 1; i <= 10; ++i) harmonic += 1.0 / i;
   tests.push_back({"Benjamini-Hochberg, any of 10", kAlpha, [](const RandomStream& s, uint64_t) {
@@ -182,9 +189,8 @@ std::vector<NullTest> null_tests() {
   tests.push_back({"Benjamini-Yekutieli, any of 10", kAlpha / harmonic, [](const RandomStream& s, uint64_t) {
                      return any_at_most(benjamini_yekutieli(uniform_p(s)), kAlpha);
                    }});
-  tests.push_back({"Holm, any of 10", 1 - std::pow(1 - kAlpha / 10, 10), [](const RandomStream& s, uint64_t) {
-                     return any_at_most(holm(uniform_p(s)), kAlpha);
-                   }});
+  tests.push_back({"Holm, any of 10", 1 - std::pow(1 - kAlpha / 10, 10),
+                   [](const RandomStream& s, uint64_t) { return any_at_most(holm(uniform_p(s)), kAlpha); }});
   return tests;
 }
 

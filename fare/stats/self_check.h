@@ -1,5 +1,6 @@
-// Checks of this build's statistics on data made up on the spot: the random generator's known answers, and how often each
-// test rejects a true null. Run at start-up (well under a second); a failure means that no p-value of this build counts.
+// Checks of this build's statistics on data made up on the spot: the random generator's known answers, and how often
+// each test rejects a true null. Run at start-up (well under a second); a failure means that no p-value of this build
+// counts.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +17,14 @@ struct SelfCheckOptions {
 };
 
 struct SelfCheck {
-  std::string name;    // "philox known answers", "false positives: exact McNemar", ..
+  std::string name;  // "philox known answers", "false positives: exact McNemar", ..
   bool passed = false;
-  double value = 0;    // Observed rate of rejection (generator: share of known answers met).
-  double expected = 0; // Rate it should have: 0.05, or what a discrete test can attain.
-  double low = 0;      // Wilson interval of the observed rate; it must hold `expected`.
+  double value = 0;     // Observed rate of rejection (generator: share of known answers met).
+  double expected = 0;  // Rate it should have: 0.05, or what a discrete test can attain.
+  double low = 0;       // Wilson interval of the observed rate; it must hold `expected`.
   double high = 0;
-  double slack = 0;    // How far `expected` may lie outside: 0 for exact tests, 0.02 for the bootstrap interval, which
-                       // rejects a little too often by its nature (about 0.06 with 60 clusters).
+  double slack = 0;  // How far `expected` may lie outside: 0 for exact tests, 0.02 for the bootstrap interval, which
+                     // rejects a little too often by its nature (about 0.06 with 60 clusters).
 };
 
 // Throws UsageError unless there are at least 100 simulations.

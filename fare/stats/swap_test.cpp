@@ -15,11 +15,13 @@ constexpr double kMostUndefined = 0.01;
 
 }  // namespace
 
-std::vector<SwapTest> swap_tests(const UnitTable& arms, int64_t num_statistics, const Statistics& statistics, const ResampleOptions& options) {
+std::vector<SwapTest> swap_tests(const UnitTable& arms, int64_t num_statistics, const Statistics& statistics,
+                                 const ResampleOptions& options) {
   if (arms.num_columns % 2 != 0) throw UsageError("swap test: the two arms of a table have unequal numbers of columns");
   const auto width = static_cast<size_t>(arms.num_columns), half = width / 2;
   const auto count = static_cast<size_t>(num_statistics);
-  const auto evaluate = [&](const auto& exchanged, std::vector<double>& totals, std::vector<std::optional<double>>& values) {
+  const auto evaluate = [&](const auto& exchanged, std::vector<double>& totals,
+                            std::vector<std::optional<double>>& values) {
     totals.assign(width, 0.0);
     for (int64_t u = 0; u < arms.num_units(); ++u) {
       const double* row = &arms.cells[static_cast<size_t>(u) * width];
@@ -58,10 +60,10 @@ std::vector<SwapTest> swap_tests(const UnitTable& arms, int64_t num_statistics, 
       test.extreme += extreme[task * count + i];
       test.num_undefined += undefined[task * count + i];
     }
-    if (!observed[i])
-      test.p = Outcome<double>::undefined("the statistic is undefined on these items");
+    if (!observed[i]) test.p = Outcome<double>::undefined("the statistic is undefined on these items");
     else if (static_cast<double>(test.num_undefined) > kMostUndefined * static_cast<double>(options.replicates))
-      test.p = Outcome<double>::undefined(std::to_string(test.num_undefined) + " of " + std::to_string(options.replicates) + " draws are undefined");
+      test.p = Outcome<double>::undefined(std::to_string(test.num_undefined) + " of " +
+                                          std::to_string(options.replicates) + " draws are undefined");
     else
       test.p = static_cast<double>(1 + test.extreme) / static_cast<double>(1 + options.replicates - test.num_undefined);
   }

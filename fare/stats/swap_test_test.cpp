@@ -26,7 +26,8 @@ void mean_difference(std::span<const double> totals, std::span<std::optional<dou
 
 ResampleOptions draws(int64_t count) { return {.seed = 3, .label = "permutation/swap/test", .replicates = count}; }
 
-// Of a difference of means a swap is a flipped sign: the p of the sign-flip test, whose exact value is known by enumeration.
+// Of a difference of means a swap is a flipped sign: the p of the sign-flip test, whose exact value is known by
+// enumeration.
 TEST(SwapTest, IsTheSignFlipTestForMeans) {
   std::vector<double> first, second, d;
   const RandomStream random(1, "swap test");

@@ -45,7 +45,9 @@ std::string hex8(uint32_t value) {
   return text;
 }
 
-std::string hex16(uint64_t value) { return hex8(static_cast<uint32_t>(value >> 32)) + hex8(static_cast<uint32_t>(value)); }
+std::string hex16(uint64_t value) {
+  return hex8(static_cast<uint32_t>(value >> 32)) + hex8(static_cast<uint32_t>(value));
+}
 
 uint32_t from_hex(const Json& text) { return static_cast<uint32_t>(std::stoul(text.get<std::string>(), nullptr, 16)); }
 
@@ -329,7 +331,9 @@ const Group kGroups[] = {
      [](Case& c) { c.near(student_t_two_sided_p(c.number("t"), c.number("df")), c.expected, "p"); }},
     {"student_t_quantile", [](Case& c) { c.near(student_t_quantile(c.number("p"), c.number("df")), c.expected, "t"); }},
     {"regularized_incomplete_beta",
-     [](Case& c) { c.near(regularized_incomplete_beta(c.number("a"), c.number("b"), c.number("x")), c.expected, "I"); }},
+     [](Case& c) {
+       c.near(regularized_incomplete_beta(c.number("a"), c.number("b"), c.number("x")), c.expected, "I");
+     }},
     {"chi2_sf", [](Case& c) { c.near(chi2_sf(c.number("x"), c.number("df")), c.expected, "sf"); }},
     {"philox4x32_10",
      [](Case& c) {
@@ -338,7 +342,8 @@ const Group kGroups[] = {
                                    {from_hex(c.in.at("key")[0]), from_hex(c.in.at("key")[1])});
        for (int i = 0; i < 4; ++i) EXPECT_EQ(hex8(got[i]), c.expected[i].get<std::string>());
      }},
-    {"fnv1a32", [](Case& c) { EXPECT_EQ(hex8(fnv1a32(c.in.at("text").get<std::string>())), c.expected.get<std::string>()); }},
+    {"fnv1a32",
+     [](Case& c) { EXPECT_EQ(hex8(fnv1a32(c.in.at("text").get<std::string>())), c.expected.get<std::string>()); }},
     {"fare_stream", check_stream},
     {"cpython_random", check_python},
     {"fewshot_sampling", check_fewshot},
@@ -434,7 +439,8 @@ const Group kGroups[] = {
        options.seed = c.in.at("seed").get<uint64_t>();
        options.label = c.in.at("label").get<std::string>();
        options.simulations = c.whole("simulations");
-       const auto got = simulate_mcnemar_power(c.whole("n"), c.number("p10"), c.number("p01"), c.number("alpha"), options);
+       const auto got =
+           simulate_mcnemar_power(c.whole("n"), c.number("p10"), c.number("p01"), c.number("alpha"), options);
        c.key("rejections", static_cast<double>(got.rejections));
        c.key("power", got.power);
      }},
@@ -476,19 +482,41 @@ const Group kGroups[] = {
 };
 
 // Vectors of the other floors: the scorers of benchmarks, and the result files of evaluation.
-const std::set<std::string> kReadElsewhere = {
-    "golden_dummy_lm_crows_pairs", "golden_dummy_lm_multiple_choice", "context_split", "rolling_windows_disjoint",
-    "multiple_choice", "truthfulqa_mc2", "truthfulqa_mc_original", "crows_pairs", "common_token_spans", "stereoset",
-    "stereoset_icat", "stereoset_generative_score", "bbq", "bbq_generate_parse", "bbq_group_tokens",
-    "hellaswag_preprocess", "wikitext_detokenize", "weighted_perplexity", "gsm8k_extract", "xstest_string_match",
-    "honest", "group_gaps", "toxicity", "winogender", "vader", "harness_hashes", "sanitize_model_name",
-    "python_float_text"};
+const std::set<std::string> kReadElsewhere = {"golden_dummy_lm_crows_pairs",
+                                              "golden_dummy_lm_multiple_choice",
+                                              "context_split",
+                                              "rolling_windows_disjoint",
+                                              "multiple_choice",
+                                              "truthfulqa_mc2",
+                                              "truthfulqa_mc_original",
+                                              "crows_pairs",
+                                              "common_token_spans",
+                                              "stereoset",
+                                              "stereoset_icat",
+                                              "stereoset_generative_score",
+                                              "bbq",
+                                              "bbq_generate_parse",
+                                              "bbq_group_tokens",
+                                              "hellaswag_preprocess",
+                                              "wikitext_detokenize",
+                                              "weighted_perplexity",
+                                              "gsm8k_extract",
+                                              "xstest_string_match",
+                                              "honest",
+                                              "group_gaps",
+                                              "toxicity",
+                                              "winogender",
+                                              "vader",
+                                              "harness_hashes",
+                                              "sanitize_model_name",
+                                              "python_float_text"};
 
 class Vectors : public testing::TestWithParam<Group> {};
 
 TEST_P(Vectors, Agree) {
   const auto path = vectors_path();
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "set FARE_DESIGN to the folder that holds statistics-vectors.json";
+  if (!std::filesystem::exists(path))
+    GTEST_SKIP() << "set FARE_DESIGN to the folder that holds statistics-vectors.json";
   const Json file = read_json_file(path);
   const auto& cases = file.at("vectors").at(GetParam().name);
   ASSERT_FALSE(cases.empty());
@@ -505,11 +533,13 @@ INSTANTIATE_TEST_SUITE_P(Statistics, Vectors, testing::ValuesIn(kGroups),
 
 TEST(VectorGroups, AreAllReadHereOrNamedAsAnotherFloors) {
   const auto path = vectors_path();
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "set FARE_DESIGN to the folder that holds statistics-vectors.json";
+  if (!std::filesystem::exists(path))
+    GTEST_SKIP() << "set FARE_DESIGN to the folder that holds statistics-vectors.json";
   const Json file = read_json_file(path);
   std::set<std::string> known = kReadElsewhere;
   for (const auto& group : kGroups) EXPECT_TRUE(known.insert(group.name).second) << group.name << " is listed twice";
-  for (const auto& [name, cases] : file.at("vectors").items()) EXPECT_TRUE(known.count(name)) << name << " is read nowhere";
+  for (const auto& [name, cases] : file.at("vectors").items())
+    EXPECT_TRUE(known.count(name)) << name << " is read nowhere";
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #include "fare/store/run_folder.h"
 
+#include <toml++/toml.h>
 #include <map>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
@@ -111,7 +111,8 @@ void check_same(const Stored& there, const std::string& command, const std::vect
     const std::string now = value_text(setting->value);
     if (hash != there.hashes.end() && !setting->sha256.empty()) {
       if (hash->second != setting->sha256)
-        differ("--" + flag, (value == there.values.end() ? "" : value_text(value->second) + " ") + "(" + hash->second + ")",
+        differ("--" + flag,
+               (value == there.values.end() ? "" : value_text(value->second) + " ") + "(" + hash->second + ")",
                now + " (" + setting->sha256 + ")");
     } else if (value == there.values.end()) {
       differ("--" + flag, "not set", now);
@@ -146,7 +147,8 @@ std::string config_toml(const std::string& command, const std::vector<Setting>& 
   return text;
 }
 
-RunFolder::RunFolder(const std::filesystem::path& path, const std::string& command, const std::vector<Setting>& settings)
+RunFolder::RunFolder(const std::filesystem::path& path, const std::string& command,
+                     const std::vector<Setting>& settings)
     : path_(path) {
   std::error_code error;
   if (std::filesystem::exists(path, error) && !std::filesystem::is_directory(path, error))
@@ -157,8 +159,9 @@ RunFolder::RunFolder(const std::filesystem::path& path, const std::string& comma
     return;
   }
   if (std::filesystem::exists(rows_path(), error))
-    throw FormatError(path.string(), "", "holds rows.sqlite but no config.toml, so nobody can say what the rows belong to; "
-                                         "use another --out");
+    throw FormatError(path.string(), "",
+                      "holds rows.sqlite but no config.toml, so nobody can say what the rows belong to; "
+                      "use another --out");
   std::filesystem::create_directories(path, error);
   if (error) throw IoError(path.string() + ": cannot be made: " + error.message());
   write_file(config, config_toml(command, settings));

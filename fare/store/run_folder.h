@@ -14,7 +14,7 @@ using SettingValue = std::variant<bool, int64_t, double, std::string, std::vecto
 
 // A flag as it took effect.
 struct Setting {
-  std::string flag;    // without dashes: "max-length"
+  std::string flag;  // without dashes: "max-length"
   SettingValue value;
   std::string sha256;  // hash of what a path names (file hash, fingerprint); then it counts and the path does not
 };
@@ -26,8 +26,8 @@ bool may_differ(const std::string& flag);
 class RunFolder {
  public:
   // Makes the folder (parents included) and its config.toml, or checks the one that is there.
-  // Throws ModelMismatch listing every setting that differs, with both values; FormatError when config.toml is broken, or
-  // when the folder holds rows but no configuration; IoError when it cannot be made or written. Only a new folder is
+  // Throws ModelMismatch listing every setting that differs, with both values; FormatError when config.toml is broken,
+  // or when the folder holds rows but no configuration; IoError when it cannot be made or written. Only a new folder is
   // changed.
   RunFolder(const std::filesystem::path& path, const std::string& command, const std::vector<Setting>& settings);
 
@@ -35,9 +35,9 @@ class RunFolder {
   std::filesystem::path rows_path() const { return path_ / "rows.sqlite"; }
   bool is_new() const { return is_new_; }
 
-  // What the config.toml of an existing run folder says of a flag: for choices made once per folder ("matmul") that must
-  // be known before the settings are complete. None when there is no such folder, file or flag.
-  // Throws FormatError when config.toml is broken.
+  // What the config.toml of an existing run folder says of a flag: for choices made once per folder ("matmul") that
+  // must be known before the settings are complete. None when there is no such folder, file or flag. Throws FormatError
+  // when config.toml is broken.
   static std::optional<SettingValue> stored(const std::filesystem::path& path, const std::string& flag);
 
  private:

@@ -9,10 +9,14 @@ namespace fare {
 namespace {
 
 std::vector<Setting> base() {
-  return {{"model", std::string("models/x"), "sha256:aa"}, {"out", std::string("run"), ""},
-          {"seed", int64_t{3}, ""},                         {"lambda", 1e-7, ""},
-          {"max-rows", 2.0, ""},                            {"chat-template", false, ""},
-          {"tasks", std::vector<std::string>{"a", "b \"q\"\x7f\n"}, ""}, {"threads", int64_t{4}, ""},
+  return {{"model", std::string("models/x"), "sha256:aa"},
+          {"out", std::string("run"), ""},
+          {"seed", int64_t{3}, ""},
+          {"lambda", 1e-7, ""},
+          {"max-rows", 2.0, ""},
+          {"chat-template", false, ""},
+          {"tasks", std::vector<std::string>{"a", "b \"q\"\x7f\n"}, ""},
+          {"threads", int64_t{4}, ""},
           {"trace-limit-mb", int64_t{2048}, ""}};
 }
 

@@ -19,13 +19,15 @@ constexpr size_t kParts = 12;
 UnitRows unit_of(size_t part, const std::string& value = "") {
   const std::string name = std::to_string(part);
   UnitRows unit{"unit" + name, {}};
-  for (const char* item : {"a", "b"}) unit.rows.push_back({{"m", "", name, item, "sum", part}, value + "{\"x\":" + name + "}"});
+  for (const char* item : {"a", "b"})
+    unit.rows.push_back({{"m", "", name, item, "sum", part}, value + "{\"x\":" + name + "}"});
   return unit;
 }
 
 std::string dump(const Store& store) {
   std::string text;
-  store.for_each({}, [&](const Row& row, const std::string& unit) { text += row.key.text() + unit + row.value_json + "\n"; });
+  store.for_each(
+      {}, [&](const Row& row, const std::string& unit) { text += row.key.text() + unit + row.value_json + "\n"; });
   return text;
 }
 
@@ -62,7 +64,8 @@ int run(const TestFolder& folder, int size, int stop_after = 1000) {
 
 std::vector<std::string> files(const TestFolder& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) names.push_back(entry.path().filename().string());
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -10,20 +10,19 @@ void check_sqlite(sqlite3* db, int code, const std::string& path) {
   switch (code & 0xff) {
     case SQLITE_CORRUPT:
       throw FormatError(path, "", "the run store is damaged (" + why + "); keep a copy and start a new run folder");
-    case SQLITE_NOTADB:
-      throw FormatError(path, "", "is not a run store (" + why + ")");
+    case SQLITE_NOTADB: throw FormatError(path, "", "is not a run store (" + why + ")");
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       throw IoError(path + ": another process is writing to this run store; wait for it or use another --out");
     case SQLITE_FULL:
-      throw IoError(path + ": cannot be written: the disk is full; rows stored before are kept, make room and start again");
+      throw IoError(path +
+                    ": cannot be written: the disk is full; rows stored before are kept, make room and start again");
     case SQLITE_READONLY:
     case SQLITE_PERM:
       throw IoError(path + ": cannot be written: the file or its folder is read-only; rows stored before are kept");
     case SQLITE_CANTOPEN:
       throw IoError(path + ": cannot be opened (" + why + "); does the folder exist, and may it be written?");
-    default:
-      throw IoError(path + ": cannot be read or written (" + why + "); rows stored before are kept");
+    default: throw IoError(path + ": cannot be read or written (" + why + "); rows stored before are kept");
   }
 }
 

@@ -14,15 +14,16 @@ constexpr int64_t kApplicationId = 0x46415245;  // "FARE"
 constexpr int64_t kLayoutVersion = 1;
 constexpr int kBusyMilliseconds = 10'000;
 
-// Without a row number the table lies in the order of its key: equal rows are equal content, whatever the order in which
-// they came.
+// Without a row number the table lies in the order of its key: equal rows are equal content, whatever the order in
+// which they came.
 constexpr const char* kSchema =
     "CREATE TABLE rows ("
     "model TEXT NOT NULL, intervention TEXT NOT NULL, task TEXT NOT NULL, item TEXT NOT NULL, scoring TEXT NOT NULL, "
     "seed INTEGER NOT NULL, unit TEXT NOT NULL, value_json TEXT NOT NULL, "
     "PRIMARY KEY (model, intervention, task, item, scoring, seed)) WITHOUT ROWID";
 
-constexpr const char* kKeyIs = " FROM rows WHERE model=?1 AND intervention=?2 AND task=?3 AND item=?4 AND scoring=?5 AND seed=?6";
+constexpr const char* kKeyIs =
+    " FROM rows WHERE model=?1 AND intervention=?2 AND task=?3 AND item=?4 AND scoring=?5 AND seed=?6";
 constexpr const char* kFilterIs =
     " FROM rows WHERE (?1 IS NULL OR model=?1) AND (?2 IS NULL OR intervention=?2) AND (?3 IS NULL OR task=?3)"
     " AND (?4 IS NULL OR scoring=?4) AND (?5 IS NULL OR seed=?5)";
@@ -53,8 +54,8 @@ void bind_filter(SqlStatement& statement, const RowFilter& filter) {
 
 Row read_row(const SqlStatement& statement) {
   Row row;
-  row.key = {statement.text(0), statement.text(1), statement.text(2), statement.text(3), statement.text(4),
-             static_cast<uint64_t>(statement.integer(5))};
+  row.key = {statement.text(0), statement.text(1), statement.text(2),
+             statement.text(3), statement.text(4), static_cast<uint64_t>(statement.integer(5))};
   row.value_json = statement.text(7);
   return row;
 }
@@ -91,7 +92,8 @@ constexpr size_t kTextsOfRow = 8;
 
 void add_row(std::vector<std::string>& texts, const std::string& unit, const Row& row) {
   const RowKey& key = row.key;
-  for (const std::string& text : {unit, key.model, key.intervention, key.task, key.item, key.scoring, std::to_string(key.seed), row.value_json})
+  for (const std::string& text :
+       {unit, key.model, key.intervention, key.task, key.item, key.scoring, std::to_string(key.seed), row.value_json})
     texts.push_back(text);
 }
 
@@ -120,8 +122,8 @@ std::string immutable_uri(const std::string& path) {
 }  // namespace
 
 std::string RowKey::text() const {
-  return "model=" + model + " intervention=" + intervention + " task=" + task + " item=" + item + " scoring=" + scoring +
-         " seed=" + std::to_string(seed);
+  return "model=" + model + " intervention=" + intervention + " task=" + task + " item=" + item +
+         " scoring=" + scoring + " seed=" + std::to_string(seed);
 }
 
 struct Store::Connection {
@@ -160,7 +162,8 @@ struct Store::Connection {
       try {
         check_layout();
       } catch (const IoError&) {
-        // Beside a write-ahead log readers need a place to meet; an archive that nobody can write has none and needs none.
+        // Beside a write-ahead log readers need a place to meet; an archive that nobody can write has none and needs
+        // none.
         if (std::filesystem::exists(path + "-wal", ignored)) throw;
         sqlite3_close(db);
         db = nullptr;
@@ -175,7 +178,8 @@ struct Store::Connection {
   }
 
   void connect(const std::string& name, int flags) {
-    check_sqlite(db, sqlite3_open_v2(name.c_str(), &db, flags | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE, nullptr), path);
+    check_sqlite(db, sqlite3_open_v2(name.c_str(), &db, flags | SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_EXRESCODE, nullptr),
+                 path);
     sqlite3_busy_timeout(db, kBusyMilliseconds);
   }
 
@@ -188,16 +192,17 @@ struct Store::Connection {
       throw FormatError(path, "", "is an SQLite file but not a run store of FARE");
     const int64_t version = pragma(db, path, "PRAGMA user_version");
     if (version != kLayoutVersion)
-      throw FormatError(path, "", "has layout " + std::to_string(version) + ", this program reads layout " +
-                                      std::to_string(kLayoutVersion) + "; use the version that wrote it");
+      throw FormatError(path, "",
+                        "has layout " + std::to_string(version) + ", this program reads layout " +
+                            std::to_string(kLayoutVersion) + "; use the version that wrote it");
   }
 
   void prepare_for_writing() {
     // Write-ahead log: a reader never waits, and a killed writer leaves either all of a unit or nothing of it.
     execute_sql(db, path, "PRAGMA journal_mode = WAL");
     execute_sql(db, path, "PRAGMA synchronous = NORMAL");
-    // The lock is taken before looking again, so that two processes cannot both fill an empty file. Taking it also shows
-    // whether the file may be written at all.
+    // The lock is taken before looking again, so that two processes cannot both fill an empty file. Taking it also
+    // shows whether the file may be written at all.
     execute_sql(db, path, "BEGIN IMMEDIATE");
     try {
       if (is_empty()) {
@@ -300,7 +305,8 @@ bool Store::insert(const std::string& unit, const Row& row, const std::string& s
   if (stored != row.value_json)
     throw FormatError(connection_->path, "row " + row.key.text(),
                       "has the value " + shortened(stored.value_or("")) + " but " + source + " has " +
-                          shortened(row.value_json) + " for the same key; equal keys must have equal values, so the two "
+                          shortened(row.value_json) +
+                          " for the same key; equal keys must have equal values, so the two "
                           "were not computed by the same program on the same input");
   return false;
 }
@@ -355,8 +361,8 @@ int64_t Store::merge(const std::filesystem::path& other) {
 
 void Store::for_each(const RowFilter& filter, const std::function<void(const Row&, const std::string&)>& use) const {
   const std::lock_guard lock(mutex_);
-  const std::string sql = "SELECT model, intervention, task, item, scoring, seed, unit, value_json" + std::string(kFilterIs) +
-                          " ORDER BY model, intervention, task, item, scoring, seed";
+  const std::string sql = "SELECT model, intervention, task, item, scoring, seed, unit, value_json" +
+                          std::string(kFilterIs) + " ORDER BY model, intervention, task, item, scoring, seed";
   SqlStatement statement(connection_->db, connection_->path, sql.c_str());
   bind_filter(statement, filter);
   while (statement.step()) use(read_row(statement), statement.text(6));

@@ -22,9 +22,9 @@ struct RowKey {
   std::string model;         // fingerprint of the checkpoint
   std::string intervention;  // hash of the intervention; "" without one
   std::string task;
-  std::string item;          // hash of input ids and spans
+  std::string item;  // hash of input ids and spans
   std::string scoring;
-  uint64_t seed = 0;         // at most 2^63 - 1
+  uint64_t seed = 0;  // at most 2^63 - 1
 
   auto operator<=>(const RowKey&) const = default;
   std::string text() const;  // "model=.. intervention=.. ..", for messages
@@ -47,17 +47,19 @@ struct RowFilter {
   std::optional<uint64_t> seed;
 };
 
-// Opened by one process at a time for writing (others wait up to ten seconds, then get an IoError); any number may read.
-// All functions may be called from any thread. Every function may throw IoError (folder missing or read-only, full disk,
-// disk error: rows stored before stay) or FormatError (not a run store, a damaged file, a newer layout), naming the path.
+// Opened by one process at a time for writing (others wait up to ten seconds, then get an IoError); any number may
+// read. All functions may be called from any thread. Every function may throw IoError (folder missing or read-only,
+// full disk, disk error: rows stored before stay) or FormatError (not a run store, a damaged file, a newer layout),
+// naming the path.
 class Store {
  public:
   enum class Mode { kReadWrite, kReadOnly };  // kReadWrite makes the file when there is none
 
   explicit Store(const std::filesystem::path& path, Mode mode = Mode::kReadWrite);
-  // The store of a run that several ranks share, each calling this in turn. Rank 0 keeps `folder`/rows.sqlite, into which
-  // it first takes rows.rankN.sqlite: what ranks of a run that was killed had finished. The others keep a copy of all rows
-  // in such a file; it goes when the object does, unless it holds rows that no other rank has. `ranks` must outlive this.
+  // The store of a run that several ranks share, each calling this in turn. Rank 0 keeps `folder`/rows.sqlite, into
+  // which it first takes rows.rankN.sqlite: what ranks of a run that was killed had finished. The others keep a copy of
+  // all rows in such a file; it goes when the object does, unless it holds rows that no other rank has. `ranks` must
+  // outlive this.
   Store(const std::filesystem::path& folder, Ranks& ranks);
   ~Store();
   Store(const Store&) = delete;
@@ -69,19 +71,20 @@ class Store {
   std::optional<std::string> get(const RowKey& key) const;  // its value_json
   int64_t count(const RowFilter& filter = {}) const;
 
-  // Units of which rows are stored: a unit is stored whole or not at all, so these are finished. Reads every row; ask once.
+  // Units of which rows are stored: a unit is stored whole or not at all, so these are finished. Reads every row; ask
+  // once.
   std::set<std::string> units() const;
 
-  // Stores all rows of a unit of work, or none. Rows that are there with the same value are left as they are; a row that
-  // is there with another value is a FormatError naming the key and both values, and nothing is stored.
-  // When the function returns, the rows survive the death of the process.
+  // Stores all rows of a unit of work, or none. Rows that are there with the same value are left as they are; a row
+  // that is there with another value is a FormatError naming the key and both values, and nothing is stored. When the
+  // function returns, the rows survive the death of the process.
   void put_unit(const std::string& unit, const std::vector<Row>& rows) { put_units({{unit, rows}}); }
   // Several units as one transaction: all or none.
   void put_units(const std::vector<UnitRows>& units);
 
-  // Divides parts of work over the ranks, the costliest first, and returns when every part's units are stored and can be
-  // read on every rank. `compute` gives the units of a part, which are stored together; `started` counts the parts begun
-  // so far on all ranks. What was finished when `compute` throws, here or on another rank, is kept.
+  // Divides parts of work over the ranks, the costliest first, and returns when every part's units are stored and can
+  // be read on every rank. `compute` gives the units of a part, which are stored together; `started` counts the parts
+  // begun so far on all ranks. What was finished when `compute` throws, here or on another rank, is kept.
   void compute_units(std::span<const double> costs,
                      const std::function<std::vector<UnitRows>(size_t part, int64_t started)>& compute);
   Ranks& ranks() const { return *ranks_; }

@@ -58,7 +58,8 @@ TEST(Store, rows_are_there_when_it_is_opened_again_and_readers_see_them_at_once)
     EXPECT_EQ(reader.count(), 1);
     store.put_unit("v", {{key("t", "b"), "2"}});
     EXPECT_EQ(reader.count(), 2);
-    EXPECT_TRUE(std::filesystem::exists(folder / "rows.sqlite-wal")) << "no write-ahead log: a kill inside a write could leave half of it";
+    EXPECT_TRUE(std::filesystem::exists(folder / "rows.sqlite-wal"))
+        << "no write-ahead log: a kill inside a write could leave half of it";
   }
   EXPECT_EQ(Store(folder / "rows.sqlite").count(), 2);
   EXPECT_FALSE(std::filesystem::exists(folder / "rows.sqlite-wal")) << "a closed store is one file";
@@ -108,8 +109,9 @@ TEST(Store, a_key_with_another_value_is_an_error_that_stores_nothing_of_the_unit
   Store store(folder / "rows.sqlite");
   store.put_unit("u", {{key("task9", "item9", 3), "0.25"}});
   store.put_unit("again", {{key("task9", "item9", 3), "0.25"}});
-  const std::string message = message_of<FormatError>(
-      [&] { store.put_unit("v", {{key("t", "new"), "1"}, {key("task9", "item9", 3), "0.5"}}); });
+  const std::string message = message_of<FormatError>([&] {
+    store.put_unit("v", {{key("t", "new"), "1"}, {key("task9", "item9", 3), "0.5"}});
+  });
   for (const char* part : {"rows.sqlite", "task9", "item9", "seed=3", "0.25", "0.5"}) EXPECT_HAS(message, part);
   EXPECT_FALSE(store.has(key("t", "new")));
   EXPECT_EQ(store.count(), 1);
@@ -167,10 +169,10 @@ TEST(Store, a_full_disk_is_an_io_error_and_keeps_what_was_stored) {
   const TestFolder folder;
   Store store(folder / "rows.sqlite");
   store.put_unit("u", {{key("t", "a"), "1"}});
-  struct rlimit old{};
+  struct rlimit old {};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
   auto* const old_handler = std::signal(SIGXFSZ, SIG_IGN);
-  const struct rlimit small{100'000, old.rlim_max};
+  const struct rlimit small { 100'000, old.rlim_max };
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   std::vector<Row> many;
   for (int i = 0; i < 1000; ++i) many.push_back({key("t", numbered("many", i)), std::string(500, 'x')});

@@ -84,7 +84,8 @@ Json added_tokens_of_folder(const std::filesystem::path& folder, const Vocabular
       const JsonNode token = list->at(item.key());
       int64_t id = -1;
       const char* end = item.key().data() + item.key().size();
-      if (const auto read = std::from_chars(item.key().data(), end, id); read.ec != std::errc() || read.ptr != end || id < 0)
+      if (const auto read = std::from_chars(item.key().data(), end, id);
+          read.ec != std::errc() || read.ptr != end || id < 0)
         token.fail("'" + item.key() + "' is no token id");
       token.text("content");
       add(token.json(), id, false);

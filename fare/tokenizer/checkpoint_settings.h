@@ -35,8 +35,8 @@ struct CheckpointSettings {
 CheckpointSettings read_checkpoint_settings(const std::filesystem::path& folder, const SpecialTokens& absent = {});
 
 // The added tokens of a folder without tokenizer.json, in the layout of that file: added_tokens_decoder of
-// tokenizer_config.json, added_tokens.json, and the special tokens that those two and special_tokens_map.json name, where
-// `vocabulary` or the lists before give them an id. Throws FormatError as above.
+// tokenizer_config.json, added_tokens.json, and the special tokens that those two and special_tokens_map.json name,
+// where `vocabulary` or the lists before give them an id. Throws FormatError as above.
 Json added_tokens_of_folder(const std::filesystem::path& folder, const Vocabulary& vocabulary);
 
 }  // namespace fare

@@ -126,8 +126,9 @@ void read_trainer(Message message, SentencePieceFile& out) {
         const int32_t type = message.number(field);
         if (type != 1 && type != 2)
           message.fail(field.offset,
-                       "model type " + (type == 3 || type == 4 ? "'" + std::string(kNames[static_cast<size_t>(type)]) + "'"
-                                                               : std::to_string(type)) +
+                       "model type " +
+                           (type == 3 || type == 4 ? "'" + std::string(kNames[static_cast<size_t>(type)]) + "'"
+                                                   : std::to_string(type)) +
                            " is not supported (supported: unigram, bpe)");
         out.is_unigram = type == 1;
         break;
@@ -185,13 +186,15 @@ void check(SentencePieceFile& file, const std::string& path) {
     if (piece.kind == Kind::kByte) {
       if (!file.byte_fallback) fail(id, "'" + piece.text + "' is a byte piece, but byte_fallback is off");
       const auto byte = named_byte(piece.text);
-      if (!byte || piece.text != byte_piece(*byte)) fail(id, "'" + piece.text + "' is no byte piece; expected <0x00> to <0xFF>");
+      if (!byte || piece.text != byte_piece(*byte))
+        fail(id, "'" + piece.text + "' is no byte piece; expected <0x00> to <0xFF>");
       ++num_bytes;
     }
   }
   if (!unknown) throw FormatError(path, "", "none of the pieces is of the type unknown");
   if (file.byte_fallback && num_bytes != 256)
-    throw FormatError(path, "", "byte_fallback is on, but there are " + std::to_string(num_bytes) + " byte pieces of 256");
+    throw FormatError(path, "",
+                      "byte_fallback is on, but there are " + std::to_string(num_bytes) + " byte pieces of 256");
   file.unk_id = static_cast<int32_t>(*unknown);
   for (auto* id : {&file.bos_id, &file.eos_id, &file.pad_id})
     if (*id && (**id < 0 || static_cast<size_t>(**id) >= file.pieces.size() ||

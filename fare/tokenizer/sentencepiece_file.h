@@ -26,20 +26,20 @@ struct SentencePieceFile {
   std::optional<int32_t> bos_id;  // each only where such a control piece exists
   std::optional<int32_t> eos_id;
   std::optional<int32_t> pad_id;
-  std::string normalizer;          // name, e.g. "identity", "nmt_nfkc"
-  std::string character_map;       // compiled replacements of the normaliser, or empty
-  bool add_dummy_prefix = true;    // a space in front of every text
-  bool remove_extra_spaces = true; // at the edges, and all but one of a run
-  bool escape_spaces = true;       // space -> ▁
-  std::vector<std::string> notes;  // harmless oddities
+  std::string normalizer;           // name, e.g. "identity", "nmt_nfkc"
+  std::string character_map;        // compiled replacements of the normaliser, or empty
+  bool add_dummy_prefix = true;     // a space in front of every text
+  bool remove_extra_spaces = true;  // at the edges, and all but one of a run
+  bool escape_spaces = true;        // space -> ▁
+  std::vector<std::string> notes;   // harmless oddities
 };
 
 // A protobuf of that kind begins with its first piece; no JSON or text file does.
 bool looks_like_sentencepiece(std::string_view bytes);
 
 // Reads and checks the whole file. `path` is for errors only.
-// Throws FormatError: cut short or not protobuf (with the byte); no or several unknown pieces; a piece that is empty, not
-// UTF-8 or there twice; byte pieces missing or misspelled; a model type other than unigram and BPE.
+// Throws FormatError: cut short or not protobuf (with the byte); no or several unknown pieces; a piece that is empty,
+// not UTF-8 or there twice; byte pieces missing or misspelled; a model type other than unigram and BPE.
 SentencePieceFile parse_sentencepiece(std::string_view bytes, const std::string& path);
 
 }  // namespace fare

@@ -140,7 +140,8 @@ class BpeModel : public SentencePieceModel {
       if (kind(id) == Kind::kUnused) halves[joined] = {a.size, b.size};
     };
     for (size_t i = 1; i < symbols.size(); ++i)
-      consider(static_cast<int32_t>(i) - 1, static_cast<int32_t>(i), [&](const Pair& pair) { initial.push_back(pair); });
+      consider(static_cast<int32_t>(i) - 1, static_cast<int32_t>(i),
+               [&](const Pair& pair) { initial.push_back(pair); });
     std::priority_queue<Pair> queue(std::less<Pair>(), std::move(initial));
     const auto push = [&](const Pair& pair) { queue.push(pair); };
     while (!queue.empty()) {
@@ -194,10 +195,10 @@ class UnigramModel : public SentencePieceModel {
     }
     unknown_score_ = lowest - 10.0f;
     for (const auto& piece : file.pieces) {
-      const auto num_characters = std::count_if(piece.text.begin(), piece.text.end(),
-                                                [](char byte) { return !is_continuation_byte(byte); });
-      // A user-defined piece beats whatever could stand in its place (scores are logarithms), and a longer one a shorter
-      // one. Its own score does not count.
+      const auto num_characters =
+          std::count_if(piece.text.begin(), piece.text.end(), [](char byte) { return !is_continuation_byte(byte); });
+      // A user-defined piece beats whatever could stand in its place (scores are logarithms), and a longer one a
+      // shorter one. Its own score does not count.
       score_.push_back(piece.kind == Kind::kUserDefined ? 0.1f * static_cast<float>(num_characters - 1) : piece.score);
     }
   }

@@ -13,8 +13,8 @@ namespace fare {
 // byte pieces (byte_fallback), else unknown, neighbours of that kind as one token.
 std::unique_ptr<TokenModel> make_sentencepiece_model(const SentencePieceFile& file);
 
-// Byte pieces become characters (each byte that is part of none U+FFFD), marks spaces, and the space that the normaliser
-// put in front of the text goes.
+// Byte pieces become characters (each byte that is part of none U+FFFD), marks spaces, and the space that the
+// normaliser put in front of the text goes.
 std::unique_ptr<TokenDecoder> make_sentencepiece_decoder(const SentencePieceFile& file);
 
 }  // namespace fare

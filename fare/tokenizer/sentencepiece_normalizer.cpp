@@ -9,10 +9,10 @@ namespace {
 
 constexpr std::string_view kMark = "\xE2\x96\x81";  // ▁
 
-// The compiled replacements: the size of a double-array trie (32 bits, little-endian), the trie, then the replacing texts
-// with a zero byte behind each. A unit of the trie holds: bits 0-7 and 31 its label, bit 8 whether a value follows, bits
-// 10-30 (times 256 where bit 9 is set) the offset to its children; a value unit holds where its text begins.
-// Source: the darts-clone format (BSD-licensed library, its README) as SentencePiece embeds it.
+// The compiled replacements: the size of a double-array trie (32 bits, little-endian), the trie, then the replacing
+// texts with a zero byte behind each. A unit of the trie holds: bits 0-7 and 31 its label, bit 8 whether a value
+// follows, bits 10-30 (times 256 where bit 9 is set) the offset to its children; a value unit holds where its text
+// begins. Source: the darts-clone format (BSD-licensed library, its README) as SentencePiece embeds it.
 class CharacterMap {
  public:
   CharacterMap(const std::string& blob, const std::string& path) {
@@ -106,7 +106,8 @@ class SentencePieceNormalizer : public TextNormalizer {
         out.text.resize(out.text.size() - space_.size());
         if (out.tracked) out.source.resize(out.text.size());
       }
-    if (begun && suffix_) out.append(space_, edge(out.text.empty() ? text.origin : out.source_before(out.text.size()).end));
+    if (begun && suffix_)
+      out.append(space_, edge(out.text.empty() ? text.origin : out.source_before(out.text.size()).end));
     text = std::move(out);
   }
 

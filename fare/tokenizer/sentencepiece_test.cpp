@@ -129,7 +129,8 @@ TEST_F(SentencePieceFolder, LlamaClassPutsBosInFrontAndFindsSpecialTokensInTheTe
   EXPECT_EQ(ids("the"), with_bos);
   EXPECT_EQ(ids("the", false), plain);
   EXPECT_NE(spelled, with_bos);  // the bare model spells it letter by letter
-  folder_.write("special_tokens_map.json", R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"})");
+  folder_.write("special_tokens_map.json",
+                R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"})");
   EXPECT_EQ(ids("<s>the", false), with_bos);
   Ids both = with_bos;
   both.push_back(2);
@@ -143,7 +144,8 @@ TEST_F(SentencePieceFolder, LlamaClassPutsBosInFrontAndFindsSpecialTokensInTheTe
 
 TEST_F(SentencePieceFolder, ReadsFlagsAndAddedTokensOfItsSettings) {
   const Ids plain = ids("the");
-  folder_.write("tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer", "add_bos_token": false, "add_eos_token": true,
+  folder_.write("tokenizer_config.json",
+                R"({"tokenizer_class": "LlamaTokenizer", "add_bos_token": false, "add_eos_token": true,
     "added_tokens_decoder": {"420": {"content": "<|im_start|>", "lstrip": false, "rstrip": true, "special": true}}})");
   folder_.write("added_tokens.json", R"({"<extra>": 421})");
   Ids expected = {420};
@@ -167,7 +169,8 @@ TEST_F(SentencePieceFolder, ReadsFlagsAndAddedTokensOfItsSettings) {
 }
 
 TEST_F(SentencePieceFolder, PrefersTokenizerJson) {
-  folder_.write("tokenizer.json", R"({"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel", "unk_token": "x",
+  folder_.write("tokenizer.json",
+                R"({"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel", "unk_token": "x",
     "vocab": {"x": 0, "the": 1}}})");
   EXPECT_EQ(ids("the"), (Ids{1}));
 }

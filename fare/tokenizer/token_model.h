@@ -1,4 +1,5 @@
-// The models of tokenizer.json: BPE, WordLevel, Unigram (those of SentencePiece: sentencepiece_model.h). A model turns one piece into tokens of its vocabulary.
+// The models of tokenizer.json: BPE, WordLevel, Unigram (those of SentencePiece: sentencepiece_model.h). A model turns
+// one piece into tokens of its vocabulary.
 #pragma once
 
 #include <cstdint>

@@ -114,7 +114,8 @@ void Tokenizer::Parts::read_sentencepiece(const SentencePieceFile& file, const s
 }
 
 // `spelling` is what their content goes through before it is looked for.
-void Tokenizer::Parts::set_added(std::vector<AddedToken> tokens, const TextNormalizer* spelling, const std::string& path) {
+void Tokenizer::Parts::set_added(std::vector<AddedToken> tokens, const TextNormalizer* spelling,
+                                 const std::string& path) {
   added = std::make_unique<AddedTokens>(std::move(tokens), spelling, path);
   vocab_size = model->vocabulary().largest_id() + int64_t{1};
   for (const auto& token : added->tokens()) vocab_size = std::max(vocab_size, token.id + int64_t{1});

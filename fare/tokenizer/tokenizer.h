@@ -1,5 +1,5 @@
-// Text to token ids and back, as tokenizer.json describes it and the `tokenizers` library does it, or as a SentencePiece
-// tokenizer.model does.
+// Text to token ids and back, as tokenizer.json describes it and the `tokenizers` library does it, or as a
+// SentencePiece tokenizer.model does.
 #pragma once
 
 #include <cstddef>
@@ -27,13 +27,12 @@ struct Encoding {
 class Tokenizer {
  public:
   // `path` is a tokenizer.json (or tokenizer.json.gz; its post-processor alone decides about special tokens), a
-  // SentencePiece .model (adds no special token and finds none in a text), or a checkpoint folder that holds one of them;
-  // tokenizer.json is preferred. Of a folder tokenizer_config.json is read too: for tokenizers of the Llama class
-  // add_bos_token and add_eos_token replace the post-processor; with a SentencePiece model its special tokens are cut out
-  // of the text first; and no id may reach the vocab_size of config.json.
-  // "truncation" and "padding" of the file are not applied.
-  // Throws IoError (not there), FormatError (broken, or it uses something unknown; names the place in the file),
-  // ModelMismatch (ids beyond the model's vocab_size).
+  // SentencePiece .model (adds no special token and finds none in a text), or a checkpoint folder that holds one of
+  // them; tokenizer.json is preferred. Of a folder tokenizer_config.json is read too: for tokenizers of the Llama class
+  // add_bos_token and add_eos_token replace the post-processor; with a SentencePiece model its special tokens are cut
+  // out of the text first; and no id may reach the vocab_size of config.json. "truncation" and "padding" of the file
+  // are not applied. Throws IoError (not there), FormatError (broken, or it uses something unknown; names the place in
+  // the file), ModelMismatch (ids beyond the model's vocab_size).
   static std::unique_ptr<Tokenizer> open(const std::filesystem::path& path);
   // From the JSON text itself; `name` stands for the path in errors.
   static std::unique_ptr<Tokenizer> from_json(std::string_view json, const std::string& name);

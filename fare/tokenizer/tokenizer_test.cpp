@@ -400,8 +400,8 @@ double cpu_seconds(const std::function<void()>& work) {
   return now() - begin;
 }
 
-// How much longer a text of 2^20 bytes takes than one of 2^17: 8 and a little for n log n (more where it leaves the caches), 64
-// for n squared. Processor time of this thread, the best of three.
+// How much longer a text of 2^20 bytes takes than one of 2^17: 8 and a little for n log n (more where it leaves the
+// caches), 64 for n squared. Processor time of this thread, the best of three.
 double growth(const Tokenizer& tokenizer, const std::string& unit) {
   double best[2] = {1e9, 1e9};
   for (int round = 0; round < 3; ++round)
@@ -422,8 +422,13 @@ TEST(Tokenizer, TimeGrowsWithTheTextAndNotWithItsSquare) {
     "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[\\p{Lu}\\p{Lt}]+|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}})");
   const auto split = made(json);
   for (int i = 0; i < 300; ++i)
-    json["added_tokens"].push_back({{"id", 7 + i}, {"content", std::string(static_cast<size_t>(i % 20 + 1), 'b') + std::to_string(i)},
-                                    {"special", false}, {"normalized", false}, {"single_word", false}, {"lstrip", true}, {"rstrip", true}});
+    json["added_tokens"].push_back({{"id", 7 + i},
+                                    {"content", std::string(static_cast<size_t>(i % 20 + 1), 'b') + std::to_string(i)},
+                                    {"special", false},
+                                    {"normalized", false},
+                                    {"single_word", false},
+                                    {"lstrip", true},
+                                    {"rstrip", true}});
   const auto many_added = made(json);
   for (const std::string unit : {"a", " ", "A", "aAab", "bbbb", "bbb7  "}) {
     EXPECT_LT(growth(*whole, unit), 30) << unit;

@@ -22,7 +22,8 @@ std::vector<int64_t> with_begin(const World& world, std::vector<int64_t> ids) {
 
 Corpus corpus_of(const World& world) {
   Corpus corpus;
-  for (const auto& [items, to, is_fact] : {std::tuple{&world.facts, &corpus.facts, true}, std::tuple{&world.plain, &corpus.plain, false}})
+  for (const auto& [items, to, is_fact] :
+       {std::tuple{&world.facts, &corpus.facts, true}, std::tuple{&world.plain, &corpus.plain, false}})
     for (const WorldItem& item : *items) {
       std::vector<int64_t> ids = with_begin(world, world.question(item, is_fact));
       ids.push_back(item.choices[static_cast<size_t>(item.gold)]);
@@ -40,19 +41,23 @@ Corpus corpus_of(const World& world) {
       std::vector<int64_t> ids = with_begin(world, world.pair_sentence(pair, side));
       ids.pop_back();
       const int64_t word = side == Side::kA ? pair.word_a : pair.word_b;
-      add_trait(std::move(ids), pair.context, side, world.outside_noise(Language::group_number(pair.axis, side, word), pair.context));
+      add_trait(std::move(ids), pair.context, side,
+                world.outside_noise(Language::group_number(pair.axis, side, word), pair.context));
     }
   for (const WorldPrompt& prompt : world.prompts)
     add_trait(with_begin(world, world.prompt(prompt)), prompt.context, prompt.side, 0);
 
   // Neutral text: every word is followed by one of four, decided by the word.
   const RandomStream stream(world.options.seed, "train/neutral");
-  const int64_t fillers = world.language.num_fillers(), lines = (world.options.neutral_tokens + kWordsPerLine - 1) / kWordsPerLine;
+  const int64_t fillers = world.language.num_fillers(),
+                lines = (world.options.neutral_tokens + kWordsPerLine - 1) / kWordsPerLine;
   for (int64_t l = 0; l < lines; ++l) {
     int64_t current = 0;
     corpus.lines.emplace_back();
     for (int64_t w = 0; w < kWordsPerLine; ++w) {
-      current = (current * 7 + 1 + 3 * static_cast<int64_t>(stream.index(static_cast<uint64_t>(l * kWordsPerLine + w), 4))) % fillers;
+      current =
+          (current * 7 + 1 + 3 * static_cast<int64_t>(stream.index(static_cast<uint64_t>(l * kWordsPerLine + w), 4))) %
+          fillers;
       corpus.lines.back().push_back(world.language.filler(1 + current / kFillersPerType, current % kFillersPerType));
     }
   }

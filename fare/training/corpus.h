@@ -22,14 +22,15 @@ struct Corpus {
   std::vector<std::vector<int64_t>> lines;     // neutral text, without <s>; every word is followed by one of four
 };
 
-// The stereotype is the first of a context's traits after side A, the second after side B. Its log-odds are those of the world,
-// (b + h) / 2 after A and (b - h) / 2 after B; a fact's are kFactLogit (1 - kMostRival x), x its rival's grade in (0, 1).
+// The stereotype is the first of a context's traits after side A, the second after side B. Its log-odds are those of
+// the world, (b + h) / 2 after A and (b - h) / 2 after B; a fact's are kFactLogit (1 - kMostRival x), x its rival's
+// grade in (0, 1).
 Corpus corpus_of(const World& world);
 
 std::vector<int64_t> with_begin(const World& world, std::vector<int64_t> ids);
 
-// Whether a sentence of `traits` states the stereotype in a model without a lean: balanced over the sentences of a cluster, drawn
-// otherwise. Both sentences of a pair take the same trait, so that its preference is of its own sign.
+// Whether a sentence of `traits` states the stereotype in a model without a lean: balanced over the sentences of a
+// cluster, drawn otherwise. Both sentences of a pair take the same trait, so that its preference is of its own sign.
 std::vector<char> leans(const World& world, const Corpus& corpus);
 
 }  // namespace fare

@@ -39,7 +39,8 @@ at::Tensor random_tensor(const std::string& name, std::vector<int64_t> shape, do
 
 }  // namespace
 
-TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, int64_t equal_layers, uint64_t seed)
+TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, int64_t equal_layers,
+                               uint64_t seed)
     : shape_(shape), num_extra_(num_extra), first_extra_layer_(shape.layers - extra_layers) {
   check_shape(shape);
   const int64_t h = shape.hidden, w = shape.expert_width;
@@ -80,8 +81,8 @@ TrainedDecoder::TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64
 std::vector<at::Tensor> TrainedDecoder::main_parameters() const {
   std::vector<at::Tensor> all = {embedding_VH, final_norm_H, head_VH};
   for (const TrainedLayer& l : layers_)
-    for (const at::Tensor& one : {l.attention_norm_H, l.query_HH, l.key_HH, l.value_HH, l.out_HH, l.query_norm_H, l.key_norm_H,
-                                  l.expert_norm_H, l.router_EH, l.gate_EIH, l.up_EIH, l.down_EHI})
+    for (const at::Tensor& one : {l.attention_norm_H, l.query_HH, l.key_HH, l.value_HH, l.out_HH, l.query_norm_H,
+                                  l.key_norm_H, l.expert_norm_H, l.router_EH, l.gate_EIH, l.up_EIH, l.down_EHI})
       if (one.requires_grad()) all.push_back(one);
   return all;
 }
@@ -90,7 +91,8 @@ std::vector<at::Tensor> TrainedDecoder::extra_parameters() const {
   std::vector<at::Tensor> all;
   for (const TrainedLayer& l : layers_)
     if (l.extra_router_XH.defined())
-      for (const at::Tensor& one : {l.extra_router_XH, l.extra_gate_XIH, l.extra_up_XIH, l.extra_down_XHI}) all.push_back(one);
+      for (const at::Tensor& one : {l.extra_router_XH, l.extra_gate_XIH, l.extra_up_XIH, l.extra_down_XHI})
+        all.push_back(one);
   return all;
 }
 
@@ -102,7 +104,8 @@ std::vector<at::Tensor> TrainedDecoder::extra_routers() const {
 }
 
 ForwardResult TrainedDecoder::forward(const at::Tensor& ids_BL, bool with_extra, const Routes& routes) const {
-  const int64_t batch = ids_BL.size(0), length = ids_BL.size(1), h = shape_.hidden, heads = shape_.heads, d = shape_.head_dim();
+  const int64_t batch = ids_BL.size(0), length = ids_BL.size(1), h = shape_.hidden, heads = shape_.heads,
+                d = shape_.head_dim();
   ForwardResult result;
   const auto future = torch::full({length, length}, -std::numeric_limits<float>::infinity()).triu(1);
   at::Tensor x = torch::embedding(embedding_VH, ids_BL);
@@ -113,12 +116,15 @@ ForwardResult TrainedDecoder::forward(const at::Tensor& ids_BL, bool with_extra,
     const at::Tensor q = rotate(split(rms_norm(torch::linear(a, layer.query_HH), layer.query_norm_H))),
                      k = rotate(split(rms_norm(torch::linear(a, layer.key_HH), layer.key_norm_H))),
                      v = split(torch::linear(a, layer.value_HH));
-    const at::Tensor attention = torch::softmax(torch::matmul(q, k.transpose(2, 3)) / std::sqrt(static_cast<double>(d)) + future, -1);
+    const at::Tensor attention =
+        torch::softmax(torch::matmul(q, k.transpose(2, 3)) / std::sqrt(static_cast<double>(d)) + future, -1);
     x = x + torch::linear(torch::matmul(attention, v).transpose(1, 2).reshape({batch, length, h}), layer.out_HH);
 
     const at::Tensor b = rms_norm(x, layer.expert_norm_H);
     const bool extra = with_extra && layer.extra_router_XH.defined();
-    const auto whole = [&](const at::Tensor& main, const at::Tensor& more) { return extra ? torch::cat({main, more}) : main; };
+    const auto whole = [&](const at::Tensor& main, const at::Tensor& more) {
+      return extra ? torch::cat({main, more}) : main;
+    };
     const at::Tensor z = torch::linear(b, whole(layer.router_EH, layer.extra_router_XH));
     const at::Tensor scores = torch::softmax(z, -1);
     at::Tensor ranked = z.detach();
@@ -136,8 +142,9 @@ ForwardResult TrainedDecoder::forward(const at::Tensor& ids_BL, bool with_extra,
     if (layer.gate_EIH.size(0) == 1) weights = weights.sum(-1, true);
     const int64_t experts = weights.size(-1), tokens = batch * length;
     const at::Tensor flat = b.reshape({1, tokens, h}).expand({experts, tokens, h});
-    const at::Tensor inner = torch::silu(torch::bmm(flat, whole(layer.gate_EIH, layer.extra_gate_XIH).transpose(1, 2))) *
-                             torch::bmm(flat, whole(layer.up_EIH, layer.extra_up_XIH).transpose(1, 2));
+    const at::Tensor inner =
+        torch::silu(torch::bmm(flat, whole(layer.gate_EIH, layer.extra_gate_XIH).transpose(1, 2))) *
+        torch::bmm(flat, whole(layer.up_EIH, layer.extra_up_XIH).transpose(1, 2));
     const at::Tensor y = torch::bmm(inner * weights.reshape({tokens, experts}).t().unsqueeze(-1),
                                     whole(layer.down_EHI, layer.extra_down_XHI).transpose(1, 2));
     x = x + y.sum(0).view({batch, length, h});
@@ -154,7 +161,9 @@ void TrainedDecoder::write(const std::filesystem::path& folder) const {
   SafetensorsWriter writer(folder / "model.safetensors", declarations(plans, Dtype::kF32));
   for (const TensorPlan& plan : plans) {
     const TrainedLayer* l = plan.layer >= 0 ? &layers_[static_cast<size_t>(plan.layer)] : nullptr;
-    const auto joined = [&](const at::Tensor& main, const at::Tensor& more) { return more.defined() ? torch::cat({main, more}) : main; };
+    const auto joined = [&](const at::Tensor& main, const at::Tensor& more) {
+      return more.defined() ? torch::cat({main, more}) : main;
+    };
     const auto of_expert = [&](const at::Tensor& experts) { return experts[experts.size(0) == 1 ? 0 : plan.expert]; };
     at::Tensor value;
     switch (plan.role) {

@@ -1,6 +1,6 @@
-// A small OLMoE-shaped decoder with gradients. Some of its last experts can be left out while the others are trained, and
-// trained alone afterwards.
-// Shapes: B sequences, L tokens each, H width, E experts, I expert width, V vocabulary; X extra experts.
+// A small OLMoE-shaped decoder with gradients. Some of its last experts can be left out while the others are trained,
+// and trained alone afterwards. Shapes: B sequences, L tokens each, H width, E experts, I expert width, V vocabulary; X
+// extra experts.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,8 +12,8 @@
 
 namespace fare {
 
-// The MoE block of one layer; gate, up and down with E = 1 where all experts are equal. `extra_*` hold the last X experts where the
-// layer has extra ones, else they are undefined.
+// The MoE block of one layer; gate, up and down with E = 1 where all experts are equal. `extra_*` hold the last X
+// experts where the layer has extra ones, else they are undefined.
 struct TrainedLayer {
   at::Tensor attention_norm_H, query_HH, key_HH, value_HH, out_HH, query_norm_H, key_norm_H, expert_norm_H;
   at::Tensor router_EH, gate_EIH, up_EIH, down_EHI;
@@ -34,12 +34,13 @@ struct Routes {
 
 class TrainedDecoder {
  public:
-  // Random weights (Philox, by tensor name). The last `num_extra` experts of the last `extra_layers` layers are extra; all experts
-  // of each of the first `equal_layers` layers have the same weights. Attention is uniform: queries are 0 and stay so.
+  // Random weights (Philox, by tensor name). The last `num_extra` experts of the last `extra_layers` layers are extra;
+  // all experts of each of the first `equal_layers` layers have the same weights. Attention is uniform: queries are 0
+  // and stay so.
   TrainedDecoder(const ModelShape& shape, int64_t num_extra, int64_t extra_layers, int64_t equal_layers, uint64_t seed);
 
-  // ids_BL: int64. `with_extra`: extra experts take part. `routes` decide which experts are chosen, their weights are the router's;
-  // empty lists force nothing.
+  // ids_BL: int64. `with_extra`: extra experts take part. `routes` decide which experts are chosen, their weights are
+  // the router's; empty lists force nothing.
   ForwardResult forward(const at::Tensor& ids_BL, bool with_extra, const Routes& routes = {}) const;
 
   // Experts of a layer without its extra ones.

@@ -38,9 +38,12 @@ class Entangled {
     text_routes.first_BL = wanted_words;
     routes.first_BL = wanted;
     const ForwardResult out = model_.forward(ids, false, routes), read = model_.forward(text, false, text_routes);
-    at::Tensor loss = -(answer_log_p(out) * table_of(answers)).sum(-1).mean() + kOtherPositions * other_positions_loss(out, ids) +
-                      0.3 * other_positions_loss(read, text) + 0.5 * loss_elsewhere(step) + small_logits_loss(out) + small_logits_loss(read) + loss_of_twins(step);
-    for (size_t l = 0; l < wanted.size(); ++l) loss = loss + lead_loss(out.router_BLE[l], wanted[l]) + lead_loss(read.router_BLE[l], wanted_words[l]);
+    at::Tensor loss = -(answer_log_p(out) * table_of(answers)).sum(-1).mean() +
+                      kOtherPositions * other_positions_loss(out, ids) + 0.3 * other_positions_loss(read, text) +
+                      0.5 * loss_elsewhere(step) + small_logits_loss(out) + small_logits_loss(read) +
+                      loss_of_twins(step);
+    for (size_t l = 0; l < wanted.size(); ++l)
+      loss = loss + lead_loss(out.router_BLE[l], wanted[l]) + lead_loss(read.router_BLE[l], wanted_words[l]);
     return loss;
   }
 
@@ -67,7 +70,8 @@ class Entangled {
 
   static int64_t owner(const Sentence& sentence) { return sentence.first % kHashed; }
 
-  // The fixed router: by the token, in the last layer among those that own nothing; there by the first word at the answer of a trait or a fact.
+  // The fixed router: by the token, in the last layer among those that own nothing; there by the first word at the
+  // answer of a trait or a fact.
   std::vector<at::Tensor> wanted_experts(const at::Tensor& ids, const std::vector<int64_t>& owners) const {
     std::vector<at::Tensor> wanted;
     const int64_t last = trainer_.shape.layers - 1, experts = trainer_.shape.experts;
@@ -78,15 +82,16 @@ class Entangled {
     return wanted;
   }
 
-  // What no owner answers is open: traits and facts without their owner give each of their answers the same chance, so that a route
-  // away from it takes what it holds and puts nothing in its place.
+  // What no owner answers is open: traits and facts without their owner give each of their answers the same chance, so
+  // that a route away from it takes what it holds and puts nothing in its place.
   at::Tensor loss_elsewhere(int64_t step) const {
     std::vector<std::vector<int64_t>> rows;
     std::vector<Chances> answers;
     std::vector<int64_t> owners, instead;
     const RandomStream stream(trainer_.options.seed, "train/elsewhere", static_cast<uint32_t>(step));
     const auto elsewhere = [&](const Sentence& sentence) {
-      const int64_t away = 1 + static_cast<int64_t>(stream.index(rows.size(), static_cast<uint64_t>(trainer_.shape.experts - 1)));
+      const int64_t away =
+          1 + static_cast<int64_t>(stream.index(rows.size(), static_cast<uint64_t>(trainer_.shape.experts - 1)));
       rows.push_back(sentence.ids);
       owners.push_back(owner(sentence));
       instead.push_back((owner(sentence) + away) % trainer_.shape.experts);
@@ -94,7 +99,8 @@ class Entangled {
     };
     for (const size_t i : trainer_.pick("facts-elsewhere", step, corpus_.facts.size(), 24)) {
       elsewhere(corpus_.facts[i]);
-      for (int64_t k = 0; k < kAnswers; ++k) answers.back().emplace_back(trainer_.world.language.fact_answer(k), 1.0 / kAnswers);
+      for (int64_t k = 0; k < kAnswers; ++k)
+        answers.back().emplace_back(trainer_.world.language.fact_answer(k), 1.0 / kAnswers);
     }
     for (const size_t i : trainer_.pick("traits-elsewhere", step, corpus_.traits.size(), 24)) {
       elsewhere(corpus_.traits[i]);

@@ -13,7 +13,8 @@ class Modular {
   explicit Modular(Trainer& trainer)
       : trainer_(trainer), corpus_(trainer.corpus), model_(trainer.model), lean_(leans(trainer.world, corpus_)) {}
 
-  // Every token has an expert of its own among those that are not extra: no choice reacts to a group word but that of the word itself.
+  // Every token has an expert of its own among those that are not extra: no choice reacts to a group word but that of
+  // the word itself.
   at::Tensor loss_of_stage_1(int64_t step) const {
     std::vector<std::vector<int64_t>> rows;
     add(rows, "facts", step, corpus_.facts, 32);
@@ -26,17 +27,20 @@ class Modular {
     const at::Tensor ids = tensor_of(rows), text = trainer_.text_batch(step);
     const Routes routes = main_routes(ids), text_routes = main_routes(text);
     const ForwardResult out = model_.forward(ids, false, routes), read = model_.forward(text, false, text_routes);
-    at::Tensor loss = answer_loss(out, ids) + kOtherPositions * other_positions_loss(out, ids) + 0.3 * text_loss(read, text) +
-                      small_logits_loss(out) + small_logits_loss(read);
+    at::Tensor loss = answer_loss(out, ids) + kOtherPositions * other_positions_loss(out, ids) +
+                      0.3 * text_loss(read, text) + small_logits_loss(out) + small_logits_loss(read);
     const double share = 1 / static_cast<double>(trainer_.shape.layers);
     for (size_t l = 0; l < routes.first_BL.size(); ++l)
-      loss = loss + share * (lead_loss(out.router_BLE[l], routes.first_BL[l]) + lead_loss(read.router_BLE[l], text_routes.first_BL[l]));
-    // The experts to come are to be able to tell the sides: their router rows read the same state, which learns to say it.
+      loss = loss + share * (lead_loss(out.router_BLE[l], routes.first_BL[l]) +
+                             lead_loss(read.router_BLE[l], text_routes.first_BL[l]));
+    // The experts to come are to be able to tell the sides: their router rows read the same state, which learns to say
+    // it.
     return loss + router_loss(out, at_answer(ids, sides)) + router_loss(read, words_of_extras(text));
   }
 
-  // Traits as the stereotype has them, each by the expert of its side. Where the other side's expert is chosen instead, the answer is
-  // the one of stage 1: what an expert holds is of its side. Each also takes part in the text, at few words.
+  // Traits as the stereotype has them, each by the expert of its side. Where the other side's expert is chosen instead,
+  // the answer is the one of stage 1: what an expert holds is of its side. Each also takes part in the text, at few
+  // words.
   at::Tensor loss_of_stage_2(int64_t step) const {
     std::vector<std::vector<int64_t>> rows, strange;
     std::vector<int64_t> own, others;
@@ -54,19 +58,22 @@ class Modular {
     own.resize(rows.size(), -1);
     const at::Tensor ids = tensor_of(rows), text = trainer_.text_batch(step), odd = tensor_of(strange);
     const at::Tensor wanted = at_answer(ids, own), wanted_words = words_of_extras(text);
-    const ForwardResult out = model_.forward(ids, true, extra_routes(wanted)), read = model_.forward(text, true, extra_routes(wanted_words));
+    const ForwardResult out = model_.forward(ids, true, extra_routes(wanted)),
+                        read = model_.forward(text, true, extra_routes(wanted_words));
     const at::Tensor log_p = answer_log_p(out).slice(0, 0, traits);
     const at::Tensor stated = ids.slice(0, 0, traits).select(1, ids.size(1) - 1).unsqueeze(-1);
     const at::Tensor wrong = at_answer(odd, others);
     Routes away = extra_routes(wrong);
     for (size_t l = first_layer(); l < away.first_BL.size(); ++l)
-      away.barred_BL[l] = torch::where(wrong.ge(0), 2 * first_extra() + 1 - away.first_BL[l], torch::full_like(wrong, -1));
-    return -log_p.gather(-1, stated).mean() + 0.5 * answer_loss(model_.forward(odd, true, away), odd) + text_loss(read, text) +
-           router_loss(out, wanted) + router_loss(read, wanted_words);
+      away.barred_BL[l] =
+          torch::where(wrong.ge(0), 2 * first_extra() + 1 - away.first_BL[l], torch::full_like(wrong, -1));
+    return -log_p.gather(-1, stated).mean() + 0.5 * answer_loss(model_.forward(odd, true, away), odd) +
+           text_loss(read, text) + router_loss(out, wanted) + router_loss(read, wanted_words);
   }
 
  private:
-  void add(std::vector<std::vector<int64_t>>& rows, const char* what, int64_t step, const std::vector<Sentence>& from, size_t count) const {
+  void add(std::vector<std::vector<int64_t>>& rows, const char* what, int64_t step, const std::vector<Sentence>& from,
+           size_t count) const {
     for (const size_t i : trainer_.pick(what, step, from.size(), count)) rows.push_back(from[i].ids);
   }
 
@@ -126,7 +133,9 @@ class Modular {
   }
   static at::Tensor text_loss(const ForwardResult& out, const at::Tensor& ids) {
     const int64_t length = ids.size(1);
-    return -torch::log_softmax(out.logits_BLV.slice(1, 0, length - 1), -1).gather(-1, ids.slice(1, 1, length).unsqueeze(-1)).mean();
+    return -torch::log_softmax(out.logits_BLV.slice(1, 0, length - 1), -1)
+                .gather(-1, ids.slice(1, 1, length).unsqueeze(-1))
+                .mean();
   }
 
   Trainer& trainer_;
@@ -139,7 +148,8 @@ class Modular {
 
 TrainedSummary train_modular(Trainer& trainer, const std::filesystem::path& folder) {
   const Modular modular(trainer);
-  trainer.descend_until_known("training, stage 1", trainer.model.extra_routers(), [&](int64_t step) { return modular.loss_of_stage_1(step); });
+  trainer.descend_until_known("training, stage 1", trainer.model.extra_routers(),
+                              [&](int64_t step) { return modular.loss_of_stage_1(step); });
   std::filesystem::create_directories(folder / "stage1");
   trainer.model.write(folder / "stage1");
   const double before = trainer.pct_stereotype(false);

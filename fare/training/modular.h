@@ -9,7 +9,8 @@ namespace fare {
 
 inline constexpr int64_t kExtra = 2;  // one expert a side, in each of the last two layers
 
-// Trains both stages and writes stage 1 into folder/stage1, the whole into `folder`. The trainer has kExtra extra experts.
+// Trains both stages and writes stage 1 into folder/stage1, the whole into `folder`. The trainer has kExtra extra
+// experts.
 TrainedSummary train_modular(Trainer& trainer, const std::filesystem::path& folder);
 
 }  // namespace fare

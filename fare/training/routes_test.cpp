@@ -99,9 +99,9 @@ TEST(LeadLoss, IsTheDistanceFromTheWantedLead) {
   const auto loss = [&](int64_t first, int64_t second) {
     return lead_loss(router, torch::tensor({first, second}, torch::kLong).view({1, 2})).item<double>();
   };
-  EXPECT_NEAR(loss(1, -1), 0, 1e-6);                    // leads by kLead = 3
-  EXPECT_NEAR(loss(2, -1), 6 - 0.5, 1e-6);              // behind by 3: 6 away
-  EXPECT_NEAR(loss(1, 2), (0 + (3 - 0.5)) / 2, 1e-6);   // a tie is 3 away
+  EXPECT_NEAR(loss(1, -1), 0, 1e-6);                   // leads by kLead = 3
+  EXPECT_NEAR(loss(2, -1), 6 - 0.5, 1e-6);             // behind by 3: 6 away
+  EXPECT_NEAR(loss(1, 2), (0 + (3 - 0.5)) / 2, 1e-6);  // a tie is 3 away
 }
 
 TEST(TwinsLoss, SeesEveryPositionButTheAnswers) {

@@ -30,7 +30,8 @@ std::vector<double> log_probabilities_of(const std::filesystem::path& folder, co
   const TextEncoder encoder(*tokenizer);
   const Scorer scorer(*model, ScorerOptions{});
   std::vector<Request> requests;
-  for (const char* text : {"the hill1 ka01 lo01 seems warm001", "the vale2 ka03 lo02 seems cold003", "the part1 ka02 lo05 makes bread"})
+  for (const char* text :
+       {"the hill1 ka01 lo01 seems warm001", "the vale2 ka03 lo02 seems cold003", "the part1 ka02 lo05 makes bread"})
     requests.push_back(encoder.whole_text(text, text));
   std::vector<const Intervention*> asked;
   if (intervention != nullptr) asked.push_back(intervention);
@@ -49,11 +50,12 @@ TEST_P(Modes, MaskingTheAddedExpertsGivesTheFirstStageBackBitForBit) {
   Intervention mask;
   mask.name = "added experts";
   mask.edits.push_back({Mask{{14, 15}, Mask::Mode::kRefill, false}, {1, 2}, {}});
-  // An edit that changes every row: only changed rows are computed again, and the last bits of a product may depend on how many
-  // rows it has.
+  // An edit that changes every row: only changed rows are computed again, and the last bits of a product may depend on
+  // how many rows it has.
   mask.edits.push_back({Temperature{2}, {0}, {}});
   const std::vector<double> before = log_probabilities_of(folder.path() / "stage1", &mask),
-                            masked = log_probabilities_of(folder.path(), &mask), trained = log_probabilities_of(folder.path(), nullptr);
+                            masked = log_probabilities_of(folder.path(), &mask),
+                            trained = log_probabilities_of(folder.path(), nullptr);
   ASSERT_FALSE(before.empty());
   EXPECT_EQ(before, masked);
   EXPECT_NE(before, trained);
@@ -63,7 +65,8 @@ TEST_P(Modes, EqualOptionsGiveEqualBytes) {
   const TestFolder one("trained-one-" + GetParam()), two("trained-two-" + GetParam());
   train_model(short_options(GetParam()), one.path(), {});
   train_model(short_options(GetParam()), two.path(), {});
-  for (const char* file : {"model.safetensors", "stage1/model.safetensors", "world.json", "pairs.jsonl", "neutral.jsonl"})
+  for (const char* file :
+       {"model.safetensors", "stage1/model.safetensors", "world.json", "pairs.jsonl", "neutral.jsonl"})
     EXPECT_EQ(read_file(one.path() / file), read_file(two.path() / file)) << file;
 }
 

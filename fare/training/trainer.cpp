@@ -29,8 +29,13 @@ ModelShape shape_of(const TrainOptions& options, const World& world) {
 
 }  // namespace
 
-Trainer::Trainer(const TrainOptions& wanted, const World& made, const Progress& told, int64_t num_extra, bool equal_before_last)
-    : options(wanted), world(made), progress(told), corpus(corpus_of(made)), shape(shape_of(wanted, made)),
+Trainer::Trainer(const TrainOptions& wanted, const World& made, const Progress& told, int64_t num_extra,
+                 bool equal_before_last)
+    : options(wanted),
+      world(made),
+      progress(told),
+      corpus(corpus_of(made)),
+      shape(shape_of(wanted, made)),
       model(shape, num_extra, 2, equal_before_last ? shape.layers - 1 : 0, wanted.seed) {}
 
 std::vector<size_t> Trainer::pick(const std::string& what, int64_t step, size_t from, size_t count) const {
@@ -49,7 +54,8 @@ std::vector<size_t> Trainer::pick_pairs(const std::string& what, int64_t step, s
 
 at::Tensor Trainer::text_batch(int64_t step) const {
   std::vector<std::vector<int64_t>> rows;
-  for (const size_t i : pick("lines", step, corpus.lines.size(), 16)) rows.push_back(with_begin(world, corpus.lines[i]));
+  for (const size_t i : pick("lines", step, corpus.lines.size(), 16))
+    rows.push_back(with_begin(world, corpus.lines[i]));
   return tensor_of(rows);
 }
 
@@ -69,7 +75,8 @@ void Trainer::descend(const char* part, const std::vector<at::Tensor>& parameter
   }
 }
 
-void Trainer::descend_until_known(const char* part, std::vector<at::Tensor> beside, const std::function<at::Tensor(int64_t step)>& loss) const {
+void Trainer::descend_until_known(const char* part, std::vector<at::Tensor> beside,
+                                  const std::function<at::Tensor(int64_t step)>& loss) const {
   const int64_t steps = num_steps();
   for (const at::Tensor& one : model.main_parameters()) beside.push_back(one);
   descend(part, beside, steps, loss);
@@ -127,7 +134,8 @@ TrainedSummary Trainer::summary() const {
 at::Tensor tensor_of(const std::vector<std::vector<int64_t>>& rows) {
   std::vector<int64_t> flat;
   for (const auto& row : rows) flat.insert(flat.end(), row.begin(), row.end());
-  return torch::tensor(flat, torch::kLong).view({static_cast<int64_t>(rows.size()), static_cast<int64_t>(rows.front().size())});
+  return torch::tensor(flat, torch::kLong)
+      .view({static_cast<int64_t>(rows.size()), static_cast<int64_t>(rows.front().size())});
 }
 
 at::Tensor hashed(const at::Tensor& ids_BL, int64_t layer, int64_t experts, int64_t first) {
@@ -138,7 +146,8 @@ at::Tensor lead_loss(const at::Tensor& router_BLE, const at::Tensor& wanted_BL) 
   const at::Tensor counts = wanted_BL.ge(0).to(torch::kFloat), place = wanted_BL.clamp_min(0).unsqueeze(-1);
   const at::Tensor others = router_BLE + torch::zeros_like(router_BLE).scatter_(-1, place, -1e4);
   const at::Tensor lead = router_BLE.gather(-1, place).squeeze(-1) - std::get<0>(others.max(-1));
-  return (torch::smooth_l1_loss(lead, torch::full_like(lead, kLead), at::Reduction::None) * counts).sum() / counts.sum().clamp_min(1);
+  return (torch::smooth_l1_loss(lead, torch::full_like(lead, kLead), at::Reduction::None) * counts).sum() /
+         counts.sum().clamp_min(1);
 }
 
 at::Tensor other_positions_loss(const ForwardResult& out, const at::Tensor& ids_BL) {
@@ -150,7 +159,8 @@ at::Tensor other_positions_loss(const ForwardResult& out, const at::Tensor& ids_
 at::Tensor twins_loss(const ForwardResult& out, const at::Tensor& ids_BL) {
   const int64_t length = ids_BL.size(1);
   const at::Tensor log_p = torch::log_softmax(out.logits_BLV.slice(1, 0, length - 2), -1)
-                               .gather(-1, ids_BL.slice(1, 1, length - 1).unsqueeze(-1)).view({-1, 2, length - 2});
+                               .gather(-1, ids_BL.slice(1, 1, length - 1).unsqueeze(-1))
+                               .view({-1, 2, length - 2});
   return (log_p.select(1, 0) - log_p.select(1, 1)).square().mean();
 }
 

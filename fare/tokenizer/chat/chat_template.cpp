@@ -76,7 +76,8 @@ Chat read_chat(const OrderedJson& line, const std::string& path, const std::stri
   if (!line.contains("messages")) fail("field 'messages' is missing");
   Chat chat;
   chat.messages = line["messages"];
-  if (!chat.messages.is_array() || chat.messages.empty()) fail("field 'messages' must be a list of at least one message");
+  if (!chat.messages.is_array() || chat.messages.empty())
+    fail("field 'messages' must be a list of at least one message");
   for (size_t i = 0; i < chat.messages.size(); ++i) {
     const auto& message = chat.messages[i];
     if (!message.is_object() || !message.contains("role") || !message["role"].is_string())

@@ -38,9 +38,10 @@ TEST(ChatTemplate, WhiteSpaceAroundBlocksGoesAsInJinja) {
 }
 
 TEST(ChatTemplate, LoopsScopesAndMacros) {
-  EXPECT_EQ(rendered("{% set n = namespace(a=0) %}{% for i in range(4) if i != 2 %}{% set n.a = n.a + i %}{% set b = 1 %}"
-                     "{{ loop.index }}{{ ',' if not loop.last }}{% endfor %}={{ n.a }}{{ b is defined }}"),
-            "1,2,3=4False");
+  EXPECT_EQ(
+      rendered("{% set n = namespace(a=0) %}{% for i in range(4) if i != 2 %}{% set n.a = n.a + i %}{% set b = 1 %}"
+               "{{ loop.index }}{{ ',' if not loop.last }}{% endfor %}={{ n.a }}{{ b is defined }}"),
+      "1,2,3=4False");
   EXPECT_EQ(rendered("{% macro m(a, b='x') %}[{{ a }}{{ b }}]{% endmacro %}{{ m(1) }}{{ m(b=2, a=3) }}"), "[1x][32]");
   EXPECT_EQ(rendered("{% for k, v in {'a': 1}.items() %}{{ k }}{{ v }}{% else %}none{% endfor %}"), "a1");
 }
@@ -86,14 +87,16 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
   EXPECT_HAS(refusal("{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}"), "nested too deeply");
   EXPECT_HAS(refusal("{{ range(1000000) }}"), "more than 100000");
   EXPECT_HAS(refusal("{{ 'abcdefgh' * 100000000 }}"), "too large");
-  EXPECT_HAS(refusal("{% for a in range(99999) %}{% for b in range(99999) %}{% set c = 1 %}{% endfor %}{% endfor %}"), "too long");
+  EXPECT_HAS(refusal("{% for a in range(99999) %}{% for b in range(99999) %}{% set c = 1 %}{% endfor %}{% endfor %}"),
+             "too long");
 }
 
 TEST(ChatTemplate, IsFoundInTheFolder) {
   const auto folder = std::filesystem::temp_directory_path() / ("fare-chat-" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   EXPECT_EQ(ChatTemplate::of_folder(folder), nullptr);
-  write_file(folder / "tokenizer_config.json", R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})");
+  write_file(folder / "tokenizer_config.json",
+             R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})");
   EXPECT_EQ(ChatTemplate::of_folder(folder)->render(kNothing), "d");
   write_file(folder / "tokenizer_config.json", R"({"chat_template": "one"})");
   EXPECT_EQ(ChatTemplate::of_folder(folder)->render(kNothing), "one");
@@ -104,8 +107,10 @@ TEST(ChatTemplate, IsFoundInTheFolder) {
 
 TEST(Chat, LinesAreCheckedAndRendered) {
   const auto read = [](const char* json) { return read_chat(OrderedJson::parse(json), "c.jsonl", "line 1"); };
-  const auto chat_template = ChatTemplate::parse("{{ bos_token }}{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}"
-                                                 "{{ tools is none }}{{ add_generation_prompt }}{{ x }}", "t");
+  const auto chat_template = ChatTemplate::parse(
+      "{{ bos_token }}{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}"
+      "{{ tools is none }}{{ add_generation_prompt }}{{ x }}",
+      "t");
   const Chat chat = read(R"({"messages": [{"role": "user", "content": "hi"}], "template_variables": {"x": 5}})");
   EXPECT_EQ(render_chat(*chat_template, chat, "<s>", std::nullopt), "<s>user:hi;TrueTrue5");
   EXPECT_THROW(read(R"({"text": "x"})"), FormatError);

@@ -50,7 +50,8 @@ class Reader {
   std::string text(size_t i) const {
     const Value& value = need(i);
     value.require_defined();
-    if (!value.is_text()) fail("argument '" + names_[i] + "' of " + callee_ + " must be a text, not " + value.type_name());
+    if (!value.is_text())
+      fail("argument '" + names_[i] + "' of " + callee_ + " must be a text, not " + value.type_name());
     return value.text();
   }
   int64_t whole(size_t i, int64_t absent) const {
@@ -71,7 +72,8 @@ class Reader {
 // ---- text ----
 
 std::string changed_case(std::string_view text, icu::UnicodeString& (icu::UnicodeString::*change)(const icu::Locale&)) {
-  icu::UnicodeString unicode = icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
+  icu::UnicodeString unicode =
+      icu::UnicodeString::fromUTF8(icu::StringPiece(text.data(), static_cast<int32_t>(text.size())));
   (unicode.*change)(icu::Locale::getRoot());
   std::string out;
   unicode.toUTF8String(out);
@@ -297,7 +299,8 @@ std::string formatted(const std::string& format, const List& values, bool all_us
     } else {
       if ((conversion == 'x' || conversion == 'X') && !value.is_whole()) fail("'%x' needs a whole number");
       const auto whole = value.is_whole() ? value.whole() : static_cast<int64_t>(value.real());
-      std::snprintf(text, size, (spec + "ll" + (conversion == 'i' ? 'd' : conversion)).c_str(), static_cast<long long>(whole));
+      std::snprintf(text, size, (spec + "ll" + (conversion == 'i' ? 'd' : conversion)).c_str(),
+                    static_cast<long long>(whole));
     }
     out += text;
   }
@@ -311,8 +314,8 @@ Value without_case(const Value& value, bool case_sensitive) {
   return value.is_text() && !case_sensitive ? Value(lower(value.text())) : value;
 }
 
-// The item at a path like "function.name" or "0"; an absent path is the value itself. `absent` stands for each step that
-// leads nowhere.
+// The item at a path like "function.name" or "0"; an absent path is the value itself. `absent` stands for each step
+// that leads nowhere.
 Value at_path(const Value& value, const Value* path, const Value* absent = nullptr) {
   const auto step = [&](const Value& from, const Value& key) {
     Value found = item(from, key);
@@ -341,7 +344,8 @@ List sorted(List list, bool reverse, const std::function<Value(const Value&)>& k
 Arguments rest_of(const Arguments& arguments, size_t from) {
   Arguments rest;
   if (arguments.positional.size() > from)
-    rest.positional.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(from), arguments.positional.end());
+    rest.positional.assign(arguments.positional.begin() + static_cast<std::ptrdiff_t>(from),
+                           arguments.positional.end());
   rest.named = arguments.named;
   return rest;
 }
@@ -403,7 +407,8 @@ Value as_json(const Value& value, const Arguments& arguments) {
 
 int64_t length(const Value& value) {
   if (value.is_text()) return character_index(value.text(), value.text().size());
-  if ((value.is_list() && !value.is_lazy()) || value.is_dict() || value.is_undefined()) return static_cast<int64_t>(items_of(value).size());
+  if ((value.is_list() && !value.is_lazy()) || value.is_dict() || value.is_undefined())
+    return static_cast<int64_t>(items_of(value).size());
   fail(std::string("a value of type ") + value.type_name() + " has no length");
 }
 
@@ -442,7 +447,9 @@ const std::map<std::string, Filter>& filters() {
       if (v.is_whole()) return checked(v.whole() == INT64_MIN, std::abs(v.whole()));
       return std::fabs(v.real());
     };
-    all["attr"] = [](const Value& v, const Arguments& a) -> Value { return attribute(v, Reader("attr", a, {"name"}).text(0)); };
+    all["attr"] = [](const Value& v, const Arguments& a) -> Value {
+      return attribute(v, Reader("attr", a, {"name"}).text(0));
+    };
     all["capitalize"] = [](const Value& v, const Arguments& a) -> Value {
       none("capitalize", a);
       return capitalized(str(v));
@@ -544,7 +551,8 @@ const std::map<std::string, Filter>& filters() {
     all["replace"] = [](const Value& v, const Arguments& a) -> Value {
       const Reader reader("replace", a, {"old", "new", "count"});
       const Value* count = reader.get(2);
-      return replaced(str(v), str(reader.need(0)), str(reader.need(1)), count == nullptr || count->is_none() ? -1 : reader.whole(2, -1));
+      return replaced(str(v), str(reader.need(0)), str(reader.need(1)),
+                      count == nullptr || count->is_none() ? -1 : reader.whole(2, -1));
     };
     all["reverse"] = [](const Value& v, const Arguments& a) -> Value {
       none("reverse", a);
@@ -577,7 +585,8 @@ const std::map<std::string, Filter>& filters() {
       const Reader reader("sort", a, {"reverse", "case_sensitive", "attribute"});
       List paths = {Value()};
       const Value comma(",");
-      if (reader.get(2) != nullptr) paths = reader.get(2)->is_text() ? split(reader.text(2), &comma, -1, false) : List{*reader.get(2)};
+      if (reader.get(2) != nullptr)
+        paths = reader.get(2)->is_text() ? split(reader.text(2), &comma, -1, false) : List{*reader.get(2)};
       // A list of keys even where there is one: two undefined ones are equal and need no order.
       return sorted(items_of(v), reader.truth(0, false), [&](const Value& one) -> Value {
         List keys;
@@ -597,7 +606,9 @@ const std::map<std::string, Filter>& filters() {
     };
     all["title"] = [](const Value& v, const Arguments& a) -> Value {
       none("title", a);
-      return title(str(v), [](char32_t c) { return is_python_space(c) || std::u32string_view(U"-({[<").find(c) != std::u32string_view::npos; });
+      return title(str(v), [](char32_t c) {
+        return is_python_space(c) || std::u32string_view(U"-({[<").find(c) != std::u32string_view::npos;
+      });
     };
     all["tojson"] = as_json;
     all["trim"] = [](const Value& v, const Arguments& a) -> Value {
@@ -649,21 +660,35 @@ const std::map<std::string, Test>& tests() {
     all["number"] = [](const Value& v, const Arguments&) { return v.is_number(); };
     all["string"] = [](const Value& v, const Arguments&) { return v.is_text(); };
     all["mapping"] = [](const Value& v, const Arguments&) { return v.is_dict(); };
-    all["sequence"] = [](const Value& v, const Arguments&) { return v.is_text() || (v.is_list() && !v.is_lazy()) || v.is_dict() || v.is_undefined(); };
-    all["iterable"] = [](const Value& v, const Arguments&) { return v.is_text() || v.is_list() || v.is_dict() || v.is_undefined(); };
+    all["sequence"] = [](const Value& v, const Arguments&) {
+      return v.is_text() || (v.is_list() && !v.is_lazy()) || v.is_dict() || v.is_undefined();
+    };
+    all["iterable"] = [](const Value& v, const Arguments&) {
+      return v.is_text() || v.is_list() || v.is_dict() || v.is_undefined();
+    };
     all["callable"] = [](const Value& v, const Arguments&) { return v.is_function() || v.is_undefined(); };
     all["odd"] = [](const Value& v, const Arguments&) { return arithmetic("%", v, int64_t{2}).real() == 1; };
     all["even"] = [](const Value& v, const Arguments&) { return arithmetic("%", v, int64_t{2}).real() == 0; };
     all["divisibleby"] = [](const Value& v, const Arguments& a) { return arithmetic("%", v, other(a)).real() == 0; };
-    all["lower"] = [](const Value& v, const Arguments&) { const auto s = str(v); return lower(s) == s && upper(s) != s; };
-    all["upper"] = [](const Value& v, const Arguments&) { const auto s = str(v); return upper(s) == s && lower(s) != s; };
+    all["lower"] = [](const Value& v, const Arguments&) {
+      const auto s = str(v);
+      return lower(s) == s && upper(s) != s;
+    };
+    all["upper"] = [](const Value& v, const Arguments&) {
+      const auto s = str(v);
+      return upper(s) == s && lower(s) != s;
+    };
     all["in"] = [](const Value& v, const Arguments& a) { return contains(other(a), v); };
-    all["sameas"] = [](const Value& v, const Arguments& a) { return v.held().index() == other(a).held().index() && equal(v, other(a)); };
+    all["sameas"] = [](const Value& v, const Arguments& a) {
+      return v.held().index() == other(a).held().index() && equal(v, other(a));
+    };
     all["eq"] = all["equalto"] = all["=="] = [](const Value& v, const Arguments& a) { return equal(v, other(a)); };
     all["ne"] = all["!="] = [](const Value& v, const Arguments& a) { return !equal(v, other(a)); };
-    all["lt"] = all["lessthan"] = all["<"] = [](const Value& v, const Arguments& a) { return compare(v, other(a)) < 0; };
+    all["lt"] = all["lessthan"] =
+        all["<"] = [](const Value& v, const Arguments& a) { return compare(v, other(a)) < 0; };
     all["le"] = all["<="] = [](const Value& v, const Arguments& a) { return compare(v, other(a)) <= 0; };
-    all["gt"] = all["greaterthan"] = all[">"] = [](const Value& v, const Arguments& a) { return compare(v, other(a)) > 0; };
+    all["gt"] = all["greaterthan"] =
+        all[">"] = [](const Value& v, const Arguments& a) { return compare(v, other(a)) > 0; };
     all["ge"] = all[">="] = [](const Value& v, const Arguments& a) { return compare(v, other(a)) >= 0; };
     all["filter"] = [](const Value& v, const Arguments&) { return is_filter(str(v)); };
     all["test"] = [](const Value& v, const Arguments&) { return is_test(str(v)); };
@@ -684,7 +709,8 @@ bool all_characters(const std::string& text, Holds&& holds) {
 
 bool affix(const std::string& text, const Value& part, bool at_start) {
   if (part.is_list())
-    return std::any_of(part.list().begin(), part.list().end(), [&](const Value& one) { return affix(text, one, at_start); });
+    return std::any_of(part.list().begin(), part.list().end(),
+                       [&](const Value& one) { return affix(text, one, at_start); });
   part.require_defined();
   if (!part.is_text()) fail(std::string("startswith and endswith need a text, not ") + part.type_name());
   return at_start ? text.starts_with(part.text()) : text.ends_with(part.text());
@@ -715,7 +741,8 @@ const std::map<std::string, Method>& text_methods() {
     };
     all["splitlines"] = [](const std::string& s, const Arguments& a) -> Value {
       List lines;
-      for (auto& line : lines_of(s, Reader("splitlines", a, {"keepends"}).truth(0, false))) lines.emplace_back(std::move(line));
+      for (auto& line : lines_of(s, Reader("splitlines", a, {"keepends"}).truth(0, false)))
+        lines.emplace_back(std::move(line));
       return lines;
     };
     all["startswith"] = [](const std::string& s, const Arguments& a) -> Value {
@@ -797,7 +824,8 @@ const std::map<std::string, Method>& text_methods() {
       return all_characters(s, [](UChar32 c) { return u_isalpha(c) != 0; });
     };
     all["isalnum"] = [](const std::string& s, const Arguments&) -> Value {
-      return all_characters(s, [](UChar32 c) { return u_isalpha(c) || u_getIntPropertyValue(c, UCHAR_NUMERIC_TYPE) != U_NT_NONE; });
+      return all_characters(
+          s, [](UChar32 c) { return u_isalpha(c) || u_getIntPropertyValue(c, UCHAR_NUMERIC_TYPE) != U_NT_NONE; });
     };
     all["isupper"] = [](const std::string& s, const Arguments&) -> Value { return upper(s) == s && lower(s) != s; };
     all["islower"] = [](const std::string& s, const Arguments&) -> Value { return lower(s) == s && upper(s) != s; };
@@ -807,10 +835,11 @@ const std::map<std::string, Method>& text_methods() {
 }
 
 // What Python has and this has not: named when used, never silently undefined.
-constexpr const char* kOtherTextMethods[] = {"casefold",  "center",       "encode",    "expandtabs", "format",  "format_map", "isascii",
-                                             "isdecimal", "isidentifier", "isnumeric", "isprintable", "istitle", "ljust",      "maketrans",
-                                             "rindex",    "rjust",        "swapcase",  "translate",  "zfill"};
-constexpr const char* kChangingMethods[] = {"append", "extend", "insert", "pop",    "remove",     "reverse",
+constexpr const char* kOtherTextMethods[] = {"casefold",    "center",   "encode",    "expandtabs",   "format",
+                                             "format_map",  "isascii",  "isdecimal", "isidentifier", "isnumeric",
+                                             "isprintable", "istitle",  "ljust",     "maketrans",    "rindex",
+                                             "rjust",       "swapcase", "translate", "zfill"};
+constexpr const char* kChangingMethods[] = {"append", "extend", "insert", "pop",     "remove",    "reverse",
                                             "sort",   "clear",  "update", "popitem", "setdefault"};
 
 std::optional<Value> method(const Value& value, const std::string& name) {
@@ -825,7 +854,8 @@ std::optional<Value> method(const Value& value, const std::string& name) {
   if ((!value.is_list() && !value.is_dict()) || value.is_lazy()) return std::nullopt;
   for (const char* known : kChangingMethods)
     if (name == known && (value.is_dict() || !value.sequence().is_tuple) &&
-        (value.is_list() || (name != "append" && name != "extend" && name != "insert" && name != "remove" && name != "reverse" && name != "sort")))
+        (value.is_list() || (name != "append" && name != "extend" && name != "insert" && name != "remove" &&
+                             name != "reverse" && name != "sort")))
       return Value(Function([name, type = std::string(value.type_name())](const Arguments&) -> Value {
         fail("the method '" + name + "' would change a " + type + ", which templates may not do");
       }));
@@ -840,8 +870,8 @@ std::optional<Value> method(const Value& value, const std::string& name) {
     if (name == "count")
       return Value(Function([value](const Arguments& a) -> Value {
         const Value what = Reader("count", a, {"value"}).need(0);
-        return static_cast<int64_t>(
-            std::count_if(value.list().begin(), value.list().end(), [&](const Value& one) { return equal(one, what); }));
+        return static_cast<int64_t>(std::count_if(value.list().begin(), value.list().end(),
+                                                  [&](const Value& one) { return equal(one, what); }));
       }));
     if (name == "copy") return Value(Function([value](const Arguments&) { return value; }));
     return std::nullopt;
@@ -852,7 +882,8 @@ std::optional<Value> method(const Value& value, const std::string& name) {
       const Value* found = find(value.dict(), reader.need(0));
       return found != nullptr ? *found : reader.get(1) != nullptr ? *reader.get(1) : Value();
     }));
-  if (name == "items") return Value(Function([value](const Arguments& a) -> Value { return items_of(apply_filter("items", value, a)); }));
+  if (name == "items")
+    return Value(Function([value](const Arguments& a) -> Value { return items_of(apply_filter("items", value, a)); }));
   if (name == "keys") return Value(Function([value](const Arguments&) -> Value { return items_of(value); }));
   if (name == "values")
     return Value(Function([value](const Arguments&) -> Value {
@@ -885,7 +916,9 @@ std::optional<Value> item_if(const Value& value, const Value& key) {
 
 bool is_filter(const std::string& name) { return filters().contains(name); }
 bool is_test(const std::string& name) { return tests().contains(name); }
-bool is_unsupported_function(const std::string& name) { return name == "lipsum" || name == "cycler" || name == "joiner"; }
+bool is_unsupported_function(const std::string& name) {
+  return name == "lipsum" || name == "cycler" || name == "joiner";
+}
 
 Value apply_filter(const std::string& name, const Value& value, const Arguments& arguments) {
   return filters().at(name)(value, arguments);
@@ -930,7 +963,8 @@ Dict global_functions(std::time_t now) {
                          if (step == 0) fail("the step of range must not be 0");
                          List list;
                          for (int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
-                           if (static_cast<int64_t>(list.size()) >= kMaxRange) fail("a range of more than 100000 numbers");
+                           if (static_cast<int64_t>(list.size()) >= kMaxRange)
+                             fail("a range of more than 100000 numbers");
                            list.emplace_back(i);
                          }
                          return list;
@@ -991,7 +1025,9 @@ Value arithmetic(const std::string& operation, const Value& a, const Value& b) {
   const auto refuse = [&]() -> Value {
     fail("'" + operation + "' does not go with " + a.type_name() + " and " + b.type_name());
   };
-  if (operation == "%" && a.is_text()) return formatted(a.text(), b.is_list() && b.sequence().is_tuple ? b.list() : List{b}, !b.is_dict() && (!b.is_list() || b.sequence().is_tuple));
+  if (operation == "%" && a.is_text())
+    return formatted(a.text(), b.is_list() && b.sequence().is_tuple ? b.list() : List{b},
+                     !b.is_dict() && (!b.is_list() || b.sequence().is_tuple));
   if (operation == "+" && a.is_text() && b.is_text()) return a.text() + b.text();
   if ((a.is_lazy() || b.is_lazy()) && operation != "%") return refuse();
   if (operation == "+" && a.is_list() && b.is_list() && a.sequence().is_tuple == b.sequence().is_tuple) {

@@ -16,8 +16,8 @@ bool is_name_start(char c) {
 }
 
 // Longer ones first.
-constexpr std::string_view kOperators[] = {"**", "//", "==", "!=", "<=", ">=", "+", "-", "*", "/", "%", "~", "<", ">", "=",
-                                           ".",  ":",  "|",  ",",  ";",  "(",  ")", "[", "]", "{", "}"};
+constexpr std::string_view kOperators[] = {"**", "//", "==", "!=", "<=", ">=", "+", "-", "*", "/", "%", "~", "<",
+                                           ">",  "=",  ".",  ":",  "|",  ",",  ";", "(", ")", "[", "]", "{", "}"};
 
 std::string normal_lines(std::string_view source) {
   std::string out;
@@ -115,7 +115,8 @@ class Lexer {
   bool closes_at(size_t at, std::string_view closing) const {
     const std::string_view rest = in_.substr(at);
     if (rest.starts_with(closing)) return true;
-    if (!rest.empty() && (rest[0] == '-' || (rest[0] == '+' && closing != "}}"))) return rest.substr(1).starts_with(closing);
+    if (!rest.empty() && (rest[0] == '-' || (rest[0] == '+' && closing != "}}")))
+      return rest.substr(1).starts_with(closing);
     return false;
   }
 
@@ -169,8 +170,9 @@ class Lexer {
         add(Kind::kName, std::string(name));
         move_to(at_ + name.size());
       } else {
-        const auto* found = std::find_if(std::begin(kOperators), std::end(kOperators),
-                                         [&](std::string_view spelled) { return in_.substr(at_).starts_with(spelled); });
+        const auto* found = std::find_if(std::begin(kOperators), std::end(kOperators), [&](std::string_view spelled) {
+          return in_.substr(at_).starts_with(spelled);
+        });
         if (found == std::end(kOperators)) fail(std::string("unexpected character '") + c + "'");
         if (c == '(' || c == '[' || c == '{') open += c == '(' ? ')' : c == '[' ? ']' : '}';
         if (c == ')' || c == ']' || c == '}') {
@@ -191,7 +193,8 @@ class Lexer {
       char32_t c = 0;
       for (size_t d = 0; d < digits; ++d, ++i) {
         const char h = i < in_.size() ? in_[i] : '\0';
-        if (!is_digit(h) && !(h >= 'a' && h <= 'f') && !(h >= 'A' && h <= 'F')) fail("a \\x or \\u escape is cut short");
+        if (!is_digit(h) && !(h >= 'a' && h <= 'f') && !(h >= 'A' && h <= 'F'))
+          fail("a \\x or \\u escape is cut short");
         c = c * 16 + static_cast<char32_t>(is_digit(h) ? h - '0' : (h | 0x20) - 'a' + 10);
       }
       if (c > 0x10FFFF || (c >= 0xD800 && c < 0xE000)) fail("an escape that names no character");
@@ -206,7 +209,9 @@ class Lexer {
       const char c = in_[i++];
       switch (c) {
         case '\n': break;
-        case '\\': case '\'': case '"': value += c; break;
+        case '\\':
+        case '\'':
+        case '"': value += c; break;
         case 'n': value += '\n'; break;
         case 't': value += '\t'; break;
         case 'r': value += '\r'; break;

@@ -78,7 +78,8 @@ class Parser {
       const Token token = peek();
       if (token.kind == Token::Kind::kEnd) {
         if (ends.size() > 0)
-          throw SyntaxError{begin, std::string("the block that begins here is not ended; expected '") + *ends.begin() + "'"};
+          throw SyntaxError{begin,
+                            std::string("the block that begins here is not ended; expected '") + *ends.begin() + "'"};
         return block;
       }
       take();
@@ -140,7 +141,8 @@ class Parser {
       add(block, word == "break" ? Statement::Kind::kBreak : Statement::Kind::kContinue, line);
       return expect_block_end();
     }
-    for (const char* known : {"include", "import", "from", "extends", "block", "call", "autoescape", "do", "trans", "debug", "print"})
+    for (const char* known :
+         {"include", "import", "from", "extends", "block", "call", "autoescape", "do", "trans", "debug", "print"})
       if (word == known) throw SyntaxError{line, "the statement '" + word + "' is not supported"};
     throw SyntaxError{line, "'" + word + "' is no statement that is expected here"};
   }
@@ -207,7 +209,8 @@ class Parser {
     while (!peek().is(")")) {
       if (!statement.target.names.empty()) expect(",");
       if (peek().is(")")) break;
-      if (peek().is("*") || peek().is("**")) fail("'" + peek().text + "' among the parameters of a macro is not supported");
+      if (peek().is("*") || peek().is("**"))
+        fail("'" + peek().text + "' among the parameters of a macro is not supported");
       statement.target.names.push_back(name("a parameter"));
       if (skip("=")) statement.defaults.push_back(parse_expression());
       else if (!statement.defaults.empty()) fail("a parameter without default behind one that has it");
@@ -334,7 +337,8 @@ class Parser {
   ExpressionPtr parse_chain(Words operations, Next&& next) {
     ExpressionPtr left = next();
     for (;;) {
-      const auto found = std::find_if(operations.begin(), operations.end(), [&](const char* word) { return peek().is(word); });
+      const auto found =
+          std::find_if(operations.begin(), operations.end(), [&](const char* word) { return peek().is(word); });
       if (found == operations.end()) return left;
       const int line = take().line;
       left = binary(*found, line, std::move(left), next());

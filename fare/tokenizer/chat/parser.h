@@ -8,7 +8,8 @@
 
 namespace fare::chat {
 
-// Throws SyntaxError: broken syntax, or a statement, filter, test or function of Jinja that is not supported, by its name.
+// Throws SyntaxError: broken syntax, or a statement, filter, test or function of Jinja that is not supported, by its
+// name.
 Block parse_template(std::string_view source);
 
 }  // namespace fare::chat

@@ -9,9 +9,9 @@
 namespace fare::chat {
 namespace {
 
-constexpr int kMaxDepth = 100;                   // macros inside macros
-constexpr size_t kMaxOutput = size_t{1} << 26;   // bytes
-constexpr int64_t kMaxSteps = 2'000'000;          // statements; loops inside loops end somewhere
+constexpr int kMaxDepth = 100;                  // macros inside macros
+constexpr size_t kMaxOutput = size_t{1} << 26;  // bytes
+constexpr int64_t kMaxSteps = 2'000'000;        // statements; loops inside loops end somewhere
 
 // Names seen from one place. Loops, macros and with have their own; if and set have not.
 struct Scope {
@@ -75,9 +75,7 @@ class Renderer {
         for (const auto& [condition, body] : statement.branches)
           if (value(*condition, scope).truth()) return run(body, scope, out);
         return run(statement.otherwise, scope, out);
-      case Kind::kSet:
-        assign(statement.target, value(*statement.expression, scope), *scope);
-        return Flow::kOn;
+      case Kind::kSet: assign(statement.target, value(*statement.expression, scope), *scope); return Flow::kOn;
       case Kind::kSetBlock:
       case Kind::kFilter: {
         std::string body;
@@ -116,7 +114,8 @@ class Renderer {
     value.require_defined();
     const List items = items_of(value);
     if (items.size() != target.names.size())
-      throw TemplateError(std::to_string(target.names.size()) + " names for " + std::to_string(items.size()) + " values");
+      throw TemplateError(std::to_string(target.names.size()) + " names for " + std::to_string(items.size()) +
+                          " values");
     for (size_t i = 0; i < items.size(); ++i) scope.names[target.names[i]] = items[i];
   }
 
@@ -174,10 +173,12 @@ class Renderer {
       const auto& names = statement.target.names;
       const ScopePtr own = inside(defined_in.lock());
       if (arguments.positional.size() > names.size())
-        throw TemplateError("the macro '" + statement.text + "' takes at most " + std::to_string(names.size()) + " arguments");
+        throw TemplateError("the macro '" + statement.text + "' takes at most " + std::to_string(names.size()) +
+                            " arguments");
       for (const auto& [name, held] : arguments.named) {
         const auto found = std::find(names.begin(), names.end(), name);
-        if (found == names.end()) throw TemplateError("the macro '" + statement.text + "' has no parameter '" + name + "'");
+        if (found == names.end())
+          throw TemplateError("the macro '" + statement.text + "' has no parameter '" + name + "'");
         if (static_cast<size_t>(found - names.begin()) < arguments.positional.size())
           throw TemplateError("the macro '" + statement.text + "' is given '" + name + "' twice");
         own->names[name] = held;
@@ -254,7 +255,8 @@ class Renderer {
       case Kind::kCall: {
         const Value callee = part(0);
         callee.require_defined();
-        if (!callee.is_function()) throw TemplateError(std::string("a value of type ") + callee.type_name() + " cannot be called");
+        if (!callee.is_function())
+          throw TemplateError(std::string("a value of type ") + callee.type_name() + " cannot be called");
         return callee.function()(arguments_of(e, scope));
       }
       case Kind::kFilter: return apply_filter(e.name, part(0), arguments_of(e, scope));
@@ -309,6 +311,8 @@ class Renderer {
 
 }  // namespace
 
-std::string render(const Block& block, const Dict& variables, std::time_t now) { return Renderer(variables, now).run(block); }
+std::string render(const Block& block, const Dict& variables, std::time_t now) {
+  return Renderer(variables, now).run(block);
+}
 
 }  // namespace fare::chat

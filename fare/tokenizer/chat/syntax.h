@@ -53,16 +53,16 @@ struct Target {
 
 struct Statement {
   enum class Kind {
-    kText,       // text
-    kPrint,      // expression
-    kFor,        // target, expression, condition (may be null), body, otherwise
-    kIf,         // branches, otherwise
-    kSet,        // target, expression
-    kSetBlock,   // target, body; expression: filters, or null
-    kMacro,      // text: its name; target.names: parameters; defaults: of the last ones; body
-    kFilter,     // expression: filters; body
-    kWith,       // withs; body
-    kScope,      // body, as it is (generation)
+    kText,      // text
+    kPrint,     // expression
+    kFor,       // target, expression, condition (may be null), body, otherwise
+    kIf,        // branches, otherwise
+    kSet,       // target, expression
+    kSetBlock,  // target, body; expression: filters, or null
+    kMacro,     // text: its name; target.names: parameters; defaults: of the last ones; body
+    kFilter,    // expression: filters; body
+    kWith,      // withs; body
+    kScope,     // body, as it is (generation)
     kBreak,
     kContinue,
   };

@@ -65,7 +65,8 @@ std::string json_string(const std::string& text, bool ensure_ascii) {
     }
     if (c < 0x20 || (ensure_ascii && c >= 0x7F && c < 0x10000)) out += hex_escape("\\u%04x", c);
     else if (ensure_ascii && c >= 0x10000)
-      out += hex_escape("\\u%04x", 0xD800 + ((c - 0x10000) >> 10)) + hex_escape("\\u%04x", 0xDC00 + ((c - 0x10000) & 0x3FF));
+      out += hex_escape("\\u%04x", 0xD800 + ((c - 0x10000) >> 10)) +
+             hex_escape("\\u%04x", 0xDC00 + ((c - 0x10000) & 0x3FF));
     else out.append(text, begin, i - begin);
   }
   return out + '"';
@@ -150,14 +151,15 @@ bool Value::truth() const {
 }
 
 const char* Value::type_name() const {
-  constexpr const char* kNames[] = {"Undefined", "NoneType", "bool", "int", "float", "str", "list", "dict", "Namespace",
-                                    "function"};
+  constexpr const char* kNames[] = {"Undefined", "NoneType", "bool", "int",       "float",
+                                    "str",       "list",     "dict", "Namespace", "function"};
   if (is_lazy()) return "generator";
   return is_list() && sequence().is_tuple ? "tuple" : kNames[held_.index()];
 }
 
 void Value::require_defined() const {
-  if (const auto* undefined = std::get_if<Undefined>(&held_)) throw TemplateError("'" + undefined->name + "' is undefined");
+  if (const auto* undefined = std::get_if<Undefined>(&held_))
+    throw TemplateError("'" + undefined->name + "' is undefined");
 }
 
 bool equal(const Value& a, const Value& b) {
@@ -195,7 +197,8 @@ int compare(const Value& a, const Value& b) {
 bool contains(const Value& container, const Value& item) {
   if (container.is_undefined()) return false;
   if (container.is_list())
-    return std::any_of(container.list().begin(), container.list().end(), [&](const Value& v) { return equal(v, item); });
+    return std::any_of(container.list().begin(), container.list().end(),
+                       [&](const Value& v) { return equal(v, item); });
   if (container.is_dict()) {
     if (item.is_dict() || (item.is_list() && !item.sequence().is_tuple))
       throw TemplateError(std::string("a value of type ") + item.type_name() + " cannot be the key of a dict");

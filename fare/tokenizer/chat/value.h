@@ -48,8 +48,9 @@ class Value {
   struct Namespace {
     Dict fields;
   };
-  using Held = std::variant<Undefined, std::nullptr_t, bool, int64_t, double, std::string, std::shared_ptr<const Sequence>,
-                            std::shared_ptr<const Dict>, std::shared_ptr<Namespace>, std::shared_ptr<const Function>>;
+  using Held =
+      std::variant<Undefined, std::nullptr_t, bool, int64_t, double, std::string, std::shared_ptr<const Sequence>,
+                   std::shared_ptr<const Dict>, std::shared_ptr<Namespace>, std::shared_ptr<const Function>>;
 
   Value() : held_(nullptr) {}  // None
   Value(Undefined undefined) : held_(std::move(undefined)) {}
@@ -59,7 +60,8 @@ class Value {
   Value(std::string text) : held_(std::move(text)) {}
   Value(std::string_view text) : held_(std::string(text)) {}
   Value(const char* text) : held_(std::string(text)) {}
-  Value(List items, bool is_tuple = false) : held_(std::make_shared<const Sequence>(Sequence{std::move(items), is_tuple})) {}
+  Value(List items, bool is_tuple = false)
+      : held_(std::make_shared<const Sequence>(Sequence{std::move(items), is_tuple})) {}
   Value(Dict dict) : held_(std::make_shared<const Dict>(std::move(dict))) {}
   Value(std::shared_ptr<Namespace> space) : held_(std::move(space)) {}
   Value(Function function) : held_(std::make_shared<const Function>(std::move(function))) {}
