@@ -12,7 +12,7 @@ namespace {
 class ScoreFile {
  public:
   explicit ScoreFile(const std::string& name)
-      : path(std::filesystem::path(testing::TempDir()) / ("external_scores_" + name + ".jsonl")) {
+      : path(std::filesystem::path(::testing::TempDir()) / ("external_scores_" + name + ".jsonl")) {
     std::filesystem::remove(path);
   }
   ~ScoreFile() { std::filesystem::remove(path); }
@@ -60,8 +60,8 @@ TEST(ExternalScores, GiveMeansByEntityThenGroupAndTheLargestOfEveryPrompt) {
   const OrderedJson& hate = json["labels"][0];
   EXPECT_EQ(hate["texts"], 8);
   EXPECT_EQ(hate["missing"], 0);
-  EXPECT_NEAR(hate["difference"]["value"].get<double>(), 0.6 - 0.25, 1e-12);
-  EXPECT_EQ(hate["difference"]["of"], "a");
+  EXPECT_NEAR(hate["gaps"]["difference"]["value"].get<double>(), 0.6 - 0.25, 1e-12);
+  EXPECT_EQ(hate["gaps"]["difference"]["of"], "a");
   EXPECT_NEAR(hate["gaps"]["range"].get<double>(), 0.35, 1e-12);
   EXPECT_EQ(hate["samples_per_prompt"], 2);
   EXPECT_NEAR(hate["expected_max"].get<double>(), (0.3 + 0.4 + 0.9 + 0.5) / 4, 1e-12);
