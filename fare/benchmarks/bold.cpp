@@ -125,18 +125,21 @@ std::vector<MetricValue> score(const Document& document, std::span<const Request
   return values;
 }
 
-// Gaps between the groups of each domain.
+// Means and gaps of the groups of each domain, by metric.
 OrderedJson tables(std::span<const Document> documents, std::span<const std::vector<RequestResult>> results,
                    const TextTools& tools) {
   FARE_CHECK(documents.size() == results.size(), "one list of results per document");
-  std::vector<std::optional<double>> sentiments;
-  for (size_t d = 0; d < documents.size(); ++d) sentiments.push_back(score(documents[d], results[d], tools)[0].value);
-  OrderedJson domains = OrderedJson::object();
-  for (const Domain& domain : kDomains)
-    domains[domain.name] = gap_table(documents, sentiments, [&](const Document& document) {
-      return document.axis == domain.name ? document.flags.at("group").get<std::string>() : "";
-    });
-  return {{"sentiment", domains}};
+  std::map<std::string, std::vector<std::optional<double>>> of_metric;
+  for (size_t d = 0; d < documents.size(); ++d)
+    for (const MetricValue& value : score(documents[d], results[d], tools))
+      of_metric[value.name].push_back(value.value);
+  OrderedJson out = OrderedJson::object();
+  for (const auto& [metric, values] : of_metric)
+    for (const Domain& domain : kDomains)
+      out[metric][domain.name] = gap_table(documents, values, [&](const Document& document) {
+        return document.axis == domain.name ? document.flags.at("group").get<std::string>() : "";
+      });
+  return out;
 }
 
 }  // namespace

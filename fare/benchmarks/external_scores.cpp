@@ -54,14 +54,6 @@ void put_gaps(OrderedJson& to, const std::vector<const ExternalScore*>& rows) {
   std::vector<UnitScore> units;
   for (const ExternalScore* row : rows) units.push_back({row->group, row->cluster, row->score});
   to["gaps"] = gap_table(units);
-  const OrderedJson& groups = to["gaps"]["groups"];
-  OrderedJson difference;
-  if (groups.size() == 2)
-    difference = {{"of", groups[0]["group"]},
-                  {"minus", groups[1]["group"]},
-                  {"value", groups[0]["mean"].get<double>() - groups[1]["mean"].get<double>()}};
-  else difference = {{"value", nullptr}, {"reason", fmt::format("{} groups, not two", groups.size())}};
-  to["difference"] = difference;
 }
 
 // Change from `base` of the texts that both score, all together and by group.

@@ -92,10 +92,26 @@ TEST(Bold, GapsBetweenGroupsStandBesideTheirNull) {
     results.emplace_back(1);
     results.back()[0].text = i % 2 == 0 ? "a good day" : "a bad day";
   }
-  const OrderedJson table = task.summarise(documents, results)["sentiment"]["gender"];
-  EXPECT_EQ(table["groups"].size(), 2u);
-  EXPECT_GT(table["range"].get<double>(), 0.9);
-  EXPECT_LT(table["range_when_shuffled"].get<double>(), 0.5);
+  // A third of the groups' texts come from one unit: units weigh alike, then groups.
+  for (int i = 0; i < 8; ++i) documents.push_back(documents[0]), results.push_back(results[1]);
+  const OrderedJson tables = task.summarise(documents, results);
+  const OrderedJson table = tables["fare_sentiment"]["gender"];
+  ASSERT_EQ(table["groups"].size(), 2u);
+  const double good = results[0][0].text == "a good day" ? 0.4404 : 0, bad = -0.5423;  // VADER's of both texts
+  EXPECT_NEAR(table["groups"][0]["mean"].get<double>(), (9 * good + (good + 8 * bad) / 9) / 10, 1e-9);
+  EXPECT_NEAR(table["groups"][1]["mean"].get<double>(), bad, 1e-9);
+  EXPECT_NEAR(table["mean_of_groups"].get<double>(),
+              (table["groups"][0]["mean"].get<double>() + table["groups"][1]["mean"].get<double>()) / 2, 1e-12);
+  EXPECT_NEAR(table["difference"]["value"].get<double>(), table["range"].get<double>(), 1e-12);
+  for (const char* gap : {"range", "max_abs_deviation", "between_group_sd"}) {
+    const double value = table[gap].get<double>(), null = table[std::string(gap) + "_when_shuffled"].get<double>();
+    EXPECT_GT(value, 0.4);
+    EXPECT_LT(null, 0.5 * value) << gap;
+    EXPECT_NEAR(table[std::string(gap) + "_beyond_noise"].get<double>(), value - null, 1e-12);
+  }
+  EXPECT_EQ(tables["fare_negative"]["gender"]["groups"][1]["mean"], 1.0);
+  EXPECT_TRUE(tables["fare_sentiment"]["race"]["range"].is_null());
+  EXPECT_TRUE(tables["fare_sentiment"]["race"]["difference"]["value"].is_null());
 }
 
 TEST(HonestTask, CountsCompletionsAndGroups) {

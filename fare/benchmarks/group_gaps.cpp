@@ -32,24 +32,28 @@ std::optional<GroupGaps> group_gaps(const std::map<std::string, std::vector<doub
   return gaps;
 }
 
-std::optional<double> shuffled_range(const std::vector<std::pair<std::string, double>>& units, int64_t permutations,
-                                     uint64_t seed) {
+std::optional<GroupGaps> shuffled_gaps(const std::vector<std::pair<std::string, double>>& units, int64_t permutations,
+                                       uint64_t seed) {
   std::vector<std::string> labels;
   for (const auto& [group, score] : units) labels.push_back(group);
   std::vector<std::string> names = labels;
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   if (names.size() < 2 || permutations < 1) return std::nullopt;
-  double total = 0;
+  GroupGaps mean;
+  const auto share = 1 / static_cast<double>(permutations);
   for (int64_t p = 0; p < permutations; ++p) {
     const RandomStream random(seed, "group_gaps/shuffle", static_cast<uint32_t>(p));
     std::vector<std::string> shuffled = labels;
     for (size_t i = shuffled.size(); i-- > 1;) std::swap(shuffled[i], shuffled[random.index(i, i + 1)]);
     std::map<std::string, std::vector<double>> scores;
     for (size_t u = 0; u < units.size(); ++u) scores[shuffled[u]].push_back(units[u].second);
-    total += group_gaps(scores)->range;
+    const GroupGaps gaps = *group_gaps(scores);
+    mean.range += share * gaps.range;
+    mean.max_abs_deviation += share * gaps.max_abs_deviation;
+    mean.between_group_sd += share * gaps.between_group_sd;
   }
-  return total / static_cast<double>(permutations);
+  return mean;
 }
 
 std::optional<ToxicityScores> toxicity_scores(const std::vector<std::vector<double>>& scores, double threshold) {

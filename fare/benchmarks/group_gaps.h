@@ -21,10 +21,11 @@ struct GroupGaps {
 // `scores`: by group. None without groups; a group without scores is left out.
 std::optional<GroupGaps> group_gaps(const std::map<std::string, std::vector<double>>& scores);
 
-// The mean range of group means when the labels are shuffled over units (entities), `permutations` times.
-// `units`: group and mean score of each unit. None without two groups.
-std::optional<double> shuffled_range(const std::vector<std::pair<std::string, double>>& units, int64_t permutations,
-                                     uint64_t seed);
+// What noise alone gives: the mean range, deviation and SD when the labels are shuffled over units (entities),
+// `permutations` times; means and grand mean are left empty. `units`: group and mean score of each unit. None without
+// two groups.
+std::optional<GroupGaps> shuffled_gaps(const std::vector<std::pair<std::string, double>>& units, int64_t permutations,
+                                       uint64_t seed);
 
 struct ToxicityScores {
   double expected_max = 0;  // mean over prompts of the largest score

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <ctime>
 #include <map>
+#include <set>
 
 #include "fare/benchmarks/python_json.h"
 #include "fare/core/error.h"
@@ -56,6 +57,26 @@ OrderedJson without_nulls(const OrderedJson& object) {
   for (const auto& [key, value] : object.items())
     if (!value.is_null()) out[key] = value;
   return out;
+}
+
+// What the harness passes up to a group: the shots where its members agree, and the direction of each of their metrics,
+// null where they do not. Groups in the order given, so that one whose members are groups that follow has neither.
+void pass_up(std::span<const GroupResults> groups, std::map<std::string, OrderedJson>& num_shots,
+             std::map<std::string, OrderedJson>& higher_is_better) {
+  for (const auto& group : groups) {
+    std::set<OrderedJson> shots;
+    OrderedJson directions = OrderedJson::object();
+    for (const auto& member : group.members) {
+      if (const auto found = num_shots.find(member); found != num_shots.end()) shots.insert(found->second);
+      const auto higher = higher_is_better.find(member);
+      if (higher == higher_is_better.end()) continue;
+      for (const auto& [metric, direction] : higher->second.items())
+        if (!directions.contains(metric)) directions[metric] = direction;
+        else if (directions[metric] != direction) directions[metric] = nullptr;
+    }
+    if (shots.size() == 1) num_shots[group.name] = *shots.begin();
+    if (!directions.empty()) higher_is_better[group.name] = std::move(directions);
+  }
 }
 
 }  // namespace
@@ -145,6 +166,7 @@ OrderedJson results_object(const RunDescription& run, std::span<const TaskResult
     group_results[group.name] = std::move(entry);
     versions[group.name] = group.version;
   }
+  pass_up(groups, num_shots, higher_is_better);
   OrderedJson out{{"results", std::move(results)}};
   if (!group_results.empty()) out["groups"] = std::move(group_results);
   out["group_subtasks"] = std::move(group_subtasks);

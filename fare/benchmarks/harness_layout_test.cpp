@@ -96,6 +96,15 @@ TEST(HarnessLayout, ResultsHaveTheKeysInOrder) {
   EXPECT_EQ(out["configs"].begin().key(), "a_task");        // by name
   EXPECT_FALSE(out["configs"]["a_task"].contains("gone"));  // no null fields
   EXPECT_EQ(out["results"]["all"]["sample_count"]["acc,none"], 8);
+  EXPECT_EQ(out["n-shot"]["all"], 0);
+  EXPECT_EQ(out["higher_is_better"]["all"]["acc"], true);
+  TaskResults fewer = a;  // other shots, another direction
+  fewer.num_fewshot = 5;
+  fewer.infos[0].higher_is_better = false;
+  const TaskResults odd[] = {b, fewer};
+  const OrderedJson mixed = results_object(run, odd, groups, nullptr);
+  EXPECT_FALSE(mixed["n-shot"].contains("all"));
+  EXPECT_TRUE(mixed["higher_is_better"]["all"]["acc"].is_null());
   EXPECT_EQ(out["model_name_sanitized"], "x__y");
   EXPECT_EQ(out["tokenizer_pad_token"], (OrderedJson{nullptr, "None"}));
   EXPECT_EQ(python_json_dumps(python_json_loads(results_text(out), "f"), 2), results_text(out));

@@ -135,8 +135,11 @@ TEST(GroupGaps, EqualTheReferenceVectors) {
     EXPECT_NEAR(gaps->between_group_sd, expected["between_group_sd"], 1e-12);
   }
   EXPECT_FALSE(group_gaps({}));
-  EXPECT_FALSE(shuffled_range({{"a", 1}, {"a", 2}}, 10, 0));
-  EXPECT_NEAR(*shuffled_range({{"a", 1}, {"b", 3}}, 10, 0), 2, 1e-12);
+  EXPECT_FALSE(shuffled_gaps({{"a", 1}, {"a", 2}}, 10, 0));
+  const GroupGaps null = *shuffled_gaps({{"a", 1}, {"b", 3}}, 10, 0);  // whichever way round: the same gaps
+  EXPECT_NEAR(null.range, 2, 1e-12);
+  EXPECT_NEAR(null.max_abs_deviation, 1, 1e-12);
+  EXPECT_NEAR(null.between_group_sd, 1, 1e-12);
 }
 
 TEST(Toxicity, EqualsTheReferenceVectors) {

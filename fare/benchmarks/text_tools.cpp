@@ -1,5 +1,7 @@
 #include "fare/benchmarks/text_tools.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 
@@ -62,6 +64,18 @@ OrderedJson gap_table(std::span<const Document> documents, const std::vector<std
   return gap_table(of_units);
 }
 
+namespace {
+
+// Of two groups, `rows` of a gap table. Unlike the other gaps it is not biased upwards by noise.
+OrderedJson difference(const OrderedJson& rows) {
+  if (rows.size() != 2) return {{"value", nullptr}, {"reason", fmt::format("{} groups, not two", rows.size())}};
+  return {{"of", rows[0]["group"]},
+          {"minus", rows[1]["group"]},
+          {"value", rows[0]["mean"].get<double>() - rows[1]["mean"].get<double>()}};
+}
+
+}  // namespace
+
 OrderedJson gap_table(std::span<const UnitScore> scores) {
   struct Unit {
     std::string group;
@@ -91,20 +105,24 @@ OrderedJson gap_table(std::span<const UnitScore> scores) {
     for (const auto& [group, mean] : gaps->means)
       rows.push_back(
           {{"group", group}, {"texts", num_texts[group]}, {"units", of_group[group].size()}, {"mean", mean}});
-  OrderedJson table{{"groups", rows},
-                    {"range", nullptr},
-                    {"range_when_shuffled", nullptr},
-                    {"max_abs_deviation", nullptr},
-                    {"between_group_sd", nullptr}};
-  const auto shuffled = shuffled_range(labelled, kShuffles, 0);
-  if (!gaps || !shuffled) {
-    table["reason"] = "fewer than two groups were scored";
-    return table;
+  OrderedJson table{{"groups", rows}, {"mean_of_groups", nullptr}};
+  if (gaps) {
+    double sum = 0;
+    for (const auto& [group, mean] : gaps->means) sum += mean;
+    table["mean_of_groups"] = sum / static_cast<double>(gaps->means.size());
   }
-  table["range"] = gaps->range;
-  table["range_when_shuffled"] = *shuffled;
-  table["max_abs_deviation"] = gaps->max_abs_deviation;
-  table["between_group_sd"] = gaps->between_group_sd;
+  const auto shuffled = shuffled_gaps(labelled, kShuffles, 0);
+  for (const auto& [name, gap] : {std::pair{"range", &GroupGaps::range},
+                                  {"max_abs_deviation", &GroupGaps::max_abs_deviation},
+                                  {"between_group_sd", &GroupGaps::between_group_sd}}) {
+    const bool known = gaps && shuffled;
+    table[name] = known ? OrderedJson(*gaps.*gap) : OrderedJson(nullptr);
+    table[fmt::format("{}_when_shuffled", name)] = known ? OrderedJson(*shuffled.*gap) : OrderedJson(nullptr);
+    table[fmt::format("{}_beyond_noise", name)] =
+        known ? OrderedJson(*gaps.*gap - *shuffled.*gap) : OrderedJson(nullptr);
+  }
+  if (!gaps || !shuffled) table["reason"] = "fewer than two groups were scored";
+  table["difference"] = difference(rows);
   return table;
 }
 

@@ -37,8 +37,9 @@ struct UnitScore {
   std::string group, unit;
   std::optional<double> score;
 };
-// Means per group: units first, so that large units do not dominate, then groups; the range between groups beside its
-// mean when labels are shuffled over units.
+// Means per group: units first, so that large units do not dominate, then groups, and their plain mean; the gaps of
+// group_gaps.h, each beside its mean when labels are shuffled over units (`_when_shuffled`) and without it
+// (`_beyond_noise`); of two groups the difference.
 OrderedJson gap_table(std::span<const UnitScore> scores);
 // The same over documents: `scores[d]` belongs to `documents[d]`; `group_of` names its group, "" leaves it out.
 OrderedJson gap_table(std::span<const Document> documents, const std::vector<std::optional<double>>& scores,

@@ -6,11 +6,13 @@
 #include <cmath>
 #include <filesystem>
 
+#include "fare/benchmarks/registry.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/sha256.h"
 #include "fare/evaluation/chat_requests.h"
 #include "fare/evaluation/evaluation.h"
+#include "fare/evaluation/group_metrics.h"
 #include "fare/evaluation/result_table.h"
 
 namespace fare {
@@ -209,6 +211,46 @@ TEST(ChatRequests, NotesSayHowPromptsWereGiven) {
   EXPECT_NE(described.tasks[0].data.notes.at(0).find("task's description as system message"), std::string::npos);
   note_plain_prompts(scored);
   EXPECT_TRUE(scored.tasks[0].data.notes.empty());  // nothing is written
+}
+
+// 19 subjects: the mean over questions, the plain mean over subjects, and errors of fair means with subjects as
+// clusters.
+TEST(GroupMetrics, HaveBothMeansAndErrorsOverTasks) {
+  std::vector<TaskEvaluation> tasks;
+  double sum = 0, n = 0, plain = 0;
+  for (const Task* leaf : leaf_tasks(*find_group("mmlu_stem"))) {
+    const auto i = static_cast<double>(tasks.size());
+    TaskEvaluation task;
+    task.info = leaf->info;
+    const double value = 0.2 + 0.03 * i;
+    const auto size = static_cast<int64_t>(100 + 10 * tasks.size());
+    task.metrics = {{"acc", value, 0.04, size}, {"fare_acc", value / 2, 0.04, size}};
+    sum += value * static_cast<double>(size), n += static_cast<double>(size), plain += value;
+    tasks.push_back(std::move(task));
+  }
+  const auto G = static_cast<double>(tasks.size());
+  ASSERT_EQ(G, 19);
+  double squares = 0;
+  for (const auto& task : tasks) {
+    const auto size = static_cast<double>(task.metrics[1].num_values);
+    squares += std::pow(size * (*task.metrics[1].value - sum / n / 2), 2);
+  }
+  const auto values_of = [&](std::span<const TaskEvaluation> of) {
+    GroupResults group{.name = "mmlu_stem"};
+    add_group_metrics(of, group);
+    std::map<std::string, MetricAggregate> by_name;
+    for (const auto& metric : group.metrics) by_name[metric.name] = metric;
+    return by_name;
+  };
+  auto values = values_of(tasks);
+  EXPECT_NEAR(*values["acc"].value, sum / n, 1e-12);
+  EXPECT_NEAR(*values["fare_compat_acc_macro"].value, plain / G, 1e-12);
+  EXPECT_NEAR(*values["fare_acc_macro"].value, plain / G / 2, 1e-12);
+  EXPECT_NEAR(*values["fare_acc"].stderr_value, std::sqrt(G / (G - 1) * squares) / n, 1e-12);
+  EXPECT_LT(*values["acc"].stderr_value, 0.015);  // the harness's, as if subjects did not differ
+  EXPECT_GT(*values["fare_acc"].stderr_value, 0.015);
+  for (auto& task : tasks) task.metrics.pop_back();
+  EXPECT_EQ(values_of(tasks).size(), 1u);  // as the harness has it
 }
 
 TEST(ResultPaths, FollowTheHarness) {

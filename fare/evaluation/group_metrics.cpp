@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fare/benchmarks/registry.h"
+#include "fare/stats/clusters.h"
 #include "fare/stats/harness_stderr.h"
 
 namespace fare {
@@ -26,8 +27,10 @@ void add_group_metrics(std::span<const TaskEvaluation> tasks, GroupResults& grou
   if (leaves.empty()) return;
   const TaskGroup* definition = find_group(group.name);
   for (const TaskEvaluation* leaf : leaves) group.num_samples += static_cast<int64_t>(leaf->samples.size());
+  const bool with_fair = std::ranges::any_of(leaves[0]->metrics,
+                                             [](const MetricAggregate& metric) { return is_fair_metric(metric.name); });
   for (const std::string& name : definition->metrics) {
-    std::vector<double> values, errors;
+    std::vector<double> values, errors, sums, counts;
     std::vector<int64_t> sizes;
     bool all_errors = true;
     for (const TaskEvaluation* leaf : leaves) {
@@ -35,20 +38,29 @@ void add_group_metrics(std::span<const TaskEvaluation> tasks, GroupResults& grou
         if (metric.name != name || !metric.value) continue;
         values.push_back(*metric.value);
         sizes.push_back(metric.num_values);
+        counts.push_back(static_cast<double>(metric.num_values));
+        sums.push_back(*metric.value * counts.back());
         all_errors = all_errors && metric.stderr_value.has_value();
         errors.push_back(metric.stderr_value.value_or(0));
       }
     }
     if (values.size() != leaves.size()) continue;  // the profile was not asked for, or a task has no value
+    const bool fair = is_fair_metric(name);
     MetricAggregate weighted{name, stats::harness_weighted_mean(values, sizes).number};
     double plain = 0;
     for (size_t i = 0; i < values.size(); ++i) {
       weighted.num_values += sizes[i];
       plain += values[i] / static_cast<double>(values.size());
     }
-    if (all_errors) weighted.stderr_value = stats::harness_pooled_stderr(errors, sizes).number;
+    if (fair && static_cast<int64_t>(leaves.size()) >= kTasksAsClusters) {
+      if (const auto mean = stats::ratio_of_sums(sums, counts)) weighted.stderr_value = mean->se;
+    } else if (all_errors) {
+      weighted.stderr_value = stats::harness_pooled_stderr(errors, sizes).number;
+    }
     group.metrics.push_back(weighted);
-    if (is_fair_metric(name)) group.metrics.push_back({name + "_macro", plain, std::nullopt, weighted.num_values});
+    if (with_fair)
+      group.metrics.push_back(
+          {(fair ? "" : "fare_compat_") + name + "_macro", plain, std::nullopt, weighted.num_values});
   }
 }
 

@@ -12,8 +12,10 @@ namespace fare {
 std::vector<size_t> group_leaves(std::span<const TaskEvaluation> tasks, const std::string& group);
 
 // Fills `group.metrics` and `num_samples` from its evaluated leaf tasks: for each metric of the group the mean weighted
-// by the number of documents with its pooled standard error (the harness's weight_by_size), and for fair ones also the
-// plain mean over tasks under the name with "_macro". Empty where the group has no numbers or a leaf was not evaluated.
+// by the number of documents with its pooled standard error (the harness's weight_by_size). With the fair profile also
+// the plain mean over tasks: of `fare_acc` as `fare_acc_macro`, of `acc` as `fare_compat_acc_macro`. From
+// kTasksAsClusters leaves on the errors of fair means take the tasks as clusters. Empty where the group has no numbers
+// or a leaf was not evaluated.
 void add_group_metrics(std::span<const TaskEvaluation> tasks, GroupResults& group);
 
 }  // namespace fare

@@ -71,7 +71,7 @@ std::string result_table(const OrderedJson& results) {
       if (metric.ends_with("_stderr")) continue;
       const OrderedJson directions = results.at("higher_is_better").value(task, OrderedJson::object());
       const OrderedJson higher = directions.value(metric, OrderedJson(nullptr));
-      const OrderedJson shots = results.at("n-shot").value(task, OrderedJson(nullptr));  // none for a group
+      const OrderedJson shots = results.at("n-shot").value(task, OrderedJson(nullptr));  // a group may have none
       const auto error = sorted.find(metric + "_stderr," + filter);
       rows.push_back({first ? entry.at("alias").get<std::string>() : "",
                       first ? results.at("versions").at(task).dump() : "", filter, shots.is_null() ? "" : shots.dump(),
