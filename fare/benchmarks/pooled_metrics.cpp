@@ -96,8 +96,10 @@ std::vector<OrderedJson> cluster_intervals(const stats::UnitTable& clusters, int
   return entries;
 }
 
-OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<const Document> documents,
-                          std::span<const std::vector<RequestResult>> results) {
+namespace {
+
+OrderedJson errors_of(Profile profile, const Task& task, const TaskInfo& info, std::span<const Document> documents,
+                      std::span<const std::vector<RequestResult>> results) {
   OrderedJson errors = OrderedJson::object();
   if (!task.pooled || documents.empty()) return errors;
   const stats::UnitTable table = pooled_rows(task, documents, results);
@@ -106,7 +108,7 @@ OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<cons
   const auto values = pooled_values(task, documents, results);
   for (const MetricInfo& metric : info.metrics)
     for (size_t i = 0; i < values.size(); ++i)
-      if (names(metric, values[i])) places.push_back(i), wanted.push_back(metric.name);
+      if (metric.profile == profile && names(metric, values[i])) places.push_back(i), wanted.push_back(metric.name);
   if (places.empty()) return errors;
   const auto statistics = [&](std::span<const double> totals, std::span<std::optional<double>> out) {
     const auto replicate = task.pooled->metrics(totals);
@@ -118,6 +120,16 @@ OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<cons
   auto entries =
       cluster_intervals(table, static_cast<int64_t>(places.size()), statistics, "bootstrap/cluster/" + info.name);
   for (size_t i = 0; i < places.size(); ++i) errors[wanted[i]] = std::move(entries[i]);
+  return errors;
+}
+
+}  // namespace
+
+OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<const Document> documents,
+                          std::span<const std::vector<RequestResult>> compat,
+                          std::span<const std::vector<RequestResult>> fair) {
+  OrderedJson errors = errors_of(Profile::kCompat, task, info, documents, compat);
+  errors.update(errors_of(Profile::kFair, task, info, documents, fair));
   return errors;
 }
 

@@ -31,9 +31,10 @@ void add_pooled(const Task& task, std::span<const Document> documents,
 std::vector<OrderedJson> cluster_intervals(const stats::UnitTable& clusters, int64_t num_statistics,
                                            const stats::Statistics& statistics, const std::string& label);
 
-// {metric: entry of cluster_intervals} for every pooled metric among `info.metrics`, all of them read off `results`:
-// give the fair ones. A compat metric that is NaN has no interval.
+// {metric: entry of cluster_intervals} for every pooled metric among `info.metrics`, from the results of its profile. A
+// compat metric that is NaN has no interval.
 OrderedJson pooled_errors(const Task& task, const TaskInfo& info, std::span<const Document> documents,
-                          std::span<const std::vector<RequestResult>> results);
+                          std::span<const std::vector<RequestResult>> compat,
+                          std::span<const std::vector<RequestResult>> fair);
 
 }  // namespace fare

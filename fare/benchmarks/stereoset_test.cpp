@@ -133,7 +133,7 @@ TEST(StereoSet, PublishedAndFairScoresDifferInWhatTheLaterTokensSee) {
   const std::vector<std::vector<RequestResult>> all{results};
   for (const auto& metric : pooled_values(task, loaded.documents, all))
     EXPECT_EQ(metric.value.value(), metric.name == "ss" || metric.name.ends_with("icat") ? 0 : 100) << metric.name;
-  const OrderedJson errors = pooled_errors(task, task.info, loaded.documents, all);
+  const OrderedJson errors = pooled_errors(task, task.info, loaded.documents, all, all);
   for (const char* name : {"ss", "icat", "fare_lms"}) {  // one term
     EXPECT_TRUE(errors[name]["low"].is_null() && errors[name]["high"].is_null()) << name;
     EXPECT_EQ(errors[name]["reason"], "fewer than 2 clusters");
@@ -160,7 +160,7 @@ TEST(StereoSet, EveryGroupHasIntervalsAndRepeatsCountInThePublishedPartOnly) {
   documents.push_back(documents[0]);
   documents.back().flags["duplicate_of"] = "0";
   results.push_back({tokens({-9}), tokens({-2}), tokens({-1}), tokens({}), tokens({}), tokens({})});
-  const OrderedJson errors = pooled_errors(task, task.info, documents, results),
+  const OrderedJson errors = pooled_errors(task, task.info, documents, results, results),
                     table = task.summarise(documents, results);
   const auto row = [&](const char* score, const char* domain) {
     for (const auto& entry : table["groups"])
@@ -205,7 +205,7 @@ TEST(StereoSet, TermsWeighEquallyAndBlindScoresAreUndefined) {
     }
   const OrderedJson table = task.summarise(documents, results);
   EXPECT_EQ(table["groups"][0]["micro_ss"], 75);
-  const OrderedJson errors = pooled_errors(task, task.info, documents, results);
+  const OrderedJson errors = pooled_errors(task, task.info, documents, results, results);
   EXPECT_EQ(errors["fare_ss"]["clusters"], 2);
   EXPECT_EQ(errors["fare_ss"]["low"], 0);  // one term at 100, one at 0
   EXPECT_EQ(errors["fare_ss"]["high"], 100);

@@ -137,6 +137,38 @@ TEST(TaskEvaluation, AnUndefinedCompatValueIsNaNAndAFairOneIsLeftOut) {
   EXPECT_EQ(fair.metrics[0].name, "fare_acc");
 }
 
+TEST(TaskEvaluation, IntervalsOfPooledMetricsAreOfTheirProfile) {
+  Task task;
+  task.info.name = "t";
+  task.info.metrics = {{"ll", Profile::kCompat, true, "", "none", true},
+                       {"fare_ll", Profile::kFair, true, "", "none", true}};
+  task.score = [](const Document&, std::span<const RequestResult>) { return std::vector<MetricValue>{}; };
+  task.pooled.emplace();
+  task.pooled->row = [](const Document&, std::span<const RequestResult> results) {
+    return std::vector<double>{results[0].logprob_nats, 1};
+  };
+  task.pooled->metrics = [](std::span<const double> totals) {
+    const double mean = totals[0] / totals[1];
+    return std::vector<MetricValue>{{"ll", mean, ""}, {"fare_ll", mean, ""}};
+  };
+  BenchmarkSet set = set_of(task, {{"xa", {"bc"}}, {"ca", {"bc"}}, {"ba", {"bc"}}});  // a token crosses the border
+  for (size_t d = 0; d < 3; ++d) set.tasks[0].data.documents[d].cluster = std::to_string(d);
+  const auto tokenizer = merging_tokenizer();
+  const RequestPool pool = pool_requests(set, *tokenizer, kOptions);
+  PoolScores scores;
+  scores.scores.resize(pool.requests.size());
+  scores.near_tie.resize(3);
+  for (size_t d = 0; d < 3; ++d) {
+    scores.scores[pool.of[0][d][0].compat].logprob_nats = -1 - static_cast<double>(d);
+    scores.scores[pool.of[0][d][0].fair].logprob_nats = -11 - static_cast<double>(d);
+  }
+  const TaskEvaluation evaluation = evaluate_task(set, 0, pool, scores, {});
+  EXPECT_EQ(evaluation.metrics.at(0).value, -2);
+  EXPECT_EQ(evaluation.metrics.at(1).value, -12);
+  EXPECT_GT(evaluation.errors["ll"]["low"].get<double>(), -4);
+  EXPECT_LT(evaluation.errors["fare_ll"]["high"].get<double>(), -10);
+}
+
 TEST(BenchmarkSet, RefusesBeforeAnyFileIsRead) {
   const auto usage = [](BenchmarkOptions options) -> std::string {
     options.load.data = "absent";

@@ -131,7 +131,8 @@ TaskEvaluation evaluate_task(const BenchmarkSet& set, size_t task, const Request
   if (profiles.fair) {
     evaluation.errors = metric_errors(evaluation.info, loaded.data.documents, evaluation.samples);
     use_clustered_errors(evaluation);
-    evaluation.errors.update(pooled_errors(*loaded.task, evaluation.info, loaded.data.documents, fair_results));
+    evaluation.errors.update(
+        pooled_errors(*loaded.task, evaluation.info, loaded.data.documents, evaluation.results, fair_results));
   }
   if (loaded.task->summarise) evaluation.tables = loaded.task->summarise(loaded.data.documents, fair_results);
   if (!loaded.data.missing.empty()) evaluation.tables["missing_files"] = loaded.data.missing;

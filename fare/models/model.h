@@ -61,7 +61,8 @@ class Model {
   at::Tensor head_part(const at::Tensor& normed_RD, int64_t first, int64_t count) const;
 
  private:
-  Model(std::shared_ptr<Weights> weights, Execution execution) : execution_(execution), weights_(std::move(weights)) {}
+  Model(std::shared_ptr<Weights> weights, Execution execution)
+      : execution_(std::move(execution)), weights_(std::move(weights)) {}
 
   Execution execution_;
   std::shared_ptr<Weights> weights_;
