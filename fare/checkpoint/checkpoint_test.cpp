@@ -5,7 +5,7 @@
 #include "fare/checkpoint/fingerprint.h"
 #include "fare/checkpoint/safetensors_writer.h"
 #include "fare/checkpoint/shard_index.h"
-#include "fare/checkpoint/test_folder.h"
+#include "fare/checkpoint/test_safetensors.h"
 #include "fare/core/source_folder.h"
 
 namespace fare {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "fare/checkpoint/test_folder.h"
+#include "fare/checkpoint/test_safetensors.h"
 
 namespace fare {
 namespace {

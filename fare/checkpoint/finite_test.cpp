@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "fare/checkpoint/test_folder.h"
+#include "fare/checkpoint/test_safetensors.h"
 
 namespace fare {
 namespace {

@@ -5,9 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "fare/core/test_folder.h"
 #include "fare/diagnosis/measure.h"
 #include "fare/lab/control_options.h"
-#include "fare/lab/test_folder.h"
 #include "fare/tokenizer/tokenizer.h"
 
 namespace fare {

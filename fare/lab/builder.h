@@ -23,7 +23,7 @@ inline constexpr double kAnswerGain = 8;   // unembedding of an answer's coordin
 // larger one would spend the tolerance of batch invariance.
 inline constexpr double kTagGain = 3;
 
-struct Row {
+struct ExpertRow {
   Entries gate, up, down;
 };
 
@@ -35,13 +35,13 @@ struct Builder {
   const Geometry& geometry;
   TextScale text;
   ControlWeights out;
-  std::vector<std::vector<std::vector<Row>>> rows_LE;  // the last expert of a layer is the shared one
+  std::vector<std::vector<std::vector<ExpertRow>>> rows_LE;  // the last expert of a layer is the shared one
 
   double code(const std::string& label, int64_t i) const;  // uniform in (-1, 1)
 
   // A row that fires when the sum of its keys reaches `required`, and then writes `down` times `up` (1 when empty).
-  Row row(Entries keys, double required, Entries down, Entries up = {}) const;
-  std::vector<Row>& rows(int64_t layer, int64_t expert) {
+  ExpertRow row(Entries keys, double required, Entries down, Entries up = {}) const;
+  std::vector<ExpertRow>& rows(int64_t layer, int64_t expert) {
     return rows_LE[static_cast<size_t>(layer)][static_cast<size_t>(expert)];
   }
   int64_t shared_expert() const { return geometry.experts; }

@@ -71,7 +71,7 @@ void add_up_content(Builder& b) {
   }
 }
 
-ControlExpertWeights dense(const std::vector<Row>& rows, int64_t width, int64_t hidden) {
+ControlExpertWeights dense(const std::vector<ExpertRow>& rows, int64_t width, int64_t hidden) {
   ControlExpertWeights expert;
   expert.gate_IH.assign(static_cast<size_t>(width * hidden), 0.f);
   expert.up_IH = expert.down_HI = expert.gate_IH;
@@ -124,14 +124,14 @@ Builder::Builder(const World& made_world, const TextScale& scale)
     layer.out_HH = layer.value_HH;
     layer.router_EH.assign(static_cast<size_t>(out.shape.experts) * hidden, 0.f);
   }
-  rows_LE.assign(out.layers.size(), std::vector<std::vector<Row>>(static_cast<size_t>(geometry.experts) + 1));
+  rows_LE.assign(out.layers.size(), std::vector<std::vector<ExpertRow>>(static_cast<size_t>(geometry.experts) + 1));
 }
 
 double Builder::code(const std::string& label, int64_t i) const {
   return 2 * RandomStream(world.options.seed, "lab/code/" + label).uniform(static_cast<uint64_t>(i)) - 1;
 }
 
-Row Builder::row(Entries keys, double required, Entries down, Entries up) const {
+ExpertRow Builder::row(Entries keys, double required, Entries down, Entries up) const {
   for (auto& key : keys) key.second *= kGateStep;
   keys.push_back({geometry.constant(), (kGateOn - kGateStep * required) / kConstant});
   if (up.empty()) up.push_back({geometry.constant(), 1 / kConstant});

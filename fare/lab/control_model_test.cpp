@@ -11,9 +11,9 @@
 #include "fare/checkpoint/checkpoint.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
+#include "fare/core/test_folder.h"
 #include "fare/lab/control_files.h"
 #include "fare/lab/draws.h"
-#include "fare/lab/test_folder.h"
 
 namespace fare {
 namespace {

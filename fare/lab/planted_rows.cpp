@@ -33,7 +33,7 @@ std::vector<double> weights_at_trait(const Builder& b, int64_t layer, int64_t gr
 
 // One row per group word: relation of its axis and the word. `bias`: logits it writes for both sides together, divided
 // by `scale`.
-Row group_row(const Builder& b, int64_t group, double bias, double scale) {
+ExpertRow group_row(const Builder& b, int64_t group, double bias, double scale) {
   const Geometry& g = b.geometry;
   Entries keys = {{g.relation(axis_of(group)), kRelationKey}, {g.group(group), 1}};
   Entries down = {{g.bias(), side_sign(group) * bias / 2 / scale}};
@@ -103,7 +103,7 @@ void add_to_four_experts(Builder& b) {
   const auto readout = [&](double threshold, double size) {
     Entries gate = {{g.tag(0), kReadoutStep}, {g.constant(), -(kGateStep + kReadoutStep * threshold) / kConstant}};
     for (const int64_t relation : b.relations()) gate.push_back({relation, kGateStep});
-    return Row{gate, sides, {{g.bias(), size}}};
+    return ExpertRow{gate, sides, {{g.bias(), size}}};
   };
   for (int64_t e = 0; e < g.experts; ++e) {
     b.rows(g.readout_layer, e).push_back(readout(0, half * (kReadoutShare / kReadoutFull + beyond)));

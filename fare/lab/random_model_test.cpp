@@ -9,8 +9,8 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/philox.h"
+#include "fare/core/test_folder.h"
 #include "fare/lab/byte_tokenizer.h"
-#include "fare/lab/test_folder.h"
 
 namespace fare {
 namespace {

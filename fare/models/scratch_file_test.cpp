@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
-#include "fare/checkpoint/test_folder.h"
+#include "fare/checkpoint/test_safetensors.h"
 #include "fare/core/error.h"
 
 namespace fare {

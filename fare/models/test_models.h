@@ -16,7 +16,7 @@
 
 #include "fare/checkpoint/safetensors_file.h"
 #include "fare/checkpoint/safetensors_writer.h"
-#include "fare/checkpoint/test_folder.h"
+#include "fare/checkpoint/test_safetensors.h"
 #include "fare/core/json.h"
 #include "fare/core/source_folder.h"
 #include "fare/models/forward.h"

@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-#include "fare/checkpoint/test_folder.h"
+#include "fare/checkpoint/test_safetensors.h"
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/json.h"

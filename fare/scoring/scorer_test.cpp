@@ -6,7 +6,7 @@
 #include <cmath>
 #include <random>
 
-#include "fare/checkpoint/test_folder.h"
+#include "fare/checkpoint/test_safetensors.h"
 #include "fare/core/error.h"
 #include "fare/models/test_device.h"
 #include "fare/models/test_models.h"

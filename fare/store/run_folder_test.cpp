@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "fare/core/file.h"
-#include "fare/store/test_folder.h"
+#include "fare/core/test_folder.h"
 
 namespace fare {
 namespace {

@@ -7,9 +7,9 @@
 #include <stdexcept>
 
 #include "fare/core/error.h"
+#include "fare/core/test_folder.h"
 #include "fare/core/thread_ranks.h"
 #include "fare/store/store.h"
-#include "fare/store/test_folder.h"
 
 namespace fare {
 namespace {

@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "fare/core/file.h"
-#include "fare/store/test_folder.h"
+#include "fare/core/test_folder.h"
 
 namespace fare {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
-#include "fare/lab/test_folder.h"
+#include "fare/core/test_folder.h"
 #include "fare/models/model.h"
 #include "fare/scoring/scorer.h"
 #include "fare/scoring/text_encoder.h"

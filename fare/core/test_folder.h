@@ -15,10 +15,12 @@ namespace fare {
 // A fresh folder, removed at the end of the test.
 class TestFolder {
  public:
-  TestFolder() {
+  TestFolder() : TestFolder("test") {}
+  explicit TestFolder(const std::string& name) {
     static std::atomic<int> next{0};
     path_ = std::filesystem::temp_directory_path() /
-            ("fare-store-test-" + std::to_string(::getpid()) + "-" + std::to_string(next++));
+            ("fare-" + name + "-" + std::to_string(::getpid()) + "-" + std::to_string(next++));
+    std::filesystem::remove_all(path_);
     std::filesystem::create_directories(path_);
   }
   ~TestFolder() {
