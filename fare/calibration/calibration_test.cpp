@@ -31,6 +31,17 @@ TEST(Mark, KeepsTheCellNearestToALimitAndLooksAtEveryCell) {
   EXPECT_FALSE(mark.passed);
 }
 
+TEST(Mark, ALimitThatNoSharePassesIsNotWhereTheWorstCellLies) {
+  Mark most{"rejection", 0, 0.07}, least{"right", 0.95, 1}, never{"passes", 0, 0};
+  for (const double value : {0.0, 0.0625, 0.05}) most.see(value, "cell"), least.see(1 - value, "cell");
+  never.see(0.0, "none"), never.see(0.01, "some");
+  EXPECT_EQ(most.value, 0.0625);
+  EXPECT_TRUE(most.passed);
+  EXPECT_EQ(least.value, 1 - 0.0625);
+  EXPECT_EQ(never.where, "some");
+  EXPECT_FALSE(least.passed || never.passed);
+}
+
 TEST(Mark, OfAQuickRunIsMissedOnlyBeyondItsSamplingError) {
   Mark mark{"coverage", 0.93, 0.97, true};
   mark.see(Rate{91, 100}, "few");

@@ -20,7 +20,8 @@ void put_rate(OrderedJson& json, const std::string& name, const Rate& rate, cons
 }
 
 void Mark::see(double seen, const std::string& place) {
-  const auto room = [&](double v) { return std::min(v - low, high - v); };
+  // To the limits that a share can pass: 0 and 1 are none.
+  const auto room = [&](double v) { return std::min(low > 0 ? v - low : 1, high < 1 ? high - v : 1); };
   if (cells++ == 0 || room(seen) < room(value)) {
     value = seen;
     where = place;

@@ -125,6 +125,7 @@ class Checker {
     checks.push_back(cached_suffix());
     batches(checks);
     checks.push_back(same_bits("bit-equal repeat", largest_difference(together_, scores(scorer_))));
+    checks.push_back(whole_distribution());
     if (!f32_) against_f32(checks);
     return checks;
   }
@@ -219,6 +220,20 @@ class Checker {
       largest = std::isnan(one) || std::isnan(largest) ? kUndefined : std::max(largest, one);
     }
     return check_of("cached suffix", largest, 1e-6, "nats");
+  }
+
+  // After the contexts of two requests: every token of the vocabulary scored as any continuation is.
+  SelfCheck whole_distribution() const {
+    double largest = 0;
+    for (const Request& request : {requests_.front(), requests_.back()}) {
+      std::vector<Request> every(static_cast<size_t>(scorer_.model().spec().vocab_size), {.context = request.context});
+      for (size_t v = 0; v < every.size(); ++v) every[v].continuation = {static_cast<int32_t>(v)};
+      double sum = 0;
+      for (const Score& score : scorer_.run(every, {}, {}, quiet_).base.scores) sum += std::exp(score.logprob_nats);
+      const double one = std::abs(sum - 1);
+      largest = std::isnan(one) || std::isnan(largest) ? kUndefined : std::max(largest, one);
+    }
+    return check_of("sum of softmax", largest, f32_ ? 1e-4 : 2e-2, "probability");
   }
 
   void batches(std::vector<SelfCheck>& checks) const {

@@ -36,6 +36,7 @@ struct SelfCheck {
 // the
 //   first left out, in some layer at some token; advisory, <= 1%.
 // - "bit-equal repeat": a second run; no bit changes.
+// - "sum of softmax": the probabilities of all tokens after two contexts sum to 1, to 1e-4 (bf16: 2e-2).
 // - "f32 top-k", "f32 scores", in a bf16 run alone: the same weights computed in f32; share of the routed tokens
 // (tokens times
 //   MoE layers) that get other experts, and the largest difference of a token's log-probability. Advisory, without a

@@ -31,7 +31,7 @@ TEST(SelfChecks, HoldOnControlModelsInBothWeightModes) {
       EXPECT_TRUE(check.passed || !check.required) << weights << "\n" << text_of(checks);
     }
     EXPECT_EQ(names, (std::vector<std::string>{"replay identity", "null patch", "cached suffix", "batch invariance",
-                                               "near-ties", "bit-equal repeat", "statistics"}));
+                                               "near-ties", "bit-equal repeat", "sum of softmax", "statistics"}));
     EXPECT_TRUE(all_required_passed(checks));
     EXPECT_EQ(named(checks, "null patch").value, 0);
     EXPECT_EQ(named(checks, "bit-equal repeat").value, 0);
