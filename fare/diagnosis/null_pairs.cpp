@@ -189,6 +189,7 @@ void add_null_pairs(Study& study, const TextEncoder& encoder, const Model& model
     } catch (const UsageError&) {
       return false;
     }
+    null.item = item_hash({&null.stereo, &null.anti});
     null.alignment = align_pair(null.stereo, null.anti);
     if (null.alignment.differs_stereo.empty() && null.alignment.differs_anti.empty()) return false;  // the same tokens
     if (kind == PairKind::kNullNeutral &&

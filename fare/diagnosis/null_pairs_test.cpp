@@ -7,6 +7,7 @@
 #include <set>
 
 #include "fare/diagnosis/control_study_test.h"
+#include "fare/diagnosis/margin_spread.h"
 #include "fare/diagnosis/sensitivity.h"
 #include "fare/lab/random_model.h"
 
@@ -37,6 +38,19 @@ struct Bare : testing::Test {
     add_null_pairs(control.study, TextEncoder(*control.tokenizer), *control.model, control.model->spec().max_positions,
                    train, lists, 0);
   }
+  // The words of each group that the pairs of train name.
+  WordLists group_words() const {
+    WordLists lists;
+    for (const int64_t i : train) {
+      const EncodedPair& pair = control.study.pairs[static_cast<size_t>(i)];
+      const auto word = changed_word(pair.pair.stereo, pair.pair.anti);
+      for (const std::string& one : {word->a, word->b}) {
+        std::vector<std::string>& list = lists[one.substr(0, 4)];  // hill, vale, dawn, dusk
+        if (std::find(list.begin(), list.end(), one) == list.end()) list.push_back(one);
+      }
+    }
+    return lists;
+  }
   ControlStudy control;
   std::vector<int64_t> train;
 };
@@ -58,17 +72,21 @@ TEST_F(Bare, EveryPairIsBuiltForOrCountedWithAReason) {
             static_cast<int64_t>(train.size()));
 }
 
+// A store takes one value for a row: pairs that were built have keys of their own.
+TEST_F(Bare, BuiltPairsAreMeasuredAndKept) {
+  build(group_words());
+  ASSERT_GT(control.study.nulls.size(), 1u);
+  for (const EncodedPair& null : control.study.nulls) EXPECT_EQ(null.item, item_hash({&null.stereo, &null.anti}));
+  Store store(control.folder.path() / "rows.sqlite");
+  const Progress quiet;
+  Measurer measurer(*control.scorer, control.study, &store, quiet);
+  const auto spreads = measure_margin_spread(measurer);
+  EXPECT_EQ(spreads[0].margins.size(), train.size());
+  EXPECT_EQ(spreads[2].margins.size(), control.study.nulls.size());
+}
+
 TEST_F(Bare, ListsGiveWordsOfTheSameGroup) {
-  WordLists lists;
-  for (const int64_t i : train) {
-    const EncodedPair& pair = control.study.pairs[static_cast<size_t>(i)];
-    const auto word = changed_word(pair.pair.stereo, pair.pair.anti);
-    ASSERT_TRUE(word);
-    for (const std::string& one : {word->a, word->b}) {
-      std::vector<std::string>& list = lists[one.substr(0, 4)];  // hill, vale, dawn, dusk
-      if (std::find(list.begin(), list.end(), one) == list.end()) list.push_back(one);
-    }
-  }
+  const WordLists lists = group_words();
   build(lists);
   EXPECT_EQ(control.study.built_nulls.at("N2").built, static_cast<int64_t>(2 * train.size()));
   for (const EncodedPair& null : control.study.nulls) {
