@@ -233,6 +233,25 @@ def test_modes(world):
     check("report.json of raw mode keeps its schema", checked.returncode == 0, checked.stdout)
 
 
+def test_benchmarks(world):
+    """Pairs and two sets of questions of published benchmarks: null pairs are built, and every stage has an answer."""
+    data = Path(os.environ.get("FARE_DATA", ""))
+    if not all((data / name).is_dir() for name in ("crows-pairs", "mmlu", "bbq", "winobias")):
+        print("without the public data ($FARE_DATA) no benchmark is diagnosed")
+        return
+    model, out = world.folder / "tiny", world.folder / "benchmarks"
+    run("lab", "make", "random", "--hidden", "16", "--layers", "1", "--experts", "4", "--top-k", "2", "--expert-width", "16", "--heads", "2",
+        "--out", model)
+    run("diagnose", "--model", model, "--tasks", "fare_crows_pairs", "--utility-tasks", "mmlu_anatomy", "mmlu_astronomy", "--data", data,
+        "--limit", "40", "--threads", "2", "--out", out)
+    report = json.loads((out / "report.json").read_text())
+    check("every stage of real data has an answer", all(row["answer"] != "not_run" for row in report["stages"]), report["stages"])
+    nulls = {row["null"]: row for row in report["data"]["nulls"]}
+    check("null pairs are built where none are given", nulls["N3"]["source"] == "built" and nulls["N3"]["pairs"] > 1, nulls)
+    margins = {row["pairs"]: row["n"] for row in report["bias"]["margins"]}
+    check("their margins stand beside the pairs'", margins["N3"] == nulls["N3"]["pairs"], margins)
+
+
 def test_skipped(world):
     """A pair longer than the model's context is skipped, counted in the report, and the status is 3."""
     rows = (world.model / "pairs.jsonl").read_text().splitlines()
