@@ -46,7 +46,7 @@ class Deepseek(unittest.TestCase):
 
     def score(self, *more, status=0):
         run = subprocess.run([FARE, "score", "--model", self.model, "--requests", self.folder / "requests.jsonl", "--out", self.folder / "scores.jsonl",
-                              "--dtype", "f32", "--threads", "2", *map(str, more)], capture_output=True, text=True, timeout=300)
+                              "--dtype", "f32", "--threads", "2", "--matmul", "onednn", *map(str, more)], capture_output=True, text=True, timeout=300)
         self.assertEqual(run.returncode, status, run.stderr)
         self.said = run.stdout + run.stderr
         return np.array(json.loads((self.folder / "scores.jsonl").read_text())["token_logprobs_nats"]) if status == 0 else None
