@@ -15,7 +15,6 @@ namespace fare {
 namespace {
 
 using testing::data_folder;
-using testing::message_of;
 
 RequestResult ll(double value) {
   RequestResult result;

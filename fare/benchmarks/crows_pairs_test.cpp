@@ -14,7 +14,6 @@ namespace fare {
 namespace {
 
 using testing::data_folder;
-using testing::message_of;
 using testing::scratch;
 
 constexpr char kOriginal[] = "crows-pairs/crows_pairs_anonymized.csv";

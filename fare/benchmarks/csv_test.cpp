@@ -6,7 +6,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
 using Cells = std::vector<std::string>;
 
 TEST(Csv, ReadsQuotesLineBreaksMarkAndCrlf) {

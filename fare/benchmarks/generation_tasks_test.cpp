@@ -16,8 +16,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
-
 std::map<std::string, std::optional<double>> scored(const Task& task, const Document& document,
                                                     const std::string& text) {
   std::vector<RequestResult> results(1);

@@ -9,7 +9,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
 using testing::scratch;
 
 ReadResults read(const std::string& text) {

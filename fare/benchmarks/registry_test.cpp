@@ -11,8 +11,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
-
 TEST(Registry, FindsTasksByNameAndOffersTheNearest) {
   EXPECT_EQ(find_task("truthfulqa_mc1").info.name, "truthfulqa_mc1");
   EXPECT_EQ(find_task("crows_pairs_english_race_color").info.name, "crows_pairs_english_race_color");

@@ -14,8 +14,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
-
 TEST(RollingWindows, AreTheHarnessOnes) {
   FARE_NEED_VECTORS(vectors, "rolling_windows_disjoint");
   for (const auto& vector : *vectors) {

@@ -13,8 +13,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
-
 TEST(StereoSet, ScoresAreThePublishedOnes) {
   FARE_NEED_VECTORS(vectors, "stereoset");
   for (const auto& vector : *vectors) {

@@ -8,7 +8,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
 using testing::scratch;
 
 std::filesystem::path file_of(const std::string& text) {

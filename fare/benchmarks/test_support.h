@@ -1,8 +1,7 @@
-// Shared by this floor's tests: where public data and design vectors lie, scratch files, and errors with their text.
+// Shared by this floor's tests: where public data and design vectors lie, and scratch files.
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -12,6 +11,7 @@
 #include "fare/core/file.h"
 #include "fare/core/json.h"
 #include "fare/core/source_folder.h"
+#include "fare/core/test_folder.h"
 
 namespace fare::testing {
 
@@ -30,24 +30,8 @@ inline std::optional<Json> vectors(const std::string& name) {
 }
 
 inline std::filesystem::path scratch(const std::string& name) {
-  const auto path = std::filesystem::temp_directory_path() / ("fare-benchmarks-" + std::to_string(::getpid())) / name;
-  std::filesystem::create_directories(path.parent_path());
-  return path;
-}
-
-// The message of the error of type E that `act` must throw.
-template <typename E, typename Act>
-std::string message_of(const Act& act) {
-  try {
-    act();
-  } catch (const E& error) {
-    return error.what();
-  } catch (const std::exception& error) {
-    ADD_FAILURE() << "another kind of error: " << error.what();
-    return error.what();
-  }
-  ADD_FAILURE() << "no error was thrown";
-  return "";
+  static const TestFolder folder("benchmarks");
+  return folder / name;
 }
 
 }  // namespace fare::testing

@@ -12,8 +12,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
-
 void expect_sentiment(const SentimentLexicon& lexicon, const std::string& text, const Json& expected) {
   const Sentiment got = lexicon.score(text);
   EXPECT_NEAR(got.negative, expected["neg"], 1e-9) << text;

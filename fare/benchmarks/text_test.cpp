@@ -9,8 +9,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
-
 TEST(ContextSplit, EqualsThePublishedVectors) {
   FARE_NEED_VECTORS(cases, "context_split");
   for (const auto& entry : *cases) {

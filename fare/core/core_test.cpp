@@ -1,5 +1,4 @@
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -12,13 +11,13 @@
 #include "fare/core/parallel.h"
 #include "fare/core/philox.h"
 #include "fare/core/sha256.h"
+#include "fare/core/test_folder.h"
 
 namespace fare {
 namespace {
 
 std::filesystem::path scratch(const std::string& name) {
-  const auto folder = std::filesystem::temp_directory_path() / ("fare-core-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
+  static const TestFolder folder("core");
   return folder / name;
 }
 

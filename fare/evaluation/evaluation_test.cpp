@@ -1,7 +1,6 @@
 // What needs no model: loading by name, requests in tokens, the table, the places of files. The whole run is tested in
 // tests/eval_test.py and against the harness in tests/eval_live.py.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/sha256.h"
+#include "fare/core/test_folder.h"
 #include "fare/evaluation/chat_requests.h"
 #include "fare/evaluation/evaluation.h"
 #include "fare/evaluation/group_metrics.h"
@@ -298,14 +298,12 @@ TEST(ResultPaths, FollowTheHarness) {
 }
 
 TEST(FirstStart, IsKept) {
-  const auto folder = std::filesystem::temp_directory_path() / ("fare-evaluation-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
-  const int64_t start = first_start(folder);
+  const TestFolder folder;
+  const int64_t start = first_start(folder.path());
   EXPECT_GT(start, 1'500'000'000'000'000);
-  EXPECT_EQ(first_start(folder), start);
+  EXPECT_EQ(first_start(folder.path()), start);
   write_file(folder / "start.json", "{}");
-  EXPECT_THROW(first_start(folder), FormatError);
-  std::filesystem::remove_all(folder);
+  EXPECT_THROW(first_start(folder.path()), FormatError);
 }
 
 }  // namespace

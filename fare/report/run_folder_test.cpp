@@ -1,7 +1,7 @@
 #include "fare/report/run_folder.h"
+#include "fare/core/test_folder.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "fare/core/error.h"
 #include "fare/core/file.h"
@@ -14,18 +14,12 @@ namespace fs = std::filesystem;
 
 class RunFolder : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("fare-report-" + std::to_string(getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   static OrderedJson example() {
     return OrderedJson::parse(read_file(source_folder() / "tests/golden/report/example_report.json"));
   }
 
-  fs::path folder_;
+  const TestFolder test_folder_;
+  const fs::path folder_ = test_folder_.path();
 };
 
 TEST_F(RunFolder, WhatIsWrittenReadsBackWithItsOrderAndIsDrawnAgainTheSame) {

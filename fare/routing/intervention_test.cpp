@@ -1,7 +1,7 @@
 #include "fare/routing/intervention.h"
+#include "fare/core/test_folder.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 
@@ -17,8 +17,7 @@ namespace {
 using namespace testing;
 
 std::filesystem::path scratch(const std::string& name) {
-  const auto folder = std::filesystem::temp_directory_path() / ("fare-intervention-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
+  static const TestFolder folder("intervention");
   return folder / name;
 }
 

@@ -1,7 +1,7 @@
 #include "fare/routing/trace_file.h"
+#include "fare/core/test_folder.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <limits>
@@ -14,8 +14,7 @@ namespace fare {
 namespace {
 
 std::filesystem::path scratch(const std::string& name) {
-  const auto folder = std::filesystem::temp_directory_path() / ("fare-trace-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
+  static const TestFolder folder("trace");
   return folder / name;
 }
 

@@ -1,6 +1,5 @@
 // SentencePiece models: every case of tests/golden/sentencepiece, folders with a tokenizer.model, and damaged files.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include "fare/core/file.h"
 #include "fare/core/json.h"
 #include "fare/core/source_folder.h"
+#include "fare/core/test_folder.h"
 #include "fare/tokenizer/tokenizer.h"
 
 namespace fare {
@@ -32,20 +32,6 @@ std::string base64(const std::string& text) {
   return bytes;
 }
 
-class Folder {
- public:
-  Folder() : path_(fs::temp_directory_path() / ("fare-sentencepiece-" + std::to_string(::getpid()))) {
-    fs::create_directories(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  void write(const std::string& name, const std::string& bytes) const { write_file(path_ / name, bytes); }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 Json golden(const std::string& name) {
   return read_json_file(source_folder() / "tests/golden/sentencepiece" / ("case_" + name + ".json"));
 }
@@ -66,8 +52,8 @@ class SentencePieceGolden : public testing::TestWithParam<std::string> {};
 
 TEST_P(SentencePieceGolden, GivesTheIdsOffsetsAndTextOfTheReference) {
   const Json expected = golden(GetParam());
-  const Folder folder;
-  folder.write("tokenizer.model", base64(expected["model"]));
+  const TestFolder folder;
+  write_file(folder / "tokenizer.model", base64(expected["model"]));
   const auto tokenizer = Tokenizer::open(folder / "tokenizer.model");
   EXPECT_EQ(tokenizer->bos_id(), id_of(expected["bos"]));
   EXPECT_EQ(tokenizer->eos_id(), id_of(expected["eos"]));
@@ -101,7 +87,7 @@ TEST(SentencePieceGolden, ThereAreEnoughCases) { EXPECT_GE(golden_names().size()
 // A folder as a checkpoint has it: tokenizer.model and settings beside it.
 class SentencePieceFolder : public testing::Test {
  protected:
-  SentencePieceFolder() { folder_.write("tokenizer.model", base64(golden("bpe_bytes")["model"])); }
+  SentencePieceFolder() { write_file(folder_ / "tokenizer.model", base64(golden("bpe_bytes")["model"])); }
   Ids ids(const std::string& text, bool special = true) const {
     return Tokenizer::open(folder_.path())->ids(text, special);
   }
@@ -113,24 +99,22 @@ class SentencePieceFolder : public testing::Test {
     }
     return "accepted";
   }
-  Folder folder_;
+  const TestFolder folder_;
 };
-
-#define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST_F(SentencePieceFolder, LlamaClassPutsBosInFrontAndFindsSpecialTokensInTheText) {
   const auto bare = Tokenizer::open(folder_ / "tokenizer.model");
   const Ids plain = bare->ids("the");
   const Ids spelled = bare->ids("<s>the");
   EXPECT_EQ(ids("the"), plain);  // no class, no BOS
-  folder_.write("tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer"})");
+  write_file(folder_ / "tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer"})");
   Ids with_bos = plain;
   with_bos.insert(with_bos.begin(), 1);
   EXPECT_EQ(ids("the"), with_bos);
   EXPECT_EQ(ids("the", false), plain);
   EXPECT_NE(spelled, with_bos);  // the bare model spells it letter by letter
-  folder_.write("special_tokens_map.json",
-                R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"})");
+  write_file(folder_ / "special_tokens_map.json",
+             R"({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"})");
   EXPECT_EQ(ids("<s>the", false), with_bos);
   Ids both = with_bos;
   both.push_back(2);
@@ -144,10 +128,10 @@ TEST_F(SentencePieceFolder, LlamaClassPutsBosInFrontAndFindsSpecialTokensInTheTe
 
 TEST_F(SentencePieceFolder, ReadsFlagsAndAddedTokensOfItsSettings) {
   const Ids plain = ids("the");
-  folder_.write("tokenizer_config.json",
-                R"({"tokenizer_class": "LlamaTokenizer", "add_bos_token": false, "add_eos_token": true,
+  write_file(folder_ / "tokenizer_config.json",
+             R"({"tokenizer_class": "LlamaTokenizer", "add_bos_token": false, "add_eos_token": true,
     "added_tokens_decoder": {"420": {"content": "<|im_start|>", "lstrip": false, "rstrip": true, "special": true}}})");
-  folder_.write("added_tokens.json", R"({"<extra>": 421})");
+  write_file(folder_ / "added_tokens.json", R"({"<extra>": 421})");
   Ids expected = {420};
   expected.insert(expected.end(), plain.begin(), plain.end());
   expected.push_back(421);
@@ -158,19 +142,19 @@ TEST_F(SentencePieceFolder, ReadsFlagsAndAddedTokensOfItsSettings) {
   EXPECT_TRUE(tokenizer->is_special(420));
   EXPECT_TRUE(tokenizer->is_special(1));
   EXPECT_FALSE(tokenizer->is_special(3));
-  folder_.write("config.json", R"({"vocab_size": 420})");
+  write_file(folder_ / "config.json", R"({"vocab_size": 420})");
   EXPECT_HAS(refusal(), "'<extra>' has id 421");
-  folder_.write("config.json", R"({"vocab_size": 422})");
+  write_file(folder_ / "config.json", R"({"vocab_size": 422})");
   EXPECT_EQ(refusal(), "accepted");
-  folder_.write("tokenizer_config.json", R"({"added_tokens_decoder": {"x1": {"content": "<a>"}}})");
+  write_file(folder_ / "tokenizer_config.json", R"({"added_tokens_decoder": {"x1": {"content": "<a>"}}})");
   EXPECT_HAS(refusal(), "'x1' is no token id");
-  folder_.write("tokenizer_config.json", R"({"added_tokens_decoder": {"5": {"content": "<a>"}}})");
+  write_file(folder_ / "tokenizer_config.json", R"({"added_tokens_decoder": {"5": {"content": "<a>"}}})");
   EXPECT_HAS(refusal(), "'<a>' has id 5, which is that of '<0x02>'");
 }
 
 TEST_F(SentencePieceFolder, PrefersTokenizerJson) {
-  folder_.write("tokenizer.json",
-                R"({"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel", "unk_token": "x",
+  write_file(folder_ / "tokenizer.json",
+             R"({"version": "1.0", "added_tokens": [], "model": {"type": "WordLevel", "unk_token": "x",
     "vocab": {"x": 0, "the": 1}}})");
   EXPECT_EQ(ids("the"), (Ids{1}));
 }
@@ -186,7 +170,7 @@ std::string piece(const std::string& text, int kind, const std::string& score = 
 
 TEST_F(SentencePieceFolder, RefusesDamageByNameAndPlace) {
   const auto refused = [&](const std::string& bytes) {
-    folder_.write("tokenizer.model", bytes);
+    write_file(folder_ / "tokenizer.model", bytes);
     return refusal();
   };
   const std::string unk = piece("<unk>", 2), bpe = field(2, varint(3, 2));

@@ -1,7 +1,6 @@
 #include "fare/tokenizer/tokenizer.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <ctime>
@@ -12,11 +11,11 @@
 #include "fare/core/error.h"
 #include "fare/core/file.h"
 #include "fare/core/json.h"
+#include "fare/core/test_folder.h"
 
 namespace fare {
 namespace {
 
-namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
 using Offsets = std::vector<std::pair<size_t, size_t>>;
 
@@ -52,24 +51,6 @@ std::string refusal(Json json, const std::function<void(Json&)>& change) {
   }
   return "accepted";
 }
-
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-#define EXPECT_HAS(text, part) EXPECT_TRUE(has(text, part)) << (text)
-
-class Folder {
- public:
-  explicit Folder(const std::string& name)
-      : path_(fs::temp_directory_path() / ("fare-tokenizer-" + std::to_string(::getpid()) + "-" + name)) {
-    fs::create_directories(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  void write(const std::string& name, const Json& json) const { write_file(path_ / name, json.dump()); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 TEST(Tokenizer, GivesIdsPiecesAndByteRanges) {
   const auto tokenizer = made(word_level());
@@ -296,18 +277,18 @@ class Checkpoint : public testing::Test {
     json["post_processor"] = Json::parse(
         R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<b>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
       "pair": [], "special_tokens": {"<b>": {"id": "<b>", "ids": [8], "tokens": ["<b>"]}}})");
-    folder_.write("tokenizer.json", json);
+    write_file(folder_ / "tokenizer.json", json.dump());
   }
   Ids ids(const char* config) {
-    folder_.write("tokenizer_config.json", Json::parse(config));
+    write_file(folder_ / "tokenizer_config.json", config);
     return Tokenizer::open(folder_.path())->ids("abc");
   }
-  Folder folder_{"checkpoint"};
+  const TestFolder folder_;
 };
 
 TEST_F(Checkpoint, WithoutConfigurationThePostProcessorDecides) {
   EXPECT_EQ(Tokenizer::open(folder_.path())->ids("abc"), (Ids{8, 4}));
-  EXPECT_EQ(Tokenizer::open(folder_.path() / "tokenizer.json")->ids("abc"), (Ids{8, 4}));
+  EXPECT_EQ(Tokenizer::open(folder_ / "tokenizer.json")->ids("abc"), (Ids{8, 4}));
 }
 
 TEST_F(Checkpoint, TheLlamaClassOverridesThePostProcessor) {
@@ -320,8 +301,7 @@ TEST_F(Checkpoint, TheLlamaClassOverridesThePostProcessor) {
     EXPECT_EQ(ids((start + R"(, "add_bos_token": null})").c_str()), (Ids{6, 4}));
   }
   EXPECT_EQ(ids(R"({"tokenizer_class": "LlamaTokenizer"})"), (Ids{6, 4})) << "the class has <s> by default";
-  EXPECT_EQ(Tokenizer::open(folder_.path() / "tokenizer.json")->ids("abc"), (Ids{8, 4}))
-      << "a bare file knows no class";
+  EXPECT_EQ(Tokenizer::open(folder_ / "tokenizer.json")->ids("abc"), (Ids{8, 4})) << "a bare file knows no class";
   const auto tokenizer = Tokenizer::open(folder_.path());
   EXPECT_EQ(tokenizer->ids("abc", false), (Ids{4}));
   EXPECT_EQ(tokenizer->encode("abc").offsets, (Offsets{{0, 0}, {0, 3}}));
@@ -358,9 +338,9 @@ TEST_F(Checkpoint, BrokenConfigurationIsRefused) {
 }
 
 TEST_F(Checkpoint, IdsBeyondTheModelsVocabularyAreRefused) {
-  folder_.write("config.json", Json::parse(R"({"vocab_size": 9})"));
+  write_file(folder_ / "config.json", R"({"vocab_size": 9})");
   EXPECT_NO_THROW(Tokenizer::open(folder_.path()));
-  folder_.write("config.json", Json::parse(R"({"vocab_size": 8})"));
+  write_file(folder_ / "config.json", R"({"vocab_size": 8})");
   try {
     Tokenizer::open(folder_.path());
     FAIL() << "accepted";
@@ -372,21 +352,21 @@ TEST_F(Checkpoint, IdsBeyondTheModelsVocabularyAreRefused) {
 TEST_F(Checkpoint, AGapInTheIdsIsFineWhereTheModelIsLargeEnough) {
   Json json = bpe();
   json["model"]["vocab"]["x"] = 70;
-  folder_.write("tokenizer.json", json);
+  write_file(folder_ / "tokenizer.json", json.dump());
   EXPECT_THROW(Tokenizer::open(folder_.path()), FormatError);
-  folder_.write("config.json", Json::parse(R"({"vocab_size": 71})"));
+  write_file(folder_ / "config.json", R"({"vocab_size": 71})");
   EXPECT_EQ(Tokenizer::open(folder_.path())->ids("xabc"), (Ids{70, 4}));
 }
 
 TEST(Tokenizer, WhatIsNotThereIsNamed) {
-  Folder folder("empty");
+  const TestFolder folder;
   try {
     Tokenizer::open(folder.path());
     FAIL() << "accepted";
   } catch (const IoError& error) {
     EXPECT_HAS(std::string(error.what()), "no tokenizer.json and no tokenizer.model");
   }
-  EXPECT_THROW(Tokenizer::open(folder.path() / "tokenizer.json"), IoError);
+  EXPECT_THROW(Tokenizer::open(folder / "tokenizer.json"), IoError);
 }
 
 double cpu_seconds(const std::function<void()>& work) {

@@ -1,9 +1,9 @@
 // Chat templates: what they render, and what is refused by name and line. Compared with transformers in
 // tests/chat_template_live.py.
 #include "fare/tokenizer/chat/chat_template.h"
+#include "fare/core/test_folder.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 
@@ -26,8 +26,6 @@ std::string refusal(const std::string& source, const OrderedJson& variables = kN
     return error.what();
   }
 }
-
-#define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST(ChatTemplate, WhiteSpaceAroundBlocksGoesAsInJinja) {
   EXPECT_EQ(rendered("a\n  {% if true %}\n b\n  {% endif %}\nc\n"), "a\n b\nc");
@@ -92,17 +90,15 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
 }
 
 TEST(ChatTemplate, IsFoundInTheFolder) {
-  const auto folder = std::filesystem::temp_directory_path() / ("fare-chat-" + std::to_string(::getpid()));
-  std::filesystem::create_directories(folder);
-  EXPECT_EQ(ChatTemplate::of_folder(folder), nullptr);
+  const TestFolder folder;
+  EXPECT_EQ(ChatTemplate::of_folder(folder.path()), nullptr);
   write_file(folder / "tokenizer_config.json",
              R"({"chat_template": [{"name": "rag", "template": "r"}, {"name": "default", "template": "d"}]})");
-  EXPECT_EQ(ChatTemplate::of_folder(folder)->render(kNothing), "d");
+  EXPECT_EQ(ChatTemplate::of_folder(folder.path())->render(kNothing), "d");
   write_file(folder / "tokenizer_config.json", R"({"chat_template": "one"})");
-  EXPECT_EQ(ChatTemplate::of_folder(folder)->render(kNothing), "one");
+  EXPECT_EQ(ChatTemplate::of_folder(folder.path())->render(kNothing), "one");
   write_file(folder / "chat_template.jinja", "two\n");
-  EXPECT_EQ(ChatTemplate::of_folder(folder)->render(kNothing), "two");
-  std::filesystem::remove_all(folder);
+  EXPECT_EQ(ChatTemplate::of_folder(folder.path())->render(kNothing), "two");
 }
 
 TEST(Chat, LinesAreCheckedAndRendered) {
