@@ -20,14 +20,11 @@ at::Tensor some_rows(const at::Tensor& all, std::span<const int64_t> which) {
                        : all.index_select(0, at::tensor(at::ArrayRef<int64_t>(which.data(), which.size()), at::kLong));
 }
 
-// Weights of routes by the rule of the model, scaled to the sum of the executed route's.
-at::Tensor route_weights(const at::Tensor& logits_NE, const at::Tensor& base_NK, const at::Tensor& ids_NGK,
-                         const RouterSpec& spec) {
-  const at::Tensor p_NE = logits_NE.softmax(-1);
-  const at::Tensor chosen = p_NE.unsqueeze(1).expand({-1, ids_NGK.size(1), -1}).gather(2, ids_NGK);
-  at::Tensor sum_N = at::full({p_NE.size(0)}, spec.scaling_factor, at::kFloat);
-  if (spec.weight_mode == WeightMode::kRaw) sum_N = sum_N * p_NE.gather(1, base_NK).sum(1);
-  return chosen / chosen.sum(-1, true) * sum_N.view({-1, 1, 1});
+// Weights of routes by the rule of the model, scaled to a sum. Of the chosen experts' logits alone: a route may consist
+// of experts whose probabilities are all 0 in float32.
+at::Tensor route_weights(const at::Tensor& logits_NE, const at::Tensor& sum_N, const at::Tensor& ids_NGK) {
+  return logits_NE.unsqueeze(1).expand({-1, ids_NGK.size(1), -1}).gather(2, ids_NGK).softmax(-1) *
+         sum_N.view({-1, 1, 1});
 }
 
 // Position in the pair's texts: rows of the pack and what is read there.
@@ -46,7 +43,7 @@ CriticalRowsResult critical_rows(const ReachBatches& batches, std::span<const in
   if (!spec.is_moe[static_cast<size_t>(last)]) return {std::nullopt, "the last layer has no router"};
   if (pairs.empty()) return {std::nullopt, "no pair"};
   CriticalRows result;
-  std::vector<at::Tensor> rest, inputs, logits, outputs, ids;
+  std::vector<at::Tensor> rest, inputs, logits, outputs, ids, sums;
   for (size_t begin = 0; begin < pairs.size(); begin += kPairsPerBatch) {
     const auto some = pairs.subspan(begin, std::min<size_t>(kPairsPerBatch, pairs.size() - begin));
     const ReachBatch batch = batches.make(some, {});
@@ -110,6 +107,7 @@ CriticalRowsResult critical_rows(const ReachBatches& batches, std::span<const in
     inputs.push_back(input_TD.index_select(0, where));
     logits.push_back(logits_TE.index_select(0, where));
     ids.push_back(route.ids_TK.index_select(0, where).to(at::kLong));
+    sums.push_back(route.weights_TK.index_select(0, where).sum(1));
     std::vector<at::Tensor> each;
     for (int64_t e = 0; e < num_experts; ++e)
       each.push_back(
@@ -123,16 +121,17 @@ CriticalRowsResult critical_rows(const ReachBatches& batches, std::span<const in
   result.logits_NE = at::cat(logits);
   result.outputs_NED = at::cat(outputs);
   result.base_ids_NK = at::cat(ids);
+  result.weight_sum_N = at::cat(sums);
   return {std::move(result), ""};
 }
 
 at::Tensor margin_parts(const Model& model, const CriticalRows& critical, const at::Tensor& ids_NGK,
                         std::span<const int64_t> which) {
   const at::NoGradGuard no_grad;
-  const int64_t last = model.spec().num_layers - 1, draws = ids_NGK.size(1);
+  const int64_t draws = ids_NGK.size(1);
   const at::Tensor rest_ND = some_rows(critical.rest_ND, which), outputs_NED = some_rows(critical.outputs_NED, which);
-  const at::Tensor weights_NGK = route_weights(some_rows(critical.logits_NE, which),
-                                               some_rows(critical.base_ids_NK, which), ids_NGK, model.router(last));
+  const at::Tensor weights_NGK =
+      route_weights(some_rows(critical.logits_NE, which), some_rows(critical.weight_sum_N, which), ids_NGK);
   const int64_t num_rows = rest_ND.size(0);
   at::Tensor dense_NGE = at::zeros({num_rows, draws, outputs_NED.size(1)}, at::kFloat);
   dense_NGE.scatter_add_(2, ids_NGK, weights_NGK);
@@ -261,7 +260,7 @@ TrainedRouter train_router(const ReachBatches& batches, const CriticalRows& crit
                                                "reach/router/" + std::to_string(step), which);
       const at::Tensor all =
           at::cat({executed_NK.unsqueeze(1), some_rows(critical.base_ids_NK, which).unsqueeze(1), sampled}, 1);
-      // Weights are those of the router as it is now.
+      // Weights are those of the router as it is now, with the sum they had: as router_change keeps it.
       CriticalRows moved = critical;
       moved.logits_NE = critical.logits_NE.clone();
       moved.logits_NE.index_copy_(0, index_of(which), now_NE);

@@ -30,8 +30,9 @@ struct CriticalRows {
   at::Tensor rest_ND;   // last residual stream without the routed output
   at::Tensor input_ND;  // router's input
   at::Tensor logits_NE;
-  at::Tensor outputs_NED;  // every expert's output
-  at::Tensor base_ids_NK;  // executed route, int64
+  at::Tensor outputs_NED;   // every expert's output
+  at::Tensor base_ids_NK;   // executed route, int64
+  at::Tensor weight_sum_N;  // of the executed route
 };
 
 // None, with the reason: the last decoder layer has no router (a route of an earlier one reaches more than its own
@@ -43,7 +44,7 @@ struct CriticalRowsResult {
 CriticalRowsResult critical_rows(const ReachBatches& batches, std::span<const int64_t> pairs);
 
 // What the row adds to its pair's margin under routes ids_NGK of the rows `which` (all rows when empty), with weights
-// by the rule of the model scaled to the sum they had: [n, G] nats.
+// by the rule of the model at critical.logits_NE, scaled to critical.weight_sum_N: [n, G] nats.
 at::Tensor margin_parts(const Model& model, const CriticalRows& critical, const at::Tensor& ids_NGK,
                         std::span<const int64_t> which = {});
 

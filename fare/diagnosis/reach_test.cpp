@@ -254,6 +254,54 @@ TEST(CriticalRows, ARouteThereIsWorthWhatTheEngineSays) {
   }
 }
 
+// From small changes to some so large that most probabilities are 0 in float32, as a wide model's router reaches after
+// some steps.
+TEST(CriticalRows, AChangedRouterIsWorthWhatTheEngineSays) {
+  for (const std::string weights : {"renormalised", "raw"}) {
+    Prepared prepared("X1", weights);
+    const ReachBatches batches(*prepared.control.scorer, prepared.control.study);
+    const std::vector<int64_t> pairs = {0, 1, 2};
+    const auto critical = critical_rows(batches, pairs);
+    ASSERT_TRUE(critical.rows) << critical.reason;
+    const Model& model = batches.model();
+    const ReachBatch batch = batches.make(pairs, {});
+    const int64_t num_experts = critical.rows->logits_NE.size(1), k = critical.rows->base_ids_NK.size(1);
+    const at::Tensor base = margin_parts(model, *critical.rows, critical.rows->base_ids_NK.unsqueeze(1));
+    at::manual_seed(3);
+    const at::Tensor direction_ED = at::randn({num_experts, critical.rows->input_ND.size(1)}),
+                     direction_E = at::randn({num_experts});
+    double most = 0;
+    for (const double size : {0.01, 0.1, 20.0}) {
+      const at::Tensor change_ED = direction_ED * size, change_E = direction_E * size;
+      CriticalRows moved = *critical.rows;
+      moved.logits_NE = moved.logits_NE + at::mm(moved.input_ND, change_ED.t()) + change_E;
+      const auto parts_of = [&](bool largest) {
+        return margin_parts(model, moved, std::get<1>(moved.logits_NE.topk(k, -1, largest)).unsqueeze(1));
+      };
+      const at::Tensor parts = parts_of(true);
+      const Intervention change = router_change(model, change_ED, change_E, 1);
+      EXPECT_TRUE(parts_of(false).isfinite().all().item<bool>());
+      for (size_t n = 0; n < critical.rows->rows.size(); ++n) {
+        const size_t pair = critical.rows->rows[n].pair;
+        const ReachBatch::PairRows& own = batch.pairs[pair];
+        const std::vector<Target>& targets = critical.rows->rows[n].targets.front().second > 0 ? own.stereo : own.anti;
+        LayerEdits edits = batches.edits_of(batch, change);
+        for (ScopedEdit& scoped : edits.begin()->second) {
+          scoped.scope_T.assign(batch.packed.pack.token_ids.size(), 0);
+          scoped.scope_T[static_cast<size_t>(targets[5].row)] = 1;  // as above
+        }
+        ForwardOptions forward_options;
+        forward_options.edits = &edits;
+        const ReachPass pass = batches.read(batch, forward(model, batch.packed.pack, forward_options));
+        const double by = (parts - base)[static_cast<int64_t>(n)][0].item<double>();
+        EXPECT_NEAR(pass.margins[pair] - own.base_margin, by, 2e-4) << weights << " row " << n << " size " << size;
+        most = std::max(most, std::abs(by));
+      }
+    }
+    EXPECT_GT(most, 0.1);
+  }
+}
+
 TEST(SampledRoutes, FollowDrawingWithoutReplacement) {
   // Four experts, two drawn: P({a, b}) = p_a p_b / (1 - p_a) + p_b p_a / (1 - p_b), by enumeration.
   Prepared prepared("X1");
