@@ -221,5 +221,33 @@ TEST(Experts, GradientsFlowToInputsAndWeightsOfTheRoute) {
   EXPECT_NEAR((gradient[1] * dw).sum().item<double>() / slope(block.route.weights_TK, dw, 1e-1f), 1, 1e-4);
 }
 
+TEST(Experts, GradientsOnSeveralThreadsAreThoseOfOneWithAbsentSlotsAndInBfloat16) {
+  const auto gradients = [](at::ScalarType type, int threads, bool of_input) {
+    Block block = random_block(50, 16, 4, type);
+    block.route.ids_TK[2].fill_(-1);
+    block.route.ids_TK[5][1] = -1;
+    block.x_TD.requires_grad_(of_input);
+    block.route.weights_TK.requires_grad_(true);
+    at::set_num_threads(threads);
+    const at::Tensor y = routed(block), u = at::randn_like(y);
+    std::vector<at::Tensor> asked = {block.route.weights_TK};
+    if (of_input) asked.push_back(block.x_TD);
+    return torch::autograd::grad({(y * u).sum()}, asked);
+  };
+  const int threads = at::get_num_threads();
+  const auto one = gradients(at::kFloat, 1, true), four = gradients(at::kFloat, 4, true),
+             coarse = gradients(at::kBFloat16, 4, true), weights_alone = gradients(at::kFloat, 4, false);
+  at::set_num_threads(threads);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(near(four[i], one[i], 1e-5));
+    EXPECT_TRUE(near(coarse[i].to(at::kFloat), one[i], 5e-2));
+  }
+  EXPECT_TRUE(near(weights_alone[0], one[0], 1e-5));
+  EXPECT_EQ(one[0][2].abs().max().item<float>(), 0);
+  EXPECT_EQ(one[0][5][1].item<float>(), 0);
+  EXPECT_EQ(one[1][2].abs().max().item<float>(), 0);
+  EXPECT_GT(one[1][5].abs().max().item<float>(), 0);
+}
+
 }  // namespace
 }  // namespace fare

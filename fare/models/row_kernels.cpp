@@ -66,6 +66,19 @@ inline __attribute__((always_inline)) double exp_sum_of(const Value* __restrict 
   return sum;
 }
 
+template <typename Value>
+inline __attribute__((always_inline)) void add_pair(const Value* __restrict a, float shift_a, const Value* __restrict b,
+                                                    float shift_b, int64_t n, PairSums& sums) {
+  double exp_a = 0, exp_a_gap = 0, exp_b = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const float one = widen(a[i]), other = widen(b[i]), weight = std::exp(one - shift_a);
+    exp_a += static_cast<double>(weight);
+    exp_a_gap += static_cast<double>(weight * (one - other));
+    exp_b += static_cast<double>(std::exp(other - shift_b));
+  }
+  sums.exp_a += exp_a, sums.exp_a_gap += exp_a_gap, sums.exp_b += exp_b;
+}
+
 }  // namespace
 
 FARE_CLONES void rms_norm(const float* x, const float* weight, float eps, int64_t num_rows, int64_t width, float* out) {
@@ -128,6 +141,14 @@ FARE_CLONES float largest(const Bf16* x, int64_t n) { return largest_of(x, n); }
 
 FARE_CLONES double sum_exp(const float* x, float shift, int64_t n) { return exp_sum_of(x, shift, n); }
 FARE_CLONES double sum_exp(const Bf16* x, float shift, int64_t n) { return exp_sum_of(x, shift, n); }
+
+FARE_CLONES void add_pair_sums(const float* a, float shift_a, const float* b, float shift_b, int64_t n,
+                               PairSums& sums) {
+  add_pair(a, shift_a, b, shift_b, n, sums);
+}
+FARE_CLONES void add_pair_sums(const Bf16* a, float shift_a, const Bf16* b, float shift_b, int64_t n, PairSums& sums) {
+  add_pair(a, shift_a, b, shift_b, n, sums);
+}
 
 FARE_CLONES bool all_finite(const float* x, int64_t n) {
   uint32_t bad = 0;

@@ -46,6 +46,16 @@ float largest(const Bf16* x, int64_t n);
 double sum_exp(const float* x, float shift, int64_t n);
 double sum_exp(const Bf16* x, float shift, int64_t n);
 
+// Sums over two rows of logits a and b, exponentials against the shift of each.
+struct PairSums {
+  double exp_a = 0;      // of exp(a - shift_a)
+  double exp_a_gap = 0;  // of exp(a - shift_a) (a - b)
+  double exp_b = 0;      // of exp(b - shift_b)
+};
+// Adds n values. Exponentials in float32, sums in binary64; NaN where a value is NaN.
+void add_pair_sums(const float* a, float shift_a, const float* b, float shift_b, int64_t n, PairSums& sums);
+void add_pair_sums(const Bf16* a, float shift_a, const Bf16* b, float shift_b, int64_t n, PairSums& sums);
+
 // True when no value is NaN or infinite.
 bool all_finite(const float* x, int64_t n);
 
