@@ -6,7 +6,7 @@
 #include "fare/core/error.h"
 #include "fare/diagnosis/null_fields.h"
 #include "fare/diagnosis/steering.h"
-#include "fare/scoring/head.h"
+#include "fare/scoring/divergence.h"
 
 namespace fare {
 namespace {
@@ -36,21 +36,6 @@ NeutralStates neutral_states(const Scorer& scorer, const std::vector<Request>& r
       states.rows.push_back(packed.rows[i][static_cast<size_t>(fed[i].num_context) - 1 + j]);
   states.h_TD = forward(scorer.model(), packed.pack);
   return states;
-}
-
-// Mean over scored tokens of KL(p_base || p_other), nats.
-double mean_kl(const Model& model, const NeutralStates& base, const NeutralStates& other) {
-  const at::NoGradGuard no_grad;
-  const size_t block =
-      static_cast<size_t>(std::clamp<int64_t>((int64_t{16} << 20) / model.spec().vocab_size, 16, 1024));
-  double total = 0;
-  for (size_t begin = 0; begin < base.rows.size(); begin += block) {
-    const size_t count = std::min(block, base.rows.size() - begin);
-    const at::Tensor p = log_probabilities(model, base.h_TD, std::span(base.rows).subspan(begin, count));
-    const at::Tensor q = log_probabilities(model, other.h_TD, std::span(other.rows).subspan(begin, count));
-    total += (p.exp() * (p - q)).sum(at::kDouble).item<double>();
-  }
-  return std::max(0.0, total / static_cast<double>(base.rows.size()));
 }
 
 std::vector<Request> first_texts(const Study& study, int64_t max_tokens) {
@@ -132,8 +117,9 @@ Baseline prefix_baseline(Measurer& measurer, Store* store, const TestOutcomes& t
   } else {
     const std::vector<Request> longer(changed.neutral.begin(),
                                       changed.neutral.begin() + static_cast<int64_t>(plain.size()));
-    baseline.dose_nats = mean_kl(measurer.scorer().model(), neutral_states(measurer.scorer(), plain),
-                                 neutral_states(measurer.scorer(), longer));
+    const NeutralStates before = neutral_states(measurer.scorer(), plain),
+                        after = neutral_states(measurer.scorer(), longer);
+    baseline.dose_nats = mean_kl_nats(measurer.scorer().model(), before.h_TD, before.rows, after.h_TD, after.rows);
     baseline.reason = "a prefix has no strength that could be tuned";
   }
   return baseline;

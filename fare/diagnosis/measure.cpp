@@ -12,7 +12,7 @@
 #include "fare/models/forward.h"
 #include "fare/models/run_record.h"
 #include "fare/models/side_by_side.h"
-#include "fare/scoring/head.h"
+#include "fare/scoring/divergence.h"
 #include "fare/scoring/scope.h"
 #include "fare/store/computed_rows.h"
 
@@ -26,8 +26,8 @@ constexpr int64_t kBatchTokens = 8192;
 constexpr size_t kInterventionsOfPart = 64;
 // Doses computed together on one rank, and passes of a narrow model that share products.
 constexpr size_t kDosesOfPart = 32, kDosesTogether = 4;
-// Base probabilities of neutral text are kept up to this size; above it they are computed again for each edit.
-constexpr int64_t kKeptLogProbabilityBytes = int64_t{512} << 20;
+// Base logits of neutral text are kept up to this size; above it they are computed again for each edit.
+constexpr int64_t kKeptLogitBytes = int64_t{512} << 20;
 
 // One thing to evaluate: a pair (two requests) or a utility item (one request per choice).
 struct Task {
@@ -277,7 +277,7 @@ struct Measurer::Texts {
   mutable std::unique_ptr<RunRecord> record;  // of the run without edits, made when the first dose is computed
   std::vector<int32_t> rows;                  // the fed row of every token
   std::vector<int32_t> targets;               // the token that followed
-  mutable at::Tensor log_p, p;                // [rows, V]; undefined when they would be too large
+  mutable ReferenceRows base;                 // these rows of the run without edits
   std::string item;                           // row key: hash of the token ids
 };
 
@@ -379,11 +379,7 @@ std::vector<Dose> Measurer::compute_doses(std::span<const Intervention* const> i
     options.record = text.record.get();
     forward(scorer_.model(), text.packed.pack, options);
     rows_computed_ += text.packed.pack.num_rows() * spec.num_layers;
-    if (static_cast<int64_t>(text.rows.size()) * spec.vocab_size * 8 <= kKeptLogProbabilityBytes &&
-        !text.rows.empty()) {
-      text.log_p = log_probabilities(scorer_.model(), text.record->h_TD, text.rows);
-      text.p = text.log_p.exp();
-    }
+    text.base = reference_rows(scorer_.model(), text.record->h_TD, text.rows, kKeptLogitBytes);
   }
   const size_t together = runs_side_by_side(spec) ? kDosesTogether : 1;
   std::vector<Dose> doses(interventions.size());
@@ -414,36 +410,19 @@ std::vector<Dose> Measurer::compute_doses(std::span<const Intervention* const> i
 
 // Rows that did not change add nothing.
 Dose Measurer::dose_of(const ChangedRows& changed, const Texts& text) const {
-  const DecoderSpec& spec = scorer_.model().spec();
-  std::vector<int64_t> where;  // into text.rows
-  std::vector<int32_t> row;    // of changed.h_AD
+  std::vector<int64_t> which;  // of text.rows
+  std::vector<int32_t> rows;   // of changed.h_AD
+  std::vector<int32_t> followed_by;
   for (size_t t = 0; t < text.rows.size(); ++t) {
     const auto found = std::lower_bound(changed.rows.begin(), changed.rows.end(), text.rows[t]);
     if (found == changed.rows.end() || *found != text.rows[t]) continue;
-    where.push_back(static_cast<int64_t>(t));
-    row.push_back(static_cast<int32_t>(found - changed.rows.begin()));
+    which.push_back(static_cast<int64_t>(t));
+    rows.push_back(static_cast<int32_t>(found - changed.rows.begin()));
+    followed_by.push_back(text.targets[t]);
   }
-  const at::NoGradGuard no_grad;
   double kl = 0, change = 0;
-  const int64_t block = std::clamp<int64_t>((int64_t{16} << 20) / spec.vocab_size, 16, 1024);
-  for (int64_t begin = 0; begin < static_cast<int64_t>(where.size()); begin += block) {
-    const size_t count = static_cast<size_t>(std::min<int64_t>(block, static_cast<int64_t>(where.size()) - begin));
-    const std::span<const int64_t> which(where.data() + begin, count);
-    const at::Tensor edited = log_probabilities(scorer_.model(), changed.h_AD, std::span(row.data() + begin, count));
-    std::vector<int32_t> rows;
-    std::vector<int64_t> followed_by;
-    for (const int64_t t : which) {
-      rows.push_back(text.rows[static_cast<size_t>(t)]);
-      followed_by.push_back(text.targets[static_cast<size_t>(t)]);
-    }
-    const at::Tensor index = at::tensor(at::ArrayRef<int64_t>(which.data(), count));
-    const at::Tensor base = text.log_p.defined() ? text.log_p.index_select(0, index)
-                                                 : log_probabilities(scorer_.model(), text.record->h_TD, rows);
-    const at::Tensor p = text.p.defined() ? text.p.index_select(0, index) : base.exp();
-    const at::Tensor difference = base - edited;
-    kl += (p * difference).sum(at::kDouble).item<double>();
-    change += difference.gather(1, at::tensor(followed_by).unsqueeze(1)).sum(at::kDouble).item<double>();
-  }
+  for (const Divergence& row : divergences(scorer_.model(), text.base, which, changed.h_AD, rows, followed_by))
+    kl += row.kl_nats, change += row.logprob_change;
   const double n = static_cast<double>(text.rows.size());
   return {std::max(0.0, kl / n), change / n};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fare/core/error.h"
+#include "fare/scoring/divergence.h"
 
 namespace fare {
 namespace {
@@ -50,17 +51,9 @@ StandIns NeutralText::stand_ins(std::span<const RoutedExpert> experts, bool mean
 }
 
 double NeutralText::kl_nats(const at::Tensor& p_TD, const at::Tensor& q_TD) const {
-  const at::NoGradGuard no_grad;
-  double kl = 0;
-  const size_t block =
-      static_cast<size_t>(std::clamp<int64_t>((int64_t{16} << 20) / model_.spec().vocab_size, 16, 1024));
-  for (size_t begin = 0; begin < text_.targets.size(); begin += block) {
-    std::vector<int32_t> rows;
-    for (size_t i = begin; i < std::min(begin + block, text_.targets.size()); ++i) rows.push_back(text_.targets[i].row);
-    const at::Tensor p = log_probabilities(model_, p_TD, rows), q = log_probabilities(model_, q_TD, rows);
-    kl += (p.exp() * (p - q)).sum(at::kDouble).item<double>();
-  }
-  return std::max(0.0, kl / static_cast<double>(text_.targets.size()));
+  std::vector<int32_t> rows;
+  for (const Target& target : text_.targets) rows.push_back(target.row);
+  return mean_kl_nats(model_, p_TD, rows, q_TD, rows);
 }
 
 }  // namespace fare

@@ -224,7 +224,7 @@ Plan plan_diagnosis(const Scorer& scorer, const Study& study, const DiagnosisOpt
   const DecoderSpec& spec = scorer.model().spec();
   for (const std::string& name : scorer.model().checkpoint().names())
     plan.weights_bytes += static_cast<int64_t>(scorer.model().checkpoint().raw_tensor(name).num_bytes);
-  const int64_t kept = std::min<int64_t>(std::min(study.neutral_tokens, options.neutral_tokens) * spec.vocab_size * 8,
+  const int64_t kept = std::min<int64_t>(std::min(study.neutral_tokens, options.neutral_tokens) * spec.vocab_size * 4,
                                          int64_t{512} << 20);
   plan.working_bytes = std::max<int64_t>(0, peak_resident_bytes() - plan.weights_bytes) + kept;
   plan.available_bytes = machine_memory().available_bytes;
