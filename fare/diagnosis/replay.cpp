@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <mutex>
 #include <set>
 
 #include "fare/diagnosis/item_outcomes.h"
@@ -180,8 +181,13 @@ std::vector<ReplayResult> compute_replay(Measurer& measurer, const Items& items,
   const std::set<int64_t> starts(first.begin(), first.end());
 
   const auto batches = batches_of(study, items);
-  for (size_t b = 0; b < batches.size(); ++b) {
-    const std::vector<Slot>& batch = batches[b];
+  std::mutex telling;
+  int64_t done = 0;
+  const auto tell = [&] {
+    const std::lock_guard lock(telling);
+    measurer.progress()("replayed routes", ++done, static_cast<int64_t>(batches.size() * tasks.size()));
+  };
+  for (const std::vector<Slot>& batch : batches) {
     std::vector<const Request*> requests;
     for (const Slot& slot : batch)
       for (const Request* request : slot.requests()) requests.push_back(request);
@@ -220,16 +226,16 @@ std::vector<ReplayResult> compute_replay(Measurer& measurer, const Items& items,
       };
       read_outcomes(model, text, replay_pass(model, pack, pass), batch, results[i].total);
       layers += (task.kind == ReplayKind::kRefill ? 3 : 1) * (model.spec().num_layers - first[i]);
-      if (task.kind != ReplayKind::kRefill) return;
+      if (task.kind != ReplayKind::kRefill) return tell();
       pass.on_decision = {};
       pass.logits_TE = &kept.logits_TE;
       read_outcomes(model, text, replay_pass(model, pack, pass), batch, *results[i].direct);
       pass.logits_TE = &masked_TE;
       pass.edits = nullptr;
       read_outcomes(model, text, replay_pass(model, pack, pass), batch, *results[i].routing_only);
+      tell();
     });
     measurer.count_rows((model.spec().num_layers + layers) * pack.num_rows());
-    measurer.progress()("replayed routes", static_cast<int64_t>(b + 1), static_cast<int64_t>(batches.size()));
   }
   for (size_t i = 0; i < tasks.size(); ++i)
     for (const auto& [layer, sums] : changes[i])

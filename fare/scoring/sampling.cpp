@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fare/core/error.h"
+#include "fare/models/row_kernels.h"
 
 namespace fare {
 namespace {
@@ -16,6 +17,8 @@ int32_t largest(std::span<const float> logits) {
 
 // log of the sum of exp((logit - peak) / temperature).
 double log_sum(std::span<const float> logits, double peak, double temperature) {
+  if (temperature == 1)
+    return std::log(kernels::sum_exp(logits.data(), static_cast<float>(peak), static_cast<int64_t>(logits.size())));
   double sum = 0;
   for (const float logit : logits) sum += std::exp((static_cast<double>(logit) - peak) / temperature);
   return std::log(sum);
@@ -30,8 +33,10 @@ std::vector<int32_t> nucleus(const std::vector<double>& log_p, double top_p) {
   for (size_t i = 0; i < log_p.size(); ++i)
     if (log_p[i] >= floor) ids.push_back(static_cast<int32_t>(i));
   if (top_p >= 1) return ids;
-  std::stable_sort(ids.begin(), ids.end(),
-                   [&](int32_t a, int32_t b) { return log_p[static_cast<size_t>(a)] > log_p[static_cast<size_t>(b)]; });
+  std::sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) {
+    const double one = log_p[static_cast<size_t>(a)], other = log_p[static_cast<size_t>(b)];
+    return one > other || (one == other && a < b);
+  });
   double before = 0;
   size_t kept = 0;
   while (kept < ids.size() && (kept == 0 || before < top_p))
@@ -49,7 +54,7 @@ ChosenToken choose_token(std::span<const float> logits, const Sampling& sampling
   if (!(total >= 0)) throw NumericError("the output head gave a NaN; the hidden state is out of range");
   ChosenToken chosen{best, 0};
   if (sampling.temperature > 0) {
-    const double sampled_total = log_sum(logits, peak, sampling.temperature);
+    const double sampled_total = sampling.temperature == 1 ? total : log_sum(logits, peak, sampling.temperature);
     std::vector<double> log_p(logits.size());
     for (size_t i = 0; i < logits.size(); ++i)
       log_p[i] = (static_cast<double>(logits[i]) - peak) / sampling.temperature - sampled_total;

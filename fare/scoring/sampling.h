@@ -23,7 +23,8 @@ struct ChosenToken {
 // predecessors hold less than top_p together, the arg-max over S of log p(id) - log(-log u(id)), u(id) = draw number id
 // of `noise`. The choice has the distribution p restricted to S; two models that are asked with the same stream share
 // their noise id by id, whatever order their probabilities stand in.
-// Sums in binary64. Throws NumericError when a logit is NaN or none is finite.
+// Sums in binary64, exponentials at temperature 1 in float32. Throws NumericError when a logit is NaN or none is
+// finite.
 ChosenToken choose_token(std::span<const float> logits, const Sampling& sampling, const RandomStream& noise);
 
 }  // namespace fare

@@ -28,7 +28,7 @@ TEST(Sampling, GreedyTakesTheLargestAndTheLowerOfEqualIds) {
   const std::vector<float> logits = {0.5f, 2.0f, -1.0f, 2.0f};
   const ChosenToken chosen = choose_token(logits, {}, kNoise);
   EXPECT_EQ(chosen.token, 1);
-  EXPECT_NEAR(chosen.logprob_nats, 2 - std::log(std::exp(0.5) + 2 * std::exp(2.0) + std::exp(-1.0)), 1e-12);
+  EXPECT_NEAR(chosen.logprob_nats, 2 - std::log(std::exp(0.5) + 2 * std::exp(2.0) + std::exp(-1.0)), 1e-7);
 }
 
 TEST(Sampling, DrawsHaveTheDistributionOfTheTemperature) {
